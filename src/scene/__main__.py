@@ -1,0 +1,3 @@
+from scene.cli import main
+
+main()

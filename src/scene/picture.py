@@ -1,0 +1,51 @@
+"""Uncompressed pictures as planes of integers: what decoders give, encoders take and enhancers change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Chroma = Literal["400", "420", "422", "444"]
+Matrix = Literal["bt601", "bt709", "bt2020", "rgb"]
+Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFormat:
+    """How the code values of a picture are to be read.
+
+    Attributes:
+        width, height: size of the luma plane in samples.
+        bit_depth: 8 to 16; planes of more than 8 bits are uint16 with the value in the low bits.
+        chroma: subsampling; "400" has a luma plane only.
+        full_range: True where code 0 is black and the largest code is white.
+        matrix: how luma and chroma relate to RGB.
+    """
+
+    width: int
+    height: int
+    bit_depth: int = 8
+    chroma: Chroma = "420"
+    full_range: bool = False
+    matrix: Matrix = "bt709"
+
+    @property
+    def plane_shapes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of each plane; chroma sizes are rounded up, as every codec does."""
+        luma = (self.height, self.width)
+        if self.chroma == "400":
+            return (luma,)
+        rows = -(-self.height // 2) if self.chroma == "420" else self.height
+        cols = self.width if self.chroma == "444" else -(-self.width // 2)
+        return (luma, (rows, cols), (rows, cols))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One picture: Y, U, V planes (or Y alone), each (height, width), uint8 or uint16."""
+
+    format: PictureFormat
+    planes: tuple[Plane, ...]

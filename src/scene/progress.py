@@ -1,0 +1,28 @@
+"""How long work tells whoever waits for it how far it has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A reading of how far a job is.
+
+    Attributes:
+        done: units finished.
+        total: units in all, None while that is unknown.
+        fields: further figures worth showing, for example {"fps": 31.2, "bytes": 183000}.
+    """
+
+    done: int
+    total: int | None
+    fields: Mapping[str, float | int | str] = field(default_factory=dict)
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """The progress callback of a caller that does not want one."""
