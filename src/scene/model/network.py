@@ -1,0 +1,186 @@
+"""The SCENE network and its ablation AsConvSR (paper sections 2 and 3.4, Fig. 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scene.errors import UsageError
+from scene.model.assembled import AssembledConv2d
+from scene.model.control import ControlModule, Normalisation
+
+Planes = Literal["rgb", "luma", "yuv420"]
+Guidance = Literal["embedding", "features"]
+Activation = Literal["relu", "none"]
+
+_SHUFFLE = 2
+# Channels at half resolution: three or one pixel-unshuffled planes; four luma phases beside U and V.
+_UNSHUFFLED_CHANNELS: dict[Planes, int] = {"rgb": 12, "luma": 4, "yuv420": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Everything that decides a network's shape; a checkpoint carries it.
+
+    Attributes:
+        guidance: what steers the first block: "embedding" is SCENE, "features" is AsConvSR.
+        planes: what goes in and comes out; see `Network.forward`.
+        channels: width of the features.
+        kernels: number E of base kernels.
+        embedding_width: width of the semantic embedding; unused with guidance "features".
+        semantic_hidden: hidden width of the control module that an embedding drives.
+        feature_reduction: features over hidden width in a control module that features drive.
+        activation: after the first and second assembled convolution of a block.
+        normalisation: of the coefficients.
+        block_skip: add a block's input to its output.
+        global_skip: the network predicts the change to its input; it is then the identity before training.
+    """
+
+    guidance: Guidance = "embedding"
+    planes: Planes = "rgb"
+    channels: int = 64
+    kernels: int = 4
+    embedding_width: int = 1152
+    semantic_hidden: int = 256
+    feature_reduction: int = 4
+    activation: Activation = "relu"
+    normalisation: Normalisation = "none"
+    block_skip: bool = True
+    global_skip: bool = True
+
+    def __post_init__(self) -> None:
+        choices = {
+            "guidance": ("embedding", "features"),
+            "planes": tuple(_UNSHUFFLED_CHANNELS),
+            "activation": ("relu", "none"),
+            "normalisation": ("none", "softmax"),
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(allowed)}")
+        for name in ("channels", "kernels", "embedding_width", "semantic_hidden", "feature_reduction"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 8192:
+                raise UsageError(f"{name} = {value!r} must be a whole number from 1 to 8192")
+        for name in ("block_skip", "global_skip"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} = {getattr(self, name)!r} must be true or false")
+
+
+class AssembledBlock(nn.Module):
+    """Three assembled convolutions that one control module steers (paper Fig. 1a)."""
+
+    convolutions = 3
+
+    def __init__(self, config: NetworkConfig, guidance: Guidance) -> None:
+        super().__init__()
+        width = config.embedding_width if guidance == "embedding" else config.channels
+        hidden = (
+            config.semantic_hidden
+            if guidance == "embedding"
+            else max(1, config.channels // config.feature_reduction)
+        )
+        self.guidance = guidance
+        self.skip = config.block_skip
+        self.activation = nn.ReLU() if config.activation == "relu" else nn.Identity()
+        self.control = ControlModule(
+            width, hidden, self.convolutions, config.channels, config.kernels, config.normalisation
+        )
+        self.convs = nn.ModuleList(
+            AssembledConv2d(config.channels, config.channels, config.kernels)
+            for _ in range(self.convolutions)
+        )
+
+    def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
+        """(B, channels, h, w) to the same shape; `embedding` is (B or 1, embedding_width) where that steers."""
+        if self.guidance == "embedding":
+            if embedding is None:
+                raise UsageError("this network is guided by a semantic embedding and none was given")
+            vector = embedding
+        else:
+            vector = x.mean(dim=(-2, -1))
+        coefficients = self.control(vector)
+        y = x
+        for index, conv in enumerate(self.convs):
+            y = conv(y, coefficients[:, index])
+            if index < self.convolutions - 1:
+                y = self.activation(y)
+        return x + y if self.skip else y
+
+
+class Network(nn.Module):
+    """Pixel-unshuffle by 2, 3x3 convolution, two assembled blocks, 3x3 convolution, pixel-shuffle (paper Fig. 1a).
+
+    The first block follows `config.guidance`, the second is always steered by the features.
+
+    Attributes:
+        config: the shape, as given.
+        identity: name and content hash of the checkpoint the weights came from, "untrained" before that.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.identity = "untrained"
+        folded = _UNSHUFFLED_CHANNELS[config.planes]
+        self.head = nn.Conv2d(folded, config.channels, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            [AssembledBlock(config, config.guidance), AssembledBlock(config, "features")]
+        )
+        self.tail = nn.Conv2d(config.channels, folded, 3, padding=1)
+        if config.global_skip:
+            nn.init.zeros_(self.tail.weight)
+            assert self.tail.bias is not None
+            nn.init.zeros_(self.tail.bias)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels that `forward` takes and returns."""
+        return {"rgb": 3, "luma": 1, "yuv420": 6}[self.config.planes]
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """Enhances a batch.
+
+        Args:
+            x: (B, C, H, W), values in [0, 1]. With planes "rgb" C = 3, full range. With "luma" C = 1, 8-bit
+                limited-range code values over 255. With "yuv420" C = 6 at half the picture's size: the four
+                phases of the luma plane (`pixel_unshuffle` by 2), then U and V, all limited-range codes over 255.
+                H and W are free with "rgb" and "luma": odd sizes are padded inside by repeating the last line.
+            embedding: (B, embedding_width) or (1, embedding_width); needed with guidance "embedding".
+
+        Returns:
+            The same shape as `x`, not clipped.
+
+        Raises:
+            UsageError: guidance is "embedding" and none was given.
+        """
+        height, width = x.shape[-2:]
+        if self.config.planes == "yuv420":
+            folded = x
+        else:
+            padded = F.pad(x, (0, width % _SHUFFLE, 0, height % _SHUFFLE), mode="replicate")
+            folded = F.pixel_unshuffle(padded, _SHUFFLE)
+        features = self.head(folded)
+        for block in self.blocks:
+            features = block(features, embedding)
+        change: Tensor = self.tail(features)
+        if self.config.planes != "yuv420":
+            change = F.pixel_shuffle(change, _SHUFFLE)[..., :height, :width]
+        return x + change if self.config.global_skip else change
+
+    def count_parameters(self) -> int:
+        """Trainable parameters."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def build_network(config: NetworkConfig, seed: int | None = None) -> Network:
+    """An untrained network; with a seed the same one every time, without touching torch's global generator."""
+    if seed is None:
+        return Network(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(config)
