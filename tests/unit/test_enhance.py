@@ -1,0 +1,179 @@
+"""The enhancer against numbers worked out by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from scene.enhance import Enhancer
+from scene.enhance.colour import chroma_scale, luma_scale, studio_to_rgb
+from scene.errors import InputError, UsageError
+from scene.picture import Picture, PictureFormat
+
+
+class Shift(nn.Module):
+    """A network that adds a constant to each channel and remembers what it was given."""
+
+    def __init__(self, planes: str, *delta: float) -> None:
+        super().__init__()
+        self.config = SimpleNamespace(planes=planes)
+        self.delta = torch.tensor(delta).view(1, -1, 1, 1)
+        self.seen: list[torch.Tensor] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.append(x.clone())
+        return x + self.delta
+
+
+def picture(fmt: PictureFormat, seed: int = 0) -> Picture:
+    rng = np.random.default_rng(seed)
+    dtype = np.uint8 if fmt.bit_depth == 8 else np.uint16
+    return Picture(fmt, tuple(rng.integers(0, 2**fmt.bit_depth, s).astype(dtype) for s in fmt.plane_shapes))
+
+
+def change(before: Picture, after: Picture, plane: int = 0) -> np.ndarray:
+    return after.planes[plane].astype(int) - before.planes[plane].astype(int)
+
+
+FORMATS = [
+    PictureFormat(17, 9, depth, chroma, full, matrix)
+    for depth, chroma, full, matrix in [
+        (8, "420", False, "bt601"),
+        (8, "420", True, "bt709"),
+        (10, "420", False, "bt2020"),
+        (10, "422", True, "bt709"),
+        (12, "444", False, "bt709"),
+        (8, "400", True, "bt709"),
+    ]
+]
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("planes,channels", [("luma", 1), ("rgb", 3), ("yuv420", 6)])
+def test_identity_is_bit_exact(fmt, planes, channels):
+    if planes == "yuv420" and fmt.chroma != "420":
+        with pytest.raises(UsageError, match="4:2:0"):
+            Enhancer(Shift(planes, *[0.0] * channels), device="cpu")([picture(fmt)])
+        return
+    sources = [picture(fmt, seed) for seed in (1, 2)]
+    results = Enhancer(Shift(planes, *[0.0] * channels), strength=1.5, device="cpu")(sources)
+    for source, result in zip(sources, results, strict=True):
+        assert result.format == fmt
+        for a, b in zip(source.planes, result.planes, strict=True):
+            assert a.dtype == b.dtype and np.array_equal(a, b)
+
+
+def test_strength_zero_never_calls_the_network():
+    network = Shift("luma", 0.5)
+    source = picture(FORMATS[0])
+    assert Enhancer(network, strength=0, device="cpu")([source]) == [source]
+    assert network.seen == []
+
+
+@pytest.mark.parametrize(
+    "depth,full,exact",
+    [
+        (8, False, 10),  # 10/255 of the studio scale is ten 8-bit limited codes
+        (10, False, 40),
+        (8, True, 10 * 255 / 219),
+        (10, True, 10 / 219 * 1023),
+    ],
+)
+def test_luma_delta_in_codes(depth, full, exact):
+    fmt = PictureFormat(4, 4, depth, "420", full)
+    dtype = np.uint8 if depth == 8 else np.uint16
+    grey = Picture(fmt, tuple(np.full(s, 2 ** (depth - 1), dtype) for s in fmt.plane_shapes))
+    (result,) = Enhancer(Shift("luma", 10 / 255), device="cpu")([grey])
+    assert (change(grey, result) == round(exact)).all()
+    assert result.planes[1] is grey.planes[1] and result.planes[2] is grey.planes[2]
+    (half,) = Enhancer(Shift("luma", 10 / 255), strength=0.5, device="cpu")([grey])
+    assert (change(grey, half) == round(exact / 2)).all()
+
+
+def test_results_clip_at_the_code_range():
+    fmt = PictureFormat(2, 1, 10, "400")
+    source = Picture(fmt, (np.array([[3, 1021]], np.uint16),))
+    up = Enhancer(Shift("luma", 5 / 255), device="cpu")([source])[0]
+    down = Enhancer(Shift("luma", -5 / 255), device="cpu")([source])[0]
+    assert up.planes[0].tolist() == [[23, 1023]] and down.planes[0].tolist() == [[0, 1001]]
+
+
+def test_black_and_white_on_the_studio_scale():
+    for full, depth, black, white in [(False, 8, 16, 235), (False, 10, 64, 940), (True, 8, 0, 255)]:
+        fmt = PictureFormat(2, 1, depth, "400", full)
+        network = Shift("luma", 0.0)
+        dtype = np.uint8 if depth == 8 else np.uint16
+        Enhancer(network, device="cpu")([Picture(fmt, (np.array([[black, white]], dtype),))])
+        assert network.seen[0].flatten().tolist() == pytest.approx([16 / 255, 235 / 255], abs=1e-6)
+
+
+def test_neutral_chroma_is_128_in_both_ranges():
+    for full, depth in [(False, 8), (True, 8), (True, 10)]:
+        scale = chroma_scale(PictureFormat(2, 2, depth, full_range=full))
+        neutral = torch.tensor([2 ** (depth - 1)])
+        assert scale.to_studio(neutral).item() == pytest.approx(128 / 255, abs=1e-6)
+
+
+def test_yuv420_puts_luma_phases_before_chroma():
+    fmt = PictureFormat(3, 3, 8, "420")
+    luma = np.arange(9, dtype=np.uint8).reshape(3, 3) + 100
+    source = Picture(fmt, (luma, np.full((2, 2), 60, np.uint8), np.full((2, 2), 200, np.uint8)))
+    network = Shift("yuv420", 1 / 255, 2 / 255, 3 / 255, 4 / 255, -5 / 255, 6 / 255)
+    (result,) = Enhancer(network, device="cpu")([source])
+    seen = (network.seen[0][0] * 255).round().int()
+    assert seen.shape == (6, 2, 2)
+    assert seen[0].tolist() == [[100, 102], [106, 108]]  # even rows, even columns
+    assert seen[1].tolist() == [[101, 102], [107, 108]]  # even rows, odd columns; the edge repeats
+    assert change(source, result).tolist() == [[1, 2, 1], [3, 4, 3], [1, 2, 1]]
+    assert (change(source, result, 1) == -5).all() and (change(source, result, 2) == 6).all()
+
+
+def test_rgb_sees_primaries_and_returns_their_delta():
+    # BT.709 limited 8-bit red is (63, 102, 240).
+    fmt = PictureFormat(4, 2, 8, "422", matrix="bt709")
+    source = Picture(
+        fmt, tuple(np.full(s, c, np.uint8) for s, c in zip(fmt.plane_shapes, (63, 102, 240), strict=True))
+    )
+    network = Shift("rgb", 0.0, 0.1, 0.1)
+    (result,) = Enhancer(network, device="cpu")([source])
+    assert network.seen[0][0, :, 0, 0].tolist() == pytest.approx([1, 0, 0], abs=0.01)
+    # dY = 0.1 * (1 - Kr); dCb = (0.1 - dY) / 1.8556; dCr = -dY / 1.5748
+    dy = 0.1 * (1 - 0.2126)
+    assert (change(source, result) == round(219 * dy)).all()
+    assert (change(source, result, 1) == round(224 * (0.1 - dy) / 1.8556)).all()
+    assert (change(source, result, 2) == round(224 * -dy / 1.5748)).all()
+
+
+def test_rgb_network_on_grey_changes_luma_alone():
+    fmt = PictureFormat(5, 3, 8, "400", full_range=True)
+    source = Picture(fmt, (np.full((3, 5), 100, np.uint8),))
+    (result,) = Enhancer(Shift("rgb", 0.1, 0.1, 0.1), device="cpu")([source])
+    assert len(result.planes) == 1 and (change(source, result) == 26).all()
+
+
+def test_studio_white_is_rgb_white():
+    white = torch.full((1, 1, 1, 1), 235 / 255)
+    assert studio_to_rgb(white, None, "bt709").flatten().tolist() == pytest.approx([1, 1, 1], abs=1e-6)
+    assert luma_scale(PictureFormat(2, 2)).to_studio(torch.tensor([255])).item() == pytest.approx(1.0)
+
+
+def test_read_only_planes_are_taken():
+    source = picture(FORMATS[0])
+    for plane in source.planes:
+        plane.flags.writeable = False
+    assert Enhancer(Shift("luma", 0.0), device="cpu")([source])[0].format == source.format
+
+
+def test_errors():
+    with pytest.raises(UsageError, match="strength"):
+        Enhancer(Shift("luma", 0.0), strength=-1)
+    with pytest.raises(UsageError, match="strength"):
+        Enhancer(Shift("luma", 0.0), strength=float("nan"))
+    with pytest.raises(UsageError, match="device"):
+        Enhancer(Shift("luma", 0.0), device="tpu")
+    with pytest.raises(InputError, match="RGB"):
+        Enhancer(Shift("luma", 0.0), device="cpu")([picture(PictureFormat(4, 4, 8, "444", True, "rgb"))])
+    with pytest.raises(ValueError, match="one format"):
+        Enhancer(Shift("luma", 0.0), device="cpu")([picture(FORMATS[0]), picture(FORMATS[1])])
