@@ -1,0 +1,1 @@
+"""Measuring: the rate-distortion grid, its cache, BD-rates, tables and figures."""

@@ -1,0 +1,196 @@
+"""A clip to measure on, and the reference that is made of it: what every encode is compared with."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from scene.errors import InputError
+from scene.evaluation.files import printable
+from scene.picture import Matrix
+from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
+from scene.video.y4m import Y4MHeader, read_header
+
+# To be raised whenever the same clip and recipe would give another reference than before.
+_REFERENCE_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A source file.
+
+    Attributes:
+        path: where it is.
+        name: for results; unique within an evaluation.
+        sha256: of the file's content.
+        rate: frames per second.
+        width, height: of its pictures.
+        bit_depth: 8 or 10; deeper sources are measured at 10.
+        matrix: how its luma and chroma relate to RGB.
+    """
+
+    path: Path
+    name: str
+    sha256: str
+    rate: Fraction
+    width: int
+    height: int
+    bit_depth: int
+    matrix: Matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a reference is made of a clip.
+
+    Attributes:
+        frames: only the first so many, or None for all.
+        halve_above: clips with more lines than this are halved in both directions, or None for never.
+    """
+
+    frames: int | None = None
+    halve_above: int | None = None
+
+    def size(self, clip: Clip) -> tuple[int, int]:
+        """Width and height of the reference: even, since x264 and x265 take no odd 4:2:0."""
+        halve = self.halve_above is not None and clip.height > self.halve_above
+        factor = 4 if halve else 2
+        return tuple(2 * (side // factor) for side in (clip.width, clip.height))  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, slots=True)
+class RawVideo:
+    """A YUV4MPEG2 file whose frames have been counted."""
+
+    path: Path
+    header: Y4MHeader
+    frames: int
+
+
+def reference_key(clip: Clip, recipe: Recipe) -> dict[str, object]:
+    """All that the reference depends on."""
+    width, height = recipe.size(clip)
+    return {
+        "clip": clip.sha256,
+        "frames": recipe.frames,
+        "rate": str(clip.rate),
+        "width": width,
+        "height": height,
+        "version": _REFERENCE_VERSION,
+    }
+
+
+def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[str]:
+    """ffmpeg's arguments that decode, halve if asked, and write limited-range 4:2:0 at a constant rate.
+
+    Range: YUV4MPEG2 has no reliable tag for it, so full range is converted, and encoder and libvmaf agree.
+    Time stamps: frame n is shown at n / rate; a variable rate becomes its mean, without losing a frame.
+    """
+    width, height = recipe.size(clip)
+    filters = []
+    if (width, height) == (clip.width, clip.height):
+        filters.append("scale=out_range=tv")
+    elif (width, height) == (clip.width - clip.width % 2, clip.height - clip.height % 2):
+        filters += [f"crop={width}:{height}:0:0", "scale=out_range=tv"]
+    else:
+        filters.append(f"scale={width}:{height}:flags=lanczos+accurate_rnd:out_range=tv")
+    filters += [
+        f"format={'yuv420p' if clip.bit_depth == 8 else 'yuv420p10le'}",
+        f"settb={clip.rate.denominator}/{clip.rate.numerator}",
+        "setpts=N",
+        f"fps={clip.rate.numerator}/{clip.rate.denominator}",
+    ]
+    limit = [] if recipe.frames is None else ["-frames:v", str(recipe.frames)]
+    return [
+        *(*SAFE_INPUT, "-noautorotate", "-i", input_name(clip.path), "-map", "0:v:0"),
+        *("-vf", ",".join(filters), *limit, "-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
+    ]
+
+
+def make_reference(ffmpeg: FFmpeg, clip: Clip, recipe: Recipe, destination: Path) -> RawVideo:
+    """Writes the reference of a clip.
+
+    Raises:
+        InputError: the clip cannot be decoded.
+        StoppedError: the work was given up.
+    """
+    try:
+        ffmpeg.run(reference_arguments(clip, recipe, destination))
+        return count_raw_video(destination, clip.matrix)
+    except ProcessError as error:
+        raise InputError(f"{clip.name} cannot be decoded ({error})") from error
+
+
+def count_raw_video(path: Path, matrix: Matrix) -> RawVideo:
+    """Reads the header of a YUV4MPEG2 file that ffmpeg wrote, and counts its frames by its size.
+
+    Raises:
+        InputError: it holds no frame, or a fraction of one.
+    """
+    with path.open("rb") as stream:
+        header = read_header(stream, matrix=matrix)
+        payload = path.stat().st_size - stream.tell()
+    frames, rest = divmod(payload, header.frame_bytes + len(b"FRAME\n"))
+    if rest or not frames:
+        raise InputError(f"decoding gave {frames} frames and {rest} bytes more")
+    return RawVideo(path, header, frames)
+
+
+def open_clips(paths: list[Path]) -> tuple[Clip, ...]:
+    """Looks at every clip; two files of one name get the start of their hash appended.
+
+    Raises:
+        InputError: one is missing, no regular file, or holds no video.
+    """
+    unique: dict[str, Clip] = {}
+    for path in paths:
+        clip = _open_clip(path)
+        unique.setdefault(clip.sha256, clip)
+    names = [clip.name for clip in unique.values()]
+    return tuple(
+        Clip(
+            clip.path,
+            clip.name if names.count(clip.name) == 1 else f"{clip.name}@{clip.sha256[:8]}",
+            *(clip.sha256, clip.rate, clip.width, clip.height, clip.bit_depth, clip.matrix),
+        )
+        for clip in unique.values()
+    )
+
+
+def _open_clip(path: Path) -> Clip:
+    name = printable(path.name)
+    try:
+        if not path.exists():
+            raise InputError(f"{printable(str(path))} does not exist")
+        if not path.is_file():
+            raise InputError(f"{printable(str(path))} is not a regular file")
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{printable(str(path))} cannot be read ({error.strerror})") from error
+    facts = _stream_facts(path)
+    return Clip(path, name, sha256, *facts)
+
+
+def _stream_facts(path: Path) -> tuple[Fraction, int, int, int, Matrix]:
+    import av
+
+    options = {"protocol_whitelist": "file", "format_whitelist": SAFE_INPUT[3]}
+    try:
+        with av.open(input_name(path), options=options) as container:
+            stream = container.streams.video[0]
+            context = stream.codec_context
+            # A bare elementary stream has no clock, and its demuxer says 25; the codec's own rate is the truth.
+            bare = container.format.name in {"h264", "hevc", "obu", "ivf"}
+            rate = (context.framerate if bare else stream.average_rate) or stream.guessed_rate
+            depth = context.format.components[0].bits if context.format else 8
+            matrix: Matrix = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}.get(  # type: ignore[assignment]
+                int(context.colorspace), "bt709" if context.height >= 720 else "bt601"
+            )
+            if not rate or not context.width or not context.height:
+                raise InputError(f"{printable(str(path))} does not say its size or frame rate")
+            return Fraction(rate), context.width, context.height, 8 if depth <= 8 else 10, matrix
+    except (av.FFmpegError, IndexError) as error:
+        raise InputError(f"{printable(str(path))} holds no video that can be read") from error

@@ -1,0 +1,146 @@
+"""The encoders that are measured, and the ffmpeg arguments that run them.
+
+Each encodes on one thread: x264 and x265 give other bytes with other thread counts, and a figure must not
+depend on the machine. Points run side by side instead.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from scene.errors import MissingError, UsageError
+from scene.video.ffmpeg import FFmpeg, ProcessError
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """An encoder as ffmpeg knows it.
+
+    Attributes:
+        name: ours: x264, x265, svtav1.
+        encoder: ffmpeg's name.
+        suffix: of the elementary stream's file, from which ffmpeg takes the muxer.
+        preset: the default one.
+        crfs: the default ladder.
+        options: encoder options that are always given; `{gop}` stands for the key-frame interval.
+        version_pattern: how the encoder names its version, in its stream or in its log.
+        qualities: the range that CRF may have.
+    """
+
+    name: str
+    encoder: str
+    suffix: str
+    preset: str
+    crfs: tuple[float, ...]
+    options: tuple[str, ...]
+    version_pattern: bytes
+    qualities: tuple[float, float]
+
+
+# x264 and x265 write their settings into the stream's first message (0.7 and 2.4 kB). On clips of a second or
+# two that would count as rate, up to 5 % of it, so these messages (SEI) are taken out.
+X264 = Codec(
+    "x264",
+    "libx264",
+    ".h264",
+    "medium",
+    (18, 22, 26, 30, 34, 38, 42),
+    ("-g", "{gop}", "-threads", "1", "-bsf:v", "filter_units=remove_types=6"),
+    rb"x264 - core (\d+(?: r\d+)?)",
+    (0, 51),
+)
+X265 = Codec(
+    "x265",
+    "libx265",
+    ".hevc",
+    "medium",
+    (18, 22, 26, 30, 34, 38, 42),
+    (
+        *("-g", "{gop}", "-x265-params", "keyint={gop}:pools=1:frame-threads=1:log-level=error"),
+        *("-bsf:v", "filter_units=remove_types=39"),
+    ),
+    rb"x265 \(build \d+\) - ([^:\s]+)",
+    (0, 51),
+)
+SVTAV1 = Codec(
+    "svtav1",
+    "libsvtav1",
+    ".obu",
+    "6",
+    (20, 27, 34, 41, 48, 55, 63),
+    ("-g", "{gop}", "-svtav1-params", "tune=1:lp=1"),
+    rb"SVT-AV1 Encoder Lib (v\S+)",
+    (1, 63),
+)
+CODECS = {codec.name: codec for codec in (X264, X265, SVTAV1)}
+GOP_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CodecRun:
+    """A codec with the settings of one evaluation.
+
+    Attributes:
+        codec: which one.
+        preset: given to the encoder as it is.
+        crfs: one encode each, rising.
+    """
+
+    codec: Codec
+    preset: str
+    crfs: tuple[float, ...]
+
+
+def codec_run(name: str, *, preset: str | None = None, crfs: tuple[float, ...] | None = None) -> CodecRun:
+    """A codec by name, with its defaults where nothing is given.
+
+    Raises:
+        UsageError: an unknown codec, or a CRF that it does not have.
+    """
+    codec = CODECS.get(name)
+    if codec is None:
+        raise UsageError(f"codec {name!r} is unknown; choose from {', '.join(CODECS)}.")
+    ladder = tuple(sorted(set(codec.crfs if crfs is None else crfs)))
+    low, high = codec.qualities
+    for crf in ladder:
+        if not low <= crf <= high:
+            raise UsageError(f"CRF {crf:g} is not in {name}'s range of {low:g} to {high:g}.")
+    if not ladder:
+        raise UsageError("give at least one CRF.")
+    return CodecRun(codec, preset or codec.preset, ladder)
+
+
+def encoder_options(run: CodecRun, crf: float, gop: int) -> list[str]:
+    """The encoder's part of ffmpeg's arguments; it is also what a cache key says about the encoder."""
+    fixed = [option.format(gop=gop) for option in run.codec.options]
+    return ["-c:v", run.codec.encoder, "-preset", run.preset, "-crf", f"{crf:g}", *fixed]
+
+
+def encode_arguments(source: Path, destination: Path, options: list[str]) -> list[str]:
+    """ffmpeg's arguments to encode a YUV4MPEG2 file to an elementary stream, every frame once."""
+    return [
+        *("-threads", "1", "-i", f"file:{source}", "-map", "0:v:0", "-fps_mode", "passthrough"),
+        *(*options, f"file:{destination}"),
+    ]
+
+
+def encoder_version(ffmpeg: FFmpeg, codec: Codec, folder: Path) -> str:
+    """The version that the encoder inside this ffmpeg says it is, from one tiny encode in `folder`.
+
+    Raises:
+        MissingError: this ffmpeg cannot encode with it.
+    """
+    trial = folder / f"version{codec.suffix}"
+    arguments = [
+        *("-f", "lavfi", "-i", "color=size=128x128:rate=25:duration=0.04", "-pix_fmt", "yuv420p"),
+        *("-c:v", codec.encoder, f"file:{trial}"),
+    ]
+    try:
+        told = ffmpeg.run(arguments).messages
+        written = trial.read_bytes()
+    except (ProcessError, OSError) as error:
+        raise MissingError(f"{ffmpeg.path} cannot encode with {codec.encoder} ({error})") from error
+    match = re.search(codec.version_pattern, written) or re.search(codec.version_pattern, told.encode())
+    return match[1].decode("ascii", "replace") if match else "unknown"

@@ -1,0 +1,115 @@
+"""What may be done to pictures before the encoder: nothing, a trivial filter, or a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scene.errors import UsageError
+
+if TYPE_CHECKING:
+    from scene.model import Network
+
+# To be raised whenever the same weights would give other pictures than before.
+_ENHANCE_VERSION = 1
+
+DEFAULT_CONTRAST = 1.05
+DEFAULT_UNSHARP = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One column of the comparison.
+
+    Attributes:
+        label: its name in results, unique within an evaluation.
+        identity: tells methods with different results apart; part of every cache key.
+        contrast: factor of luma around mid grey, or None.
+        unsharp: amount of a 5x5 unsharp mask on luma, or None.
+        network: a network of `scene.model`, or None.
+        strength: how much of the network's change is applied.
+    """
+
+    label: str
+    identity: str
+    contrast: float | None = None
+    unsharp: float | None = None
+    network: Network | None = None
+    strength: float = 1.0
+
+    def filter_graph(self, bit_depth: int) -> str | None:
+        """The method as a filter of ffmpeg, if it is one."""
+        if self.contrast is not None:
+            grey = 128 << (bit_depth - 8)
+            return f"lutyuv=y='round((val-{grey})*{self.contrast:g}+{grey})'"
+        if self.unsharp is not None:
+            return f"unsharp=5:5:{self.unsharp:g}"
+        return None
+
+
+NONE = Method("none", "none")
+
+
+def parse_method(text: str, *, strength: float = 1.0) -> Method:
+    """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], a shipped network, or a weights file.
+
+    Raises:
+        UsageError: an unknown name, or a parameter out of range.
+        InputError, CheckpointError: the weights file is missing or damaged.
+    """
+    name, _, parameter = text.partition(":")
+    if text == "none":
+        return NONE
+    if name == "contrast":
+        factor = _parameter(text, parameter, DEFAULT_CONTRAST, 0.0, 4.0)
+        return Method(text, f"contrast:{factor:g}", contrast=factor)
+    if name == "unsharp":
+        amount = _parameter(text, parameter, DEFAULT_UNSHARP, -2.0, 5.0)
+        return Method(text, f"unsharp:5:5:{amount:g}", unsharp=amount)
+    return _network_method(text, strength)
+
+
+def parse_methods(names: Sequence[str], *, strength: float = 1.0) -> tuple[Method, ...]:
+    """Several methods, `none` first: it is the anchor of every BD-rate, so it is always among them.
+
+    Two files of one name get the start of their hash appended.
+
+    Raises:
+        UsageError, InputError, CheckpointError: see `parse_method`.
+    """
+    methods = [parse_method(name, strength=strength) for name in dict.fromkeys(names) if name != "none"]
+    labels = [method.label for method in methods]
+    unique: list[Method] = [NONE]
+    for method in methods:
+        label = method.label
+        if label == "none" or labels.count(label) > 1:
+            label = f"{label}@{method.identity.split(':')[1][:8]}"
+        unique.append(Method(label, method.identity, method.contrast, method.unsharp, method.network, method.strength))
+    return tuple(unique)
+
+
+def _network_method(text: str, strength: float) -> Method:
+    # Imported here: torch takes seconds to load, and filters do not need it.
+    from scene.model import load_model, model_names
+
+    shipped = text in model_names()
+    looks_like_file = text.endswith(".safetensors") or "/" in text or Path(text).exists()
+    if not shipped and not looks_like_file:
+        known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", *model_names()])
+        raise UsageError(f"method {text!r} is unknown; choose from {known}, or give a .safetensors file.")
+    network = load_model(text)
+    fingerprint = network.identity.rpartition("@")[2]
+    identity = f"network:{fingerprint}:strength={strength:g}:v{_ENHANCE_VERSION}"
+    label = text if shipped else Path(text).stem
+    return Method(label, identity, network=network, strength=strength)
+
+
+def _parameter(text: str, parameter: str, default: float, low: float, high: float) -> float:
+    if ":" not in text:
+        return default
+    if not re.fullmatch(r"-?[0-9]{1,3}(\.[0-9]{1,6})?", parameter) or not low <= float(parameter) <= high:
+        raise UsageError(f"{text!r}: the value after the colon must be a number from {low:g} to {high:g}.")
+    return float(parameter)

@@ -1,0 +1,55 @@
+"""A method applied to a reference: the pictures that go to the encoders, made once for all of them."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+from scene.errors import VerificationError
+from scene.evaluation.clip import RawVideo, count_raw_video
+from scene.evaluation.methods import Method
+from scene.video.ffmpeg import FFmpeg
+from scene.video.y4m import read_frames, read_header, write_frame, write_header
+
+_BATCH = 4
+
+
+def make_variant(
+    ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path, *, device: str = "auto"
+) -> RawVideo:
+    """The reference after a method, as a YUV4MPEG2 file; the reference itself for `none`.
+
+    Raises:
+        VerificationError: frames were lost.
+        ProcessError, InputError, UsageError, MissingError: see `FFmpeg.run` and `scene.enhance.Enhancer`.
+    """
+    graph = method.filter_graph(reference.header.format.bit_depth)
+    if graph is not None:
+        ffmpeg.run(
+            [
+                *("-threads", "1", "-i", f"file:{reference.path}", "-vf", graph, "-fps_mode", "passthrough"),
+                *("-strict", "-1", "-f", "yuv4mpegpipe", f"file:{destination}"),
+            ]
+        )
+    elif method.network is not None:
+        _enhance(method, reference, destination, device)
+    else:
+        return reference
+    made = count_raw_video(destination, reference.header.format.matrix)
+    if made.frames != reference.frames:
+        raise VerificationError(f"{method.label} gave {made.frames} frames of {reference.frames}")
+    return made
+
+
+def _enhance(method: Method, reference: RawVideo, destination: Path, device: str) -> None:
+    from scene.enhance import Enhancer
+
+    assert method.network is not None
+    enhancer = Enhancer(method.network, strength=method.strength, device=device)
+    with reference.path.open("rb") as source, destination.open("wb") as sink:
+        header = read_header(source, matrix=reference.header.format.matrix)
+        write_header(sink, header)
+        frames = read_frames(source, header)
+        while batch := list(itertools.islice(frames, _BATCH)):
+            for picture in enhancer(batch):
+                write_frame(sink, picture)

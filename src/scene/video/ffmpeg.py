@@ -1,0 +1,155 @@
+"""The ffmpeg program: where it is, what it can do, and running it. Never through a shell.
+
+SCENE encodes and decodes in process (PyAV). Measuring needs the program, because libvmaf is only in there:
+the static build that `imageio-ffmpeg` carries, or the user's own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scene.errors import MissingError, SceneError
+
+# Containers and elementary streams that hold the video themselves. Playlists, concatenation scripts, image
+# sequences and network protocols stay closed, whatever the file is called.
+SAFE_INPUT = (
+    "-protocol_whitelist",
+    "file",
+    "-format_whitelist",
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,vvc,obu,ivf,av1,"
+    "yuv4mpegpipe,nut,flv,mxf,ogg,asf,wtv,gxf,rm,m4v,dv",
+)
+
+_STDERR_LINES = 4
+_POLL_S = 0.1
+
+
+class ProcessError(SceneError):
+    """ffmpeg ended with an error, or was stopped."""
+
+
+class StoppedError(ProcessError):
+    """ffmpeg was killed because the work it belonged to was given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished ffmpeg left: its standard output, and its messages (already without colour codes)."""
+
+    stdout: bytes
+    messages: str
+
+
+@dataclass(frozen=True, slots=True)
+class FFmpeg:
+    """One ffmpeg program. Runs may overlap, from any thread.
+
+    Attributes:
+        path: the program file.
+        version: the first line of `ffmpeg -version`, for example "9.0.2-static".
+        build: a short hash of all that `ffmpeg -version` prints: version, configuration, library versions.
+        stop: once set, running processes are killed and no more are started.
+    """
+
+    path: Path
+    version: str
+    build: str
+    stop: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
+
+    def run(self, arguments: Sequence[str]) -> Completed:
+        """Runs `ffmpeg -v error ... ARGUMENTS` to its end; kills it if this call is interrupted.
+
+        Raises:
+            MissingError: the program cannot be started.
+            StoppedError: `stop` was set.
+            ProcessError: it ended with an exit code other than 0.
+        """
+        return _run([str(self.path), *GLOBAL_OPTIONS, *arguments], self.stop)
+
+
+GLOBAL_OPTIONS = ("-hide_banner", "-nostdin", "-v", "error", "-y")
+
+
+def find_ffmpeg(given: Path | None = None) -> FFmpeg:
+    """The program of `given`, else of $SCENE_FFMPEG, else the one that imageio-ffmpeg carries.
+
+    Raises:
+        MissingError: there is none there, or it does not run.
+    """
+    path = _locate(given)
+    told = _run([str(path), "-hide_banner", "-version"], threading.Event()).stdout.decode("utf-8", "replace")
+    words = told.split()
+    if words[:2] != ["ffmpeg", "version"]:
+        raise MissingError(f"{path} is not ffmpeg; give another with --ffmpeg PATH")
+    return FFmpeg(path, words[2], hashlib.sha256(told.encode()).hexdigest()[:12])
+
+
+def has_filter(ffmpeg: FFmpeg, name: str) -> bool:
+    """Whether this build of ffmpeg has the filter."""
+    listing = ffmpeg.run(["-filters"]).stdout.decode("utf-8", "replace")
+    return any(line.split()[1:2] == [name] for line in listing.splitlines())
+
+
+def input_name(path: Path) -> str:
+    """`path` as ffmpeg's -i takes it, so that no name is read as a protocol, an option or a pattern."""
+    return f"file:{path}"
+
+
+def _locate(given: Path | None) -> Path:
+    wanted = given or (Path(os.environ["SCENE_FFMPEG"]) if os.environ.get("SCENE_FFMPEG") else None)
+    if wanted is None:
+        try:
+            import imageio_ffmpeg
+
+            return Path(imageio_ffmpeg.get_ffmpeg_exe())
+        except (ImportError, RuntimeError) as error:
+            raise MissingError("no ffmpeg was found: install imageio-ffmpeg or give one with --ffmpeg PATH") from error
+    found = shutil.which(wanted)
+    if found is None:
+        raise MissingError(f"{wanted} is not a program; give an ffmpeg with --ffmpeg PATH or $SCENE_FFMPEG")
+    return Path(found)
+
+
+def _run(argv: Sequence[str], stop: threading.Event) -> Completed:
+    if stop.is_set():
+        raise StoppedError("stopped before ffmpeg was started")
+    environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
+    try:
+        # Its own session: a Ctrl-C on the terminal reaches us, and we end it.
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise MissingError(f"{argv[0]} cannot be run ({error.strerror})") from error
+    try:
+        stdout, stderr = _wait(process, stop)
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
+    messages = stderr.decode("utf-8", "replace").strip()
+    if process.returncode != 0:
+        last = "; ".join(messages.splitlines()[-_STDERR_LINES:]) or "no message"
+        raise ProcessError(f"ffmpeg ended with code {process.returncode}: {last}")
+    return Completed(stdout, messages)
+
+
+def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> tuple[bytes, bytes]:
+    while True:
+        try:
+            return process.communicate(timeout=_POLL_S)
+        except subprocess.TimeoutExpired:
+            if stop.is_set():
+                raise StoppedError("ffmpeg was stopped") from None
