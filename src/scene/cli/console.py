@@ -84,7 +84,13 @@ def progress_display(description: str, unit: str, log_format: LogFormat = "text"
 @contextmanager
 def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.progress import Progress as RichProgress
 
     bar = RichProgress(

@@ -80,6 +80,4 @@ class AssembledConv2d(nn.Module):
         return y.reshape(batch, self.out_channels, height, width)
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernels={self.kernels}, kernel_size={self.kernel_size}"
-        )
+        return f"{self.in_channels}, {self.out_channels}, kernels={self.kernels}, kernel_size={self.kernel_size}"

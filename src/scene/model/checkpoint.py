@@ -68,9 +68,7 @@ def read_network(path: Path) -> Network:
             names = set(file.keys())
             if names != set(expected):
                 odd = sorted(names ^ set(expected))
-                raise CheckpointError(
-                    f"{path}: tensor {odd[0]!r} is missing or not part of the network it describes"
-                )
+                raise CheckpointError(f"{path}: tensor {odd[0]!r} is missing or not part of the network it describes")
             tensors = {name: file.get_tensor(name) for name in expected}
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file ({error})") from error

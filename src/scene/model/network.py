@@ -80,9 +80,7 @@ class AssembledBlock(nn.Module):
         super().__init__()
         width = config.embedding_width if guidance == "embedding" else config.channels
         hidden = (
-            config.semantic_hidden
-            if guidance == "embedding"
-            else max(1, config.channels // config.feature_reduction)
+            config.semantic_hidden if guidance == "embedding" else max(1, config.channels // config.feature_reduction)
         )
         self.guidance = guidance
         self.skip = config.block_skip
@@ -91,8 +89,7 @@ class AssembledBlock(nn.Module):
             width, hidden, self.convolutions, config.channels, config.kernels, config.normalisation
         )
         self.convs = nn.ModuleList(
-            AssembledConv2d(config.channels, config.channels, config.kernels)
-            for _ in range(self.convolutions)
+            AssembledConv2d(config.channels, config.channels, config.kernels) for _ in range(self.convolutions)
         )
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
@@ -128,9 +125,7 @@ class Network(nn.Module):
         self.identity = "untrained"
         folded = _UNSHUFFLED_CHANNELS[config.planes]
         self.head = nn.Conv2d(folded, config.channels, 3, padding=1)
-        self.blocks = nn.ModuleList(
-            [AssembledBlock(config, config.guidance), AssembledBlock(config, "features")]
-        )
+        self.blocks = nn.ModuleList([AssembledBlock(config, config.guidance), AssembledBlock(config, "features")])
         self.tail = nn.Conv2d(config.channels, folded, 3, padding=1)
         if config.global_skip:
             nn.init.zeros_(self.tail.weight)

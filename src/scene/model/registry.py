@@ -33,9 +33,7 @@ def resolve_model(name_or_path: str | Path) -> Path:
     path = Path(name_or_path)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path
-    raise UsageError(
-        f"no model is called {text!r}: give one of {', '.join(model_names())}, or a .safetensors file"
-    )
+    raise UsageError(f"no model is called {text!r}: give one of {', '.join(model_names())}, or a .safetensors file")
 
 
 def load_model(name_or_path: str | Path) -> Network:

@@ -1,0 +1,197 @@
+"""A differentiable JPEG: decoded frames and an estimate of their bits (paper section 2.3, reference 14).
+
+It has the block transform and quantisation that JPEG shares with the intra frames of video codecs, and no prediction
+from neighbouring blocks or frames. With "jpeg" tables it follows the real format closely enough to be checked against
+it; with "flat" tables and a rounding offset below one half it is nearer to what x264 does to its residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scene.errors import UsageError
+
+Tables = Literal["jpeg", "flat"]
+
+# Recommendation T.81, annex K: the luma and chroma tables of quality 50.
+_LUMA_TABLE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA_CORNER = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))
+_BLOCK = 8
+
+# Bits = sum(log2(1 + |level|)) * (_BITS_BASE + _BITS_SPARSE * log2(1 / share of levels that are not zero)),
+# fitted to real baseline JPEG with optimised Huffman tables: `scripts/calibrate_rate.py`.
+_BITS_BASE = 1.87
+_BITS_SPARSE = 0.543
+
+
+def quality_to_step(quality: float) -> float:
+    """libjpeg's quality (1 to 100) as this proxy's step, the luma DC step in code values (16 at quality 50)."""
+    percent = 5000.0 / quality if quality < 50 else 200.0 - 2.0 * quality
+    return 16.0 * percent / 100.0
+
+
+class ProxyOutput(NamedTuple):
+    """What a codec proxy returns.
+
+    Attributes:
+        decoded: the frames after coding, same shape and range as the input, clipped to [0, 1].
+        bits_per_pixel: (B,) estimated bits over pixels of the luma plane.
+    """
+
+    decoded: Tensor
+    bits_per_pixel: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    plane: Tensor
+    bits: Tensor
+
+
+class JpegProxy(nn.Module):
+    """Codes frames as JPEG does, with gradients.
+
+    Rounding is straight-through: the decoded frame is that of hard rounding, its gradient that of no rounding. The
+    rate is that of the hard levels too, while its gradient is that of ``log2(1 + |z|)`` with z the unrounded level,
+    so that it does not vanish where levels round to zero. Well inside the dead zone both gradients are switched off:
+    there a coefficient is lost whatever the network does, and rewarding its shrinking would only blur the picture.
+
+    Args:
+        tables: "jpeg" for the tables of T.81 annex K, or "flat" for one step at every frequency.
+        rounding: what is added to |z| before truncation: 0.5 is JPEG, 1/3 what x264 uses in intra blocks.
+        mask: share of the dead zone, counted from zero, in which gradients are switched off.
+    """
+
+    dct: Tensor
+    luma_table: Tensor
+    chroma_table: Tensor
+
+    def __init__(self, tables: Tables = "jpeg", rounding: float = 0.5, mask: float = 0.25) -> None:
+        super().__init__()
+        if tables not in ("jpeg", "flat"):
+            raise UsageError(f"tables = {tables!r} must be jpeg or flat")
+        if not 0.0 < rounding <= 0.5:
+            raise UsageError(f"rounding = {rounding} must be above 0 and at most 0.5")
+        if not 0.0 <= mask < 1.0:
+            raise UsageError(f"mask = {mask} must be at least 0 and below 1")
+        self.rounding = rounding
+        self.masked_below = mask * (1.0 - rounding)
+        chroma = torch.full((_BLOCK, _BLOCK), 99.0)
+        chroma[:4, :4] = torch.tensor(_CHROMA_CORNER, dtype=torch.float32)
+        luma = torch.tensor(_LUMA_TABLE, dtype=torch.float32)
+        if tables == "flat":
+            luma, chroma = torch.full_like(luma, 16.0), torch.full_like(chroma, 16.0)
+        # As multiples of the step.
+        self.register_buffer("luma_table", luma / 16.0, persistent=False)
+        self.register_buffer("chroma_table", chroma / 16.0, persistent=False)
+        self.register_buffer("dct", _dct_matrix(), persistent=False)
+
+    def forward(self, frames: Tensor, step: Tensor) -> ProxyOutput:
+        """Codes and decodes a batch.
+
+        Args:
+            frames: (B, 3, H, W) RGB or (B, 1, H, W) luma, in [0, 1]. RGB is coded as full-range BT.601 YCbCr with
+                4:2:0 chroma, as JFIF has it. Any size: planes are padded to whole blocks by repeating the border.
+            step: (B,) quantiser steps in 8-bit code values, positive: that of the luma DC coefficient.
+        """
+        height, width = frames.shape[-2:]
+        if frames.shape[1] == 1:
+            luma = self._code(frames * 255.0, self.luma_table, step)
+            return ProxyOutput((luma.plane / 255.0).clamp(0.0, 1.0), luma.bits / (height * width))
+        y, cb, cr = _rgb_to_ycbcr(frames * 255.0).split(1, dim=1)
+        halved = [F.avg_pool2d(F.pad(c, (0, width % 2, 0, height % 2), mode="replicate"), 2) for c in (cb, cr)]
+        coded = [self._code(y, self.luma_table, step), *(self._code(c, self.chroma_table, step) for c in halved)]
+        # Bilinear is the triangle filter of libjpeg's chroma upsampling.
+        chroma = [F.interpolate(c.plane, scale_factor=2, mode="bilinear")[..., :height, :width] for c in coded[1:]]
+        decoded = _ycbcr_to_rgb(torch.cat([coded[0].plane, *chroma], dim=1)) / 255.0
+        bits = coded[0].bits + coded[1].bits + coded[2].bits
+        return ProxyOutput(decoded.clamp(0.0, 1.0), bits / (height * width))
+
+    def _code(self, plane: Tensor, table: Tensor, step: Tensor) -> _Coded:
+        """Codes one plane (B, 1, h, w) of code values in [0, 255]; bits are (B,)."""
+        height, width = plane.shape[-2:]
+        padded = F.pad(plane, (0, -width % _BLOCK, 0, -height % _BLOCK), mode="replicate")
+        steps = table * step[:, None, None, None, None]
+        z = self.dct @ _to_blocks(padded - 128.0) @ self.dct.T / steps
+        # Blocks are coded left to right and a DC level as its difference from the one before, as JPEG does. Counting
+        # the DC level itself would reward pulling every picture towards mid grey.
+        levels, live = self._quantise(z)
+        differences = torch.cat([_dc_difference(levels), levels.flatten(-2)[..., 1:]], dim=-1)
+        unrounded = torch.cat([_dc_difference(z), (z * live).flatten(-2)[..., 1:]], dim=-1)
+        hard = torch.log2(1.0 + differences.detach().abs())
+        soft = torch.log2(1.0 + unrounded.abs())
+        magnitude = (soft + (hard - soft).detach()).sum(dim=(1, 2, 3))
+        bits = magnitude * _bits_per_magnitude(differences.detach())
+        decoded = _from_blocks(self.dct.T @ (levels * steps) @ self.dct) + 128.0
+        return _Coded(decoded[..., :height, :width], bits)
+
+    def _quantise(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Levels with the straight-through gradient, and where that gradient is on."""
+        magnitude = z.detach().abs()
+        hard = torch.sign(z.detach()) * torch.floor(magnitude + self.rounding)
+        live = (magnitude >= self.masked_below).to(z.dtype)
+        soft = z * live
+        return soft + (hard - soft).detach(), live
+
+
+def _bits_per_magnitude(levels: Tensor) -> Tensor:
+    """Bits that a unit of log2(1 + |level|) costs, (B,): the rarer levels are, the longer the runs between them."""
+    share = (levels != 0).to(levels.dtype).mean(dim=(1, 2, 3))
+    return _BITS_BASE - _BITS_SPARSE * torch.log2(share.clamp(min=1e-4))
+
+
+def _dct_matrix() -> Tensor:
+    """The orthonormal 8-point DCT-II, rows are frequencies."""
+    n = torch.arange(_BLOCK, dtype=torch.float64)
+    matrix = torch.cos(math.pi * (2 * n[None, :] + 1) * n[:, None] / (2 * _BLOCK)) * math.sqrt(2.0 / _BLOCK)
+    matrix[0] /= math.sqrt(2.0)
+    return matrix.float()
+
+
+def _to_blocks(plane: Tensor) -> Tensor:
+    """(B, 1, h, w) to (B, h/8, w/8, 8, 8)."""
+    batch, _, height, width = plane.shape
+    blocks = plane.reshape(batch, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+    return blocks.transpose(2, 3)
+
+
+def _from_blocks(blocks: Tensor) -> Tensor:
+    """(B, rows, cols, 8, 8) to (B, 1, rows * 8, cols * 8)."""
+    batch, rows, cols = blocks.shape[:3]
+    return blocks.transpose(2, 3).reshape(batch, 1, rows * _BLOCK, cols * _BLOCK)
+
+
+def _dc_difference(coefficients: Tensor) -> Tensor:
+    """(B, rows, cols, 8, 8) to (B, rows, cols, 1): each DC minus that of the block before it in its row."""
+    dc = coefficients[..., 0, 0]
+    before = torch.cat([F.pad(dc[:, :-1, :1], (0, 0, 1, 0)), dc[:, :, :-1]], dim=-1)
+    return (dc - before)[..., None]
+
+
+def _rgb_to_ycbcr(rgb: Tensor) -> Tensor:
+    """Full-range BT.601 in code values, chroma around 128 (JFIF)."""
+    r, g, b = rgb.unbind(dim=1)
+    y = 0.299 * r + 0.587 * g + 0.114 * b
+    return torch.stack([y, 128.0 + (b - y) / 1.772, 128.0 + (r - y) / 1.402], dim=1)
+
+
+def _ycbcr_to_rgb(ycbcr: Tensor) -> Tensor:
+    y, cb, cr = ycbcr.unbind(dim=1)
+    r = y + 1.402 * (cr - 128.0)
+    b = y + 1.772 * (cb - 128.0)
+    return torch.stack([r, (y - 0.299 * r - 0.114 * b) / 0.587, b], dim=1)

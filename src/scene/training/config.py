@@ -1,0 +1,227 @@
+"""A training run as a TOML file: frozen dataclasses that refuse unknown keys and impossible values."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from scene.errors import InputError, UsageError
+from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
+from scene.model import NetworkConfig
+
+RateUnit = Literal["bits_per_pixel", "relative"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UsageError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Crops of photographs.
+
+    Attributes:
+        crop: side of the square crops in pixels (paper: 256).
+        pan: largest shift, in pixels along each axis, between a crop and the neighbour that VMAF's motion is
+            measured against.
+        workers: processes that load data, 0 to load in the training process.
+    """
+
+    crop: int = 256
+    pan: int = 12
+    workers: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.crop >= 64 and self.crop % 16 == 0, f"crop = {self.crop} must be a multiple of 16, at least 64")
+        _require(0 <= self.pan <= 64, f"pan = {self.pan} must be from 0 to 64")
+        _require(0 <= self.workers <= 64, f"workers = {self.workers} must be from 0 to 64")
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """The codec proxy; see `scene.proxy.JpegProxy`.
+
+    Attributes:
+        tables, rounding, mask: as there.
+        steps: smallest and largest quantiser step, drawn log-uniformly for each sample.
+    """
+
+    tables: Literal["jpeg", "flat"] = "jpeg"
+    rounding: float = 0.5
+    mask: float = 0.25
+    steps: tuple[float, float] = (6.0, 60.0)
+
+    def __post_init__(self) -> None:
+        _require(0 < self.steps[0] <= self.steps[1], f"steps = {list(self.steps)} must be positive and in order")
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Weights and units of the paper's Eq. 3.
+
+    Attributes:
+        perceptual: lambda_p, for VMAF points below the bound.
+        bitrate: lambda_b, for the rate in `rate_unit`.
+        before: lambda_1, for the L1 distance of enhanced and source frame, pixels in [0, 1].
+        after: lambda_2, for the L1 distance of decoded and source frame.
+        rate_unit: "bits_per_pixel" (of the luma plane, calibrated), or "relative": the logarithm of the rate over
+            that of the unprocessed crop at the same step, which asks for the same saving at every quantiser.
+        gain_limits: enhancement gain limits of the scores that are averaged, 100 for VMAF, 1 for VMAF_NEG.
+        gradient_cap: a sample's gradient of the perceptual term is scaled down to this multiple of the batch's
+            median norm, since flat crops give gradients far above the others.
+    """
+
+    perceptual: float = 1e-2
+    bitrate: float = 1.0
+    before: float = 5.0
+    after: float = 1.0
+    rate_unit: RateUnit = "bits_per_pixel"
+    gain_limits: tuple[float, ...] = (VMAF_GAIN_LIMIT,)
+    gradient_cap: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("perceptual", "bitrate", "before", "after"):
+            _require(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
+        _require(
+            len(self.gain_limits) > 0 and all(NEG_GAIN_LIMIT <= g <= VMAF_GAIN_LIMIT for g in self.gain_limits),
+            f"gain_limits = {list(self.gain_limits)} must be numbers from 1 (VMAF_NEG) to 100 (VMAF)",
+        )
+        _require(self.gradient_cap >= 1, f"gradient_cap = {self.gradient_cap} must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserConfig:
+    """Schedule-free AdamW (paper section 3.2, reference 19).
+
+    Attributes:
+        learning_rate: constant after warm-up.
+        warmup_steps: steps of linear warm-up.
+        weight_decay: decoupled, as in AdamW.
+    """
+
+    learning_rate: float = 1e-3
+    warmup_steps: int = 50
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(0 < self.learning_rate < 1, f"learning_rate = {self.learning_rate} must be above 0 and below 1")
+        _require(self.warmup_steps >= 0, f"warmup_steps = {self.warmup_steps} must not be negative")
+        _require(self.weight_decay >= 0, f"weight_decay = {self.weight_decay} must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """How long and how often.
+
+    Attributes:
+        steps: optimiser steps in all.
+        batch: crops a step.
+        seed: of the initial weights, the crops and the quantiser steps.
+        validate_every: steps between validations; each also writes a checkpoint.
+    """
+
+    steps: int = 1000
+    batch: int = 8
+    seed: int = 0
+    validate_every: int = 200
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "validate_every"):
+            _require(getattr(self, name) >= 1, f"{name} = {getattr(self, name)} must be at least 1")
+        _require(self.seed >= 0, f"seed = {self.seed} must not be negative")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """All sections of a training file."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    proxy: ProxyConfig = field(default_factory=ProxyConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """Reads and checks a training file.
+
+    Raises:
+        InputError: the file is missing or not TOML.
+        UsageError: an unknown section or key, a value of the wrong type or out of range; the line is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}") from error
+    sections = typing.get_type_hints(TrainingConfig)
+    built: dict[str, Any] = {}
+    for name, table in tables.items():
+        if name not in sections or not isinstance(table, dict):
+            raise UsageError(f"{_place(path, text, None, name)}: no section [{name}]; known: {', '.join(sections)}")
+        built[name] = _build(sections[name], name, table, path, text)
+    return TrainingConfig(**built)
+
+
+def config_as_dict(config: TrainingConfig) -> dict[str, Any]:
+    """The configuration as plain dictionaries, for records and logs."""
+    return dataclasses.asdict(config)
+
+
+def _build(section: type, section_name: str, table: Mapping[str, Any], path: Path, text: str) -> Any:
+    hints = typing.get_type_hints(section)
+    values = {}
+    for key, value in table.items():
+        place = _place(path, text, section_name, key)
+        if key not in hints:
+            raise UsageError(f"{place}: no key {key!r} in [{section_name}]; known: {', '.join(hints)}")
+        values[key] = _convert(value, hints[key], f"{place}: {key}")
+    try:
+        return section(**values)
+    except UsageError as error:
+        key = str(error).split(" = ")[0]
+        raise UsageError(f"{_place(path, text, section_name, key)}: {error}") from error
+
+
+def _convert(value: Any, hint: Any, what: str) -> Any:
+    """Checks a TOML value against a field's type; whole numbers pass for floats, arrays for tuples."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise UsageError(f"{what} must be a list")
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise UsageError(f"{what} must hold {len(arguments)} numbers")
+        return tuple(_convert(item, arguments[0], what) for item in value)
+    if origin is Literal:
+        if value not in arguments:
+            raise UsageError(f"{what} must be one of {', '.join(map(str, arguments))}")
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise UsageError(f"{what} must be of type {hint.__name__}")
+    return value
+
+
+def _place(path: Path, text: str, section: str | None, key: str) -> str:
+    """`file:line` of a section or key, as near as a plain scan can tell."""
+    inside = section is None
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.split("#")[0].strip()
+        if stripped.startswith("["):
+            header = stripped.strip("[] ")
+            if section is None and header.split(".")[0] == key:
+                return f"{path}:{number}"
+            inside = header == section or section is None
+        elif inside and stripped.split("=")[0].strip() == key:
+            return f"{path}:{number}"
+    return str(path)

@@ -1,0 +1,99 @@
+"""The training loss: the paper's Eq. 3 over the network, the codec proxy and the differentiable VMAF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scene.errors import UsageError
+from scene.metrics.vmaf import DifferentiableVmaf, bound_score
+from scene.proxy import JpegProxy
+from scene.training.config import LossConfig, ProxyConfig
+from scene.training.data import Sample, rgb_to_luma
+
+# An identical pair scores about 97.4 to 100, depending on motion.
+_PERFECT = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class LossTerms:
+    """One evaluation of Eq. 3.
+
+    Attributes:
+        total: the weighted sum, a scalar with a gradient.
+        scores: (gain limits,) batch means of the unclipped scores, detached.
+        bits_per_pixel: batch mean after enhancement, detached.
+        rate_change: mean log of rate over the unprocessed crop's at the same step, detached.
+        before, after: batch means of the two L1 terms in 8-bit code values, detached.
+    """
+
+    total: Tensor
+    scores: Tensor
+    bits_per_pixel: Tensor
+    rate_change: Tensor
+    before: Tensor
+    after: Tensor
+
+
+class CodecLoss(nn.Module):
+    """``lambda_p L_perceptual + lambda_b L_bitrate + lambda_1 L_pre + lambda_2 L_post`` (paper Eq. 3)."""
+
+    def __init__(self, loss: LossConfig, proxy: ProxyConfig, planes: str) -> None:
+        super().__init__()
+        if planes == "yuv420":
+            raise UsageError("planes = 'yuv420' can be built but not trained yet; use rgb or luma")
+        self.config = loss
+        self.planes = planes
+        self.proxy = JpegProxy(proxy.tables, proxy.rounding, proxy.mask)
+        self.vmaf = DifferentiableVmaf(loss.gain_limits)
+
+    def prepare(self, batch: Sample) -> tuple[Tensor, Tensor]:
+        """A batch of 8-bit RGB as network input (B, C, H, W) and VMAF's motion (B, 1)."""
+        frame, neighbour = (x.float() / 255.0 for x in batch)
+        luma = rgb_to_luma(frame)
+        motion = self.vmaf.motion(luma * 255.0, rgb_to_luma(neighbour)[None] * 255.0)
+        return (luma if self.planes == "luma" else frame), motion
+
+    def forward(self, source: Tensor, enhanced: Tensor, motion: Tensor, step: Tensor) -> LossTerms:
+        """
+        Args:
+            source: (B, C, H, W) network input.
+            enhanced: the network's output for it.
+            motion: (B, 1) motion feature of the source.
+            step: (B,) quantiser steps in code values.
+        """
+        config = self.config
+        decoded, bits = self.proxy(enhanced, step)
+        with torch.no_grad():
+            source_bits = self.proxy(source, step).bits_per_pixel
+        # Crops without detail cost next to nothing; the floor keeps their logarithm from deciding the batch.
+        rate_change = torch.log((bits + 0.01) / (source_bits + 0.01))
+        judged = decoded if self.planes == "luma" else rgb_to_luma(decoded)
+        if judged.requires_grad:
+            judged.register_hook(self._cap_gradient)
+        reference = source if self.planes == "luma" else rgb_to_luma(source)
+        scores = self.vmaf(reference * 255.0, judged * 255.0, motion)
+        perceptual = (_PERFECT - bound_score(scores)).mean()
+        rate = (bits if config.rate_unit == "bits_per_pixel" else rate_change).mean()
+        before = (enhanced - source).abs().mean()
+        after = (decoded - source).abs().mean()
+        total = config.perceptual * perceptual + config.bitrate * rate + config.before * before + config.after * after
+        return LossTerms(
+            total,
+            scores.detach().mean(dim=0),
+            bits.detach().mean(),
+            rate_change.detach().mean(),
+            before.detach() * 255.0,
+            after.detach() * 255.0,
+        )
+
+    def _cap_gradient(self, gradient: Tensor) -> Tensor:
+        """Scales samples with outlying gradients down; see `LossConfig.gradient_cap`."""
+        # Exactly flat samples divide zero by zero inside VMAF; they have nothing to teach.
+        gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+        norms = gradient.flatten(1).norm(dim=1)
+        cap = self.config.gradient_cap * norms.median()
+        scale = (cap / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
+        return gradient * scale[:, None, None, None]
