@@ -19,6 +19,7 @@ class Shift(nn.Module):
     def __init__(self, planes: str, *delta: float) -> None:
         super().__init__()
         self.config = SimpleNamespace(planes=planes)
+        self.identity = "shift"
         self.delta = torch.tensor(delta).view(1, -1, 1, 1)
         self.seen: list[torch.Tensor] = []
 
@@ -133,9 +134,7 @@ def test_yuv420_puts_luma_phases_before_chroma():
 def test_rgb_sees_primaries_and_returns_their_delta():
     # BT.709 limited 8-bit red is (63, 102, 240).
     fmt = PictureFormat(4, 2, 8, "422", matrix="bt709")
-    source = Picture(
-        fmt, tuple(np.full(s, c, np.uint8) for s, c in zip(fmt.plane_shapes, (63, 102, 240), strict=True))
-    )
+    source = Picture(fmt, tuple(np.full(s, c, np.uint8) for s, c in zip(fmt.plane_shapes, (63, 102, 240), strict=True)))
     network = Shift("rgb", 0.0, 0.1, 0.1)
     (result,) = Enhancer(network, device="cpu")([source])
     assert network.seen[0][0, :, 0, 0].tolist() == pytest.approx([1, 0, 0], abs=0.01)

@@ -57,9 +57,7 @@ def add_code_delta(codes: torch.Tensor, delta: torch.Tensor, bit_depth: int) -> 
     return (codes.to(torch.int32) + delta).clamp_(0, 2**bit_depth - 1).to(codes.dtype)
 
 
-def studio_to_rgb(
-    luma: torch.Tensor, chroma: tuple[torch.Tensor, torch.Tensor] | None, matrix: Matrix
-) -> torch.Tensor:
+def studio_to_rgb(luma: torch.Tensor, chroma: tuple[torch.Tensor, torch.Tensor] | None, matrix: Matrix) -> torch.Tensor:
     """Studio-scale planes at luma size, each (N, 1, H, W), to R'G'B' (N, 3, H, W) in [0, 1].
 
     Without chroma the picture is grey. Colours outside the RGB cube are clipped to it.
@@ -75,9 +73,7 @@ def studio_to_rgb(
     return torch.cat([red, green, blue], dim=1).clamp_(0, 1)
 
 
-def rgb_delta_to_studio(
-    delta: torch.Tensor, matrix: Matrix
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def rgb_delta_to_studio(delta: torch.Tensor, matrix: Matrix) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A difference in R'G'B' (N, 3, H, W) to those of Y, Cb, Cr on the studio scale, each (N, 1, H, W)."""
     kr, kb = _LUMA_WEIGHTS[matrix]
     red, green, blue = delta[:, 0:1], delta[:, 1:2], delta[:, 2:3]

@@ -65,6 +65,9 @@ class Enhancer:
             raise UsageError(f"strength {strength} makes no sense; give 0 (no change) to about 2.")
         self.device = resolve_device(device)
         self.strength = strength
+        self.identity = network.identity
+        # Pictures a call that keep the device busy; more only costs memory and delay.
+        self.batch = 4 if self.device.type == "cuda" else 1
         self._planes = network.config.planes
         self._network = network.eval().to(self.device)
 
@@ -102,9 +105,7 @@ class Enhancer:
         scales = (luma_scale(fmt), chroma_scale(fmt), chroma_scale(fmt))[:count]
         # Integers cross to the device and become floats there: a quarter of the traffic.
         codes = [
-            torch.from_numpy(np.stack([picture.planes[index] for picture in pictures])).to(self.device)[
-                :, None
-            ]
+            torch.from_numpy(np.stack([picture.planes[index] for picture in pictures])).to(self.device)[:, None]
             for index in range(count)
         ]
         studio = [scale.to_studio(plane) for scale, plane in zip(scales, codes, strict=True)]

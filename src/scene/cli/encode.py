@@ -1,0 +1,74 @@
+"""`scene encode`: enhance and encode one file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+
+def encode(
+    src: Path,
+    dst: Path,
+    *,
+    codec: Literal["x264", "x265", "svtav1"] = "x264",
+    crf: float | None = None,
+    preset: str | None = None,
+    encoder_args: str = "",
+    model: str = "asconvsr",
+    strength: float = 1.0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    on_error: Literal["fail", "skip"] = "fail",
+    overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
+    log_format: Literal["text", "json"] = "text",
+) -> None:
+    """Enhance a video and encode it, keeping its audio, subtitles, chapters, time stamps and colour tags.
+
+    DST appears under its name only when it is complete and has been verified.
+
+    Args:
+        src: Video file to read.
+        dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv or .webm.
+        codec: Encoder.
+        crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1.
+        preset: Speed preset of the encoder. By default medium, with svtav1 6.
+        encoder_args: The encoder's own parameters, as key=value:key=value.
+        model: Name of a shipped model (see `scene models`), a .safetensors file, or none to encode unchanged.
+        strength: How much of the model's change to apply; 0 changes nothing.
+        device: Where the model runs.
+        on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
+        overwrite: Replace DST if it exists.
+        log_format: Log and progress on stderr as text or as JSON lines.
+    """
+    from scene.cli.console import progress_display, setup_logging
+
+    setup_logging(log_format)
+
+    from scene.jobs import EncodeRequest, encode_file
+    from scene.video.encode import EncoderSettings
+
+    request = EncodeRequest(
+        source=src,
+        destination=dst,
+        settings=EncoderSettings(codec, crf, preset, encoder_args),
+        model=model,
+        strength=strength,
+        device=device,
+        overwrite=overwrite,
+        skip_damage=on_error == "skip",
+    )
+    with progress_display("encode", "frames", log_format) as on_progress:
+        result = encode_file(request, on_progress)
+    logging.getLogger("scene").info(
+        "%s: %d frames in %.1f s (%.2f fps), %.2f MB -> %.2f MB (%+.1f %%), model %s",
+        result.destination,
+        result.frames,
+        result.seconds,
+        result.frames / result.seconds,
+        result.source_bytes / 1e6,
+        result.bytes / 1e6,
+        100 * (result.bytes / result.source_bytes - 1),
+        result.model,
+    )

@@ -1,0 +1,184 @@
+"""Decode, enhance, encode and mux one file: what `scene encode` does."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scene.errors import UsageError
+from scene.jobs.pipeline import run_pipeline
+from scene.jobs.publish import PendingFile
+from scene.progress import OnProgress, Progress, silent
+from scene.video.decode import Decoder, Unit
+from scene.video.encode import EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.mux import Writer, container_of
+from scene.video.opening import require_readable
+from scene.video.probe import SourceInfo, probe
+from scene.video.verify import verify
+
+if TYPE_CHECKING:
+    from scene.enhance import Enhancer
+
+log = logging.getLogger(__name__)
+
+DEFAULT_MODEL = "asconvsr"
+BYPASS = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeRequest:
+    """One file to enhance and encode.
+
+    Attributes:
+        source, destination: the suffix of the destination chooses the container.
+        model: a name or a weights file; "none" encodes the source's own pictures.
+        strength: how much of the model's change to apply; 0 is the same as model "none".
+        device: "auto", "cpu" or "cuda".
+        overwrite: replace the destination if it exists.
+        skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
+    """
+
+    source: Path
+    destination: Path
+    settings: EncoderSettings = field(default_factory=EncoderSettings)
+    model: str = DEFAULT_MODEL
+    strength: float = 1.0
+    device: str = "auto"
+    overwrite: bool = False
+    skip_damage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeResult:
+    """What was done.
+
+    Attributes:
+        frames: encoded, all of the source's.
+        seconds: wall-clock time, verification included.
+        source_bytes, bytes: sizes of the two files.
+        model: the network's identity, "none" for a bypass.
+    """
+
+    destination: Path
+    frames: int
+    seconds: float
+    source_bytes: int
+    bytes: int
+    model: str
+
+
+def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeResult:
+    """Enhances and encodes a file; the destination appears when it is complete and has been verified.
+
+    Time stamps, all other streams, chapters and tags are kept as far as the destination's container can hold
+    them; what it cannot hold is logged as a warning before work begins.
+
+    Raises:
+        UsageError: arguments that cannot be meant, or that the source and the container do not allow.
+        InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
+        VerificationError: what was written is not what was encoded.
+        MissingError: the encoder or the device is not on this machine.
+        SceneError: the output cannot be written.
+    """
+    started = time.monotonic()
+    container = container_of(request.destination)
+    codec = check_settings(request.settings)
+    _check_paths(request)
+    info = probe(request.source)
+    encoder_pixel_format(codec, info)
+    enhancer = _load_enhancer(request, info)
+    model = enhancer.identity if enhancer else BYPASS
+    comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}"
+    with (
+        PendingFile(request.destination) as pending,
+        Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
+    ):
+        writer = Writer(pending.path, container, decoder.container, info, request.settings, comment)
+        try:
+            report = _reporter(on_progress, info.frames, writer, started)
+            run_pipeline(decoder.units, _enhance(enhancer), _write(writer, report))
+        except BaseException:
+            # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
+            pending.discard()
+            writer.abort()
+            raise
+        verify(pending.path, request.destination, writer.stamps, info.time_base)
+        written = pending.path.stat().st_size
+        pending.publish(overwrite=request.overwrite)
+    return EncodeResult(
+        destination=request.destination,
+        frames=len(writer.stamps),
+        seconds=time.monotonic() - started,
+        source_bytes=request.source.stat().st_size,
+        bytes=written,
+        model=model,
+    )
+
+
+def _check_paths(request: EncodeRequest) -> None:
+    source, destination = request.source, request.destination
+    require_readable(source)
+    if not destination.parent.is_dir():
+        raise UsageError(f"the folder {destination.parent} does not exist.")
+    if not destination.exists():
+        return
+    if destination.samefile(source):
+        raise UsageError(f"{destination} is the source itself; give the output another name.")
+    if not destination.is_file():
+        raise UsageError(f"{destination} exists and is not a file; give the output another name.")
+    if not request.overwrite:
+        raise UsageError(f"{destination} exists; give -y to replace it.")
+
+
+def _load_enhancer(request: EncodeRequest, info: SourceInfo) -> Enhancer | None:
+    if request.model == BYPASS or request.strength == 0:
+        return None
+    # Torch takes seconds to import, and a bypass does without.
+    from scene.enhance import Enhancer
+    from scene.model import load_model
+
+    enhancer = Enhancer(load_model(request.model), strength=request.strength, device=request.device)
+    enhancer.check(info.format)
+    return enhancer
+
+
+def _enhance(enhancer: Enhancer | None) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
+    def passed(units: Iterator[Unit]) -> Iterator[Unit]:
+        return units
+
+    def enhanced(units: Iterator[Unit]) -> Iterator[Unit]:
+        assert enhancer is not None
+        while batch := list(islice(units, enhancer.batch)):
+            frames = [unit.frame for unit in batch if unit.frame is not None]
+            for frame, picture in zip(frames, enhancer([f.picture() for f in frames]), strict=True):
+                frame.replace(picture)
+            yield from batch
+
+    return passed if enhancer is None else enhanced
+
+
+def _write(writer: Writer, report: Callable[[], None]) -> Callable[[Iterator[Unit], Callable[[], None]], None]:
+    def write(units: Iterator[Unit], check: Callable[[], None]) -> None:
+        for unit in units:
+            writer.write(unit)
+            if unit.frame is not None:
+                report()
+        writer.finish(check)
+
+    return write
+
+
+def _reporter(on_progress: OnProgress, total: int | None, writer: Writer, started: float) -> Callable[[], None]:
+    def report() -> None:
+        done = len(writer.stamps)
+        fps = done / max(time.monotonic() - started, 1e-3)
+        # The total is an estimate, which a source may exceed.
+        bound = None if total is None else max(total, done)
+        on_progress(Progress(done, bound, {"fps": round(fps, 2), "bytes": writer.bytes}))
+
+    return report

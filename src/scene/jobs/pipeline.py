@@ -1,0 +1,126 @@
+"""Three stages at once, joined by bounded queues: the slowest sets the pace and memory stays flat."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):  # noqa: N818 - it reports no error
+    """Another stage failed, or the work was interrupted: leave, there is nothing to report."""
+
+
+class Channel(Generic[T]):
+    """A bounded queue from one thread to another that either side can bring down."""
+
+    def __init__(self, capacity: int) -> None:
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._closed = self._stopped = False
+        self._changed = threading.Condition()
+
+    def put(self, item: T) -> None:
+        """Waits for room. Raises Stopped after `stop`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._capacity)
+            self.check()
+            self._items.append(item)
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """No more items will come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Drops what is queued and makes every call on either side raise Stopped."""
+        with self._changed:
+            self._stopped = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def check(self) -> None:
+        """Raises Stopped after `stop`."""
+        if self._stopped:
+            raise Stopped
+
+    def __iter__(self) -> Iterator[T]:
+        """Items as they come until the channel is closed. Raises Stopped after `stop`."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._stopped or self._items or self._closed)
+                self.check()
+                if not self._items:
+                    return
+                item = self._items.popleft()
+                self._changed.notify_all()
+            yield item
+
+
+def run_pipeline(
+    produce: Callable[[], Iterator[T]],
+    work: Callable[[Iterator[T]], Iterator[T]],
+    consume: Callable[[Iterator[T], Callable[[], None]], None],
+    capacity: int = 4,
+) -> None:
+    """Runs `produce` and `consume` in threads of their own and `work` in the calling thread.
+
+    Args:
+        produce: gives the items.
+        work: turns the iterator of items into another one.
+        consume: takes the worked items, and a function to call in long stretches without an item, which raises
+            when the pipeline is brought down.
+        capacity: items that may wait between two stages.
+
+    Raises:
+        The first exception of any stage, after all threads have ended. So do KeyboardInterrupt and whatever else
+        a signal handler raises in the calling thread.
+    """
+    inbox: Channel[T] = Channel(capacity)
+    outbox: Channel[T] = Channel(capacity)
+    failures: list[BaseException] = []
+
+    def stop() -> None:
+        inbox.stop()
+        outbox.stop()
+
+    def guard(stage: Callable[[], None]) -> None:
+        try:
+            stage()
+        except Stopped:
+            pass
+        except BaseException as error:
+            failures.append(error)
+            stop()
+
+    def feed() -> None:
+        for item in produce():
+            inbox.put(item)
+        inbox.close()
+
+    threads = [
+        threading.Thread(target=guard, args=(feed,), name="decode"),
+        threading.Thread(target=guard, args=(lambda: consume(iter(outbox), outbox.check),), name="encode"),
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        for item in work(iter(inbox)):
+            outbox.put(item)
+        outbox.close()
+        for thread in threads:
+            thread.join()
+    except Stopped:
+        pass
+    finally:
+        # After a success nothing is left to stop; otherwise no thread may outlive this call.
+        stop()
+        for thread in threads:
+            thread.join()
+    if failures:
+        raise failures[0]

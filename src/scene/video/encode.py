@@ -1,0 +1,199 @@
+"""The encoders: their names, ranges and defaults, and how a source's properties become an encoder's settings."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+import av
+import av.logging
+from av.video.codeccontext import VideoCodecContext
+
+from scene.errors import MissingError, UsageError
+from scene.picture import PictureFormat
+from scene.video.hdr import encoder_params
+from scene.video.opening import reason
+from scene.video.probe import SourceInfo
+
+log = logging.getLogger(__name__)
+
+CodecName = Literal["x264", "x265", "svtav1"]
+
+_X26X_PRESETS = (
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+    "placebo",
+)
+# x265 and SVT-AV1 print to stderr by themselves; x264 and whatever goes through FFmpeg's log does not.
+_QUIET = {"x264": "", "x265": "log-level=none", "svtav1": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One encoder.
+
+    Attributes:
+        encoder: its name in FFmpeg.
+        default_crf, max_crf: of the constant rate factor, from 0.
+        subsamples_need_even: whether a subsampled direction must have an even size.
+    """
+
+    name: CodecName
+    encoder: str
+    default_crf: float
+    max_crf: float
+    default_preset: str
+    presets: tuple[str, ...]
+    params_option: str
+    subsamples_need_even: bool
+
+
+CODECS: dict[str, Codec] = {
+    codec.name: codec
+    for codec in (
+        Codec("x264", "libx264", 23, 51, "medium", _X26X_PRESETS, "x264-params", True),
+        Codec("x265", "libx265", 28, 51, "medium", _X26X_PRESETS, "x265-params", True),
+        Codec("svtav1", "libsvtav1", 35, 63, "6", tuple(str(n) for n in range(-1, 14)), "svtav1-params", False),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """What to encode with.
+
+    Attributes:
+        crf: constant rate factor, None for the codec's usual one; 0 to 51, with svtav1 to 63.
+        preset: None for the codec's usual one.
+        encoder_args: the encoder's own parameters as `key=value:key=value`.
+    """
+
+    codec: CodecName = "x264"
+    crf: float | None = None
+    preset: str | None = None
+    encoder_args: str = ""
+
+
+def check_settings(settings: EncoderSettings) -> Codec:
+    """The codec behind settings that can be meant.
+
+    Raises:
+        UsageError: an unknown codec or preset, a CRF out of range, malformed arguments.
+        MissingError: this PyAV was built without the encoder.
+    """
+    codec = CODECS.get(settings.codec)
+    if codec is None:
+        raise UsageError(f"codec {settings.codec!r} is unknown; choose {', '.join(CODECS)}.")
+    if settings.crf is not None and not 0 <= settings.crf <= codec.max_crf:
+        raise UsageError(f"--crf {settings.crf:g} is out of range; {codec.name} takes 0 to {codec.max_crf:g}.")
+    if settings.preset is not None and settings.preset not in codec.presets:
+        raise UsageError(f"{codec.name} has no preset {settings.preset!r}; choose {', '.join(codec.presets)}.")
+    for item in filter(None, settings.encoder_args.split(":")):
+        if not re.fullmatch(r"[\w-]+(=.*)?", item):
+            raise UsageError(f"--encoder-args {item!r} is not of the form key=value.")
+    if codec.encoder not in av.codecs_available:
+        raise MissingError(f"this build of PyAV has no {codec.encoder}; install PyAV from its wheels.")
+    return codec
+
+
+def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
+    """The encoder's pixel format that keeps the source's subsampling and depth.
+
+    Raises:
+        UsageError: the encoder takes no such format.
+    """
+    supported = {fmt.name for fmt in av.Codec(codec.encoder, "w").video_formats or []}
+    if info.pixel_format in supported:
+        return info.pixel_format
+    plain = info.pixel_format.replace("yuvj", "yuv")  # the j only says full range, which is tagged separately
+    if plain in supported:
+        return plain
+    fmt = info.format
+    chroma = "grey" if fmt.chroma == "400" else ":".join(fmt.chroma)
+    raise UsageError(f"{codec.name} does not take {fmt.bit_depth}-bit {chroma} video, as {info.path} is.")
+
+
+def encoded_size(codec: Codec, fmt: PictureFormat) -> tuple[int, int]:
+    """(width, height) to encode: H.264 and HEVC cannot signal an odd size in a subsampled direction."""
+    width, height = fmt.width, fmt.height
+    if codec.subsamples_need_even:
+        if fmt.chroma in {"420", "422"}:
+            width += width % 2
+        if fmt.chroma == "420":
+            height += height % 2
+    return width, height
+
+
+def configure(context: VideoCodecContext, codec: Codec, settings: EncoderSettings, info: SourceInfo) -> None:
+    """Sets an encoder's context up for a source; `open_encoder` then opens it."""
+    context.width, context.height = encoded_size(codec, info.format)
+    context.pix_fmt = encoder_pixel_format(codec, info)
+    context.time_base = info.time_base
+    context.framerate = info.rate
+    if info.sample_aspect_ratio:
+        context.sample_aspect_ratio = Fraction(info.sample_aspect_ratio)
+    context.color_primaries = info.colour.primaries
+    context.color_trc = info.colour.transfer
+    context.colorspace = info.colour.matrix
+    context.color_range = info.colour.range
+    context.options = encoder_options(codec, settings, info)
+
+
+def encoder_options(codec: Codec, settings: EncoderSettings, info: SourceInfo) -> dict[str, str]:
+    """The options of the encoder in FFmpeg's terms; the user's own parameters come last and win."""
+    crf = codec.default_crf if settings.crf is None else settings.crf
+    params = [_QUIET[codec.name], *encoder_params(codec.name, info.hdr), *settings.encoder_args.split(":")]
+    options = {"preset": settings.preset or codec.default_preset, "crf": f"{crf:g}"}
+    joined = ":".join(filter(None, params))
+    if joined:
+        options[codec.params_option] = joined
+    return options
+
+
+def open_encoder(context: VideoCodecContext, codec: Codec) -> None:
+    """Opens a configured encoder.
+
+    Raises:
+        UsageError: the encoder refuses its size, format or parameters, or does not know one of them.
+    """
+    with _ffmpeg_log() as lines:
+        try:
+            context.open()
+        except (av.FFmpegError, ValueError) as error:
+            said = next((text for text in lines if "Cannot open" not in text), reason(error))
+            raise UsageError(
+                f"{codec.name} refuses {context.width}x{context.height} {context.pix_fmt} with these settings: "
+                f"{said.strip().rstrip('.')}."
+            ) from None
+    # FFmpeg only logs parameters that an encoder does not know, and goes on without them.
+    for text in lines:
+        match = re.search(r"(?:Error parsing option|Unknown option:?|Invalid value for)\s*(.+?)\.?\s*$", text)
+        if match:
+            raise UsageError(f"{codec.name} does not take this of --encoder-args: {match[1].strip(chr(39))}.")
+
+
+class _ffmpeg_log:  # noqa: N801 - used as a function
+    """Collects FFmpeg's warnings and errors, which it otherwise gives nobody, while an encoder opens."""
+
+    def __enter__(self) -> list[str]:
+        self._level = av.logging.get_level()
+        av.logging.set_level(av.logging.WARNING)
+        self._capture = av.logging.Capture(local=False)
+        self._records = self._capture.__enter__()
+        self.lines: list[str] = []
+        return self.lines
+
+    def __exit__(self, *details: object) -> None:
+        self._capture.__exit__(None, None, None)
+        av.logging.set_level(self._level)
+        self.lines.extend(text for _, _, text in self._records)

@@ -1,0 +1,102 @@
+"""Side data of decoded frames, and HDR10 static metadata from there to the encoders' parameters."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import av
+from av.sidedata.sidedata import SideData
+
+_PRIMARIES_UNIT = 50000
+_LUMINANCE_UNIT = 10000
+
+
+@dataclass(frozen=True, slots=True)
+class MasteringDisplay:
+    """SMPTE ST 2086: chromaticities of red, green, blue and white as (x, y), luminances in cd/m2."""
+
+    red: tuple[float, float]
+    green: tuple[float, float]
+    blue: tuple[float, float]
+    white: tuple[float, float]
+    min_luminance: float
+    max_luminance: float
+
+
+@dataclass(frozen=True, slots=True)
+class HdrMetadata:
+    """What HDR10 says of the whole stream; either part may be absent.
+
+    Attributes:
+        content_light: MaxCLL and MaxFALL in cd/m2.
+    """
+
+    mastering: MasteringDisplay | None = None
+    content_light: tuple[int, int] | None = None
+
+    def __bool__(self) -> bool:
+        return self.mastering is not None or self.content_light is not None
+
+
+def read_hdr(frame: av.VideoFrame) -> HdrMetadata:
+    """The static HDR metadata that a decoder attached to a frame."""
+    data = side_data(frame)
+    display, light = data.get("MASTERING_DISPLAY_METADATA"), data.get("CONTENT_LIGHT_LEVEL")
+    return HdrMetadata(
+        mastering=_parse_mastering(display) if display else None,
+        content_light=struct.unpack_from("=II", light) if light else None,
+    )
+
+
+def side_data(frame: av.VideoFrame) -> dict[str, bytes]:
+    """A frame's side data by the name of its kind, as in AVFrameSideDataType; the C structs as bytes."""
+    try:
+        return {item.type.name: bytes(item) for item in cast(Iterable[SideData], frame.side_data)}
+    except ValueError:  # a kind that PyAV has no name for
+        return {}
+
+
+def _parse_mastering(data: bytes) -> MasteringDisplay | None:
+    # AVMasteringDisplayMetadata: ten AVRationals (three primaries, white point, min and max), then two flags.
+    numbers = struct.unpack_from("=22i", data)
+    has_primaries, has_luminance = numbers[20:22]
+    if not (has_primaries and has_luminance) or not all(numbers[1:20:2]):
+        return None
+    values = [numbers[i] / numbers[i + 1] for i in range(0, 20, 2)]
+    return MasteringDisplay(
+        red=(values[0], values[1]),
+        green=(values[2], values[3]),
+        blue=(values[4], values[5]),
+        white=(values[6], values[7]),
+        min_luminance=values[8],
+        max_luminance=values[9],
+    )
+
+
+def encoder_params(codec: str, hdr: HdrMetadata) -> list[str]:
+    """`key=value` parameters by which x264, x265 or svtav1 signals the metadata."""
+    params = []
+    if codec == "x265" and hdr:
+        params += ["hdr10=1", "repeat-headers=1"]
+    if hdr.mastering:
+        key = "master-display" if codec == "x265" else "mastering-display"
+        params.append(f"{key}={_display_text(hdr.mastering, integers=codec != 'svtav1')}")
+    if hdr.content_light:
+        key = {"x264": "cll", "x265": "max-cll", "svtav1": "content-light"}[codec]
+        params.append(f"{key}={hdr.content_light[0]},{hdr.content_light[1]}")
+    return params
+
+
+def _display_text(display: MasteringDisplay, *, integers: bool) -> str:
+    def number(value: float, unit: int) -> str:
+        return str(round(value * unit)) if integers else f"{value:.6g}"
+
+    points = {"G": display.green, "B": display.blue, "R": display.red, "WP": display.white}
+    text = "".join(
+        f"{name}({number(x, _PRIMARIES_UNIT)},{number(y, _PRIMARIES_UNIT)})" for name, (x, y) in points.items()
+    )
+    bright = number(display.max_luminance, _LUMINANCE_UNIT)
+    return f"{text}L({bright},{number(display.min_luminance, _LUMINANCE_UNIT)})"

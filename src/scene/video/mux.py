@@ -1,0 +1,243 @@
+"""The output file: the encoder's stream among the source's other streams, chapters and tags."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, cast
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from scene.errors import SceneError, UsageError
+from scene.video.decode import DecodedFrame, Unit
+from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
+from scene.video.opening import file_url, reason
+from scene.video.pixel_format import frame_picture, write_picture
+from scene.video.probe import SourceInfo, is_cover
+
+log = logging.getLogger(__name__)
+
+# Suffix to FFmpeg's muxer.
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+
+# Tags that describe the source's file rather than its content, and would be untrue of the output.
+_FILE_TAGS = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
+    | {"number_of_bytes", "bps", "rotate", "vendor_id"}
+)
+
+
+def container_of(path: Path) -> str:
+    """The muxer for a file name. Raises UsageError for a suffix that is not one of `CONTAINERS`."""
+    try:
+        return CONTAINERS[path.suffix.lower()]
+    except KeyError:
+        raise UsageError(f"{path}: give the output one of the suffixes {', '.join(CONTAINERS)}.") from None
+
+
+class Writer:
+    """Encodes frames, copies packets and writes both to one file.
+
+    Args:
+        path: of the file to write; it is overwritten.
+        container: a muxer's name, see `container_of`.
+        source: the source's open container, whose streams, chapters and tags are taken over.
+        comment: a tag for the file, unless the source has its own comment.
+
+    Attributes:
+        stamps: presentation times of the frames so far, in units of the source's time base.
+        bytes: coded so far, of all streams.
+
+    Raises:
+        UsageError: the container cannot hold the codec or an audio stream, or the encoder refuses its settings.
+        SceneError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        container: str,
+        source: InputContainer,
+        info: SourceInfo,
+        settings: EncoderSettings,
+        comment: str,
+    ) -> None:
+        self._info = info
+        self._codec = check_settings(settings)
+        self._size = encoded_size(self._codec, info.format)
+        self._durations: dict[int, int] = {}
+        self.stamps: list[int] = []
+        self.bytes = 0
+        # Only mp4 and mov cannot show a negative time stamp without an edit list, which their muxer writes;
+        # elsewhere FFmpeg would shift every stream by the audio's priming to avoid one.
+        options = {"movflags": "+faststart"} if container in {"mp4", "mov"} else {"avoid_negative_ts": "disabled"}
+        try:
+            self._output = av.open(
+                file_url(path),
+                "w",
+                format=container,
+                container_options=options,
+                metadata_errors="surrogateescape",
+            )
+        except (av.FFmpegError, OSError) as error:
+            raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
+        try:
+            self._streams = self._add_streams(source, container, settings)
+            self._output.metadata.update(_content_tags(source.metadata))
+            self._output.metadata.setdefault("comment", comment)
+            self._output.set_chapters(source.chapters())
+            self._start()
+        except BaseException:
+            self.abort()
+            raise
+
+    @property
+    def time_base(self) -> Fraction:
+        """The container's unit for the video's time stamps, in seconds."""
+        return cast(Fraction, self._video.time_base)
+
+    def write(self, unit: Unit) -> None:
+        """Copies a unit's packets and encodes its frame. Raises SceneError if either fails."""
+        try:
+            for packet in unit.packets:
+                self._copy(packet)
+            if unit.frame is not None:
+                self._mux_encoded(self._video.encode(self._prepare(unit.frame)))
+        except (av.FFmpegError, OSError) as error:
+            raise SceneError(f"writing the output failed: {reason(error)}.") from None
+
+    def finish(self, check: Callable[[], None]) -> None:
+        """Empties the encoder, calling `check` between packets so that it can raise, and closes the file."""
+        try:
+            for packet in self._video.encode_lazy(None):
+                self._mux_encoded([packet])
+                check()
+            self._output.close()
+        except (av.FFmpegError, OSError) as error:
+            raise SceneError(f"writing the output failed: {reason(error)}.") from None
+
+    def abort(self) -> None:
+        """Closes the file as it is; to be called from the thread that leaves it behind."""
+        try:
+            self._output.close()
+        except (av.FFmpegError, OSError, ValueError):
+            log.debug("closing an abandoned file failed", exc_info=True)
+
+    def _add_streams(self, source: InputContainer, container: str, settings: EncoderSettings) -> dict[int, Stream]:
+        streams: dict[int, Stream] = {}
+        for stream in source.streams:
+            if stream.index == self._info.stream_index:
+                self._video = self._add_video(stream, container, settings)
+                continue
+            copy = self._add_copy(stream, source, container)
+            if copy is not None:
+                streams[stream.index] = copy
+        return streams
+
+    def _add_video(self, template: Stream, container: str, settings: EncoderSettings) -> VideoStream:
+        try:
+            video = cast(VideoStream, self._output.add_stream(self._codec.encoder, rate=self._info.rate))
+        except ValueError:
+            raise UsageError(f"{container} files cannot hold {self._codec.name} video; use .mkv or .mp4.") from None
+        configure(video.codec_context, self._codec, settings, self._info)
+        if self._codec.name == "x265" and container in {"mp4", "mov"}:
+            video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
+        if self._info.display_matrix is not None:
+            video.set_display_matrix(self._info.display_matrix)
+        _copy_tags(template, video)
+        if self._size != (self._info.format.width, self._info.format.height):
+            log.warning(
+                "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",
+                self._info.path,
+                self._codec.name,
+                self._info.format.width,
+                self._info.format.height,
+                *self._size,
+            )
+        return video
+
+    def _add_copy(self, stream: Stream, source: InputContainer, container: str) -> Stream | None:
+        name = _describe(stream)
+        if stream.type == "data" or stream.type not in {"video", "audio", "subtitle", "attachment"}:
+            # Chapter tracks and time codes are written anew from the chapters and tags.
+            if not source.chapters() and "timecode" not in stream.metadata:
+                log.warning("%s: %s is not carried over.", self._info.path, name)
+            return None
+        try:
+            if stream.type == "attachment" and container != "matroska":
+                raise ValueError
+            copy = cast(Stream, self._output.add_stream_from_template(cast(Any, stream), opaque=True))
+        except (ValueError, av.FFmpegError):
+            if stream.type == "audio" or (stream.type == "video" and not is_cover(cast(VideoStream, stream))):
+                raise UsageError(f"{container} files cannot hold {name} of {self._info.path}; use .mkv.") from None
+            log.warning("%s: %s cannot be held by %s files and is left out.", self._info.path, name, container)
+            return None
+        _copy_tags(stream, copy)
+        return copy
+
+    def _start(self) -> None:
+        """Opens the encoder and writes the header, so that what cannot work fails before any work is done."""
+        open_encoder(self._video.codec_context, self._codec)
+        try:
+            self._output.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            raise UsageError(
+                f"{self._output.format.name} cannot hold the streams of {self._info.path} ({reason(error)}); use .mkv."
+            ) from None
+
+    def _prepare(self, frame: DecodedFrame) -> av.VideoFrame:
+        ready = frame.av_frame
+        target = self._video.codec_context.pix_fmt or ""
+        if ready.format.name != target or (ready.width, ready.height) != self._size:
+            ready = av.VideoFrame(*self._size, target)
+            write_picture(ready, frame_picture(frame.av_frame, self._info.format))
+            ready.pts, ready.time_base = frame.av_frame.pts, self._info.time_base
+        # Without this the encoder repeats the source's own choice of I, P and B frames.
+        ready.pict_type = 0
+        colour = self._info.colour
+        ready.color_primaries, ready.color_trc = colour.primaries, colour.transfer
+        ready.colorspace, ready.color_range = colour.matrix, colour.range
+        assert ready.pts is not None
+        self._durations[ready.pts] = frame.av_frame.duration
+        self.stamps.append(ready.pts)
+        return ready
+
+    def _mux_encoded(self, packets: list[Packet[Any]]) -> None:
+        for packet in packets:
+            if packet.pts is not None and not packet.duration:
+                packet.duration = self._durations.get(packet.pts, 0)
+            self._durations.pop(packet.pts or 0, None)
+            self.bytes += packet.size
+            self._output.mux_one(packet)
+
+    def _copy(self, packet: Packet[Any]) -> None:
+        stream = self._streams.get(packet.stream_index)
+        if stream is None or stream.type == "attachment":
+            return
+        packet.stream = stream
+        self.bytes += packet.size
+        self._output.mux_one(packet)
+
+
+def _copy_tags(source: Stream, target: Stream) -> None:
+    target.metadata.update(_content_tags(source.metadata))
+    target.disposition = source.disposition
+
+
+def _content_tags(metadata: dict[str, str]) -> dict[str, str]:
+    return {
+        key: value
+        for key, value in metadata.items()
+        if key.lower().split("-")[0] not in _FILE_TAGS and not key.startswith("_STATISTICS")
+    }
+
+
+def _describe(stream: Stream) -> str:
+    codec = stream.codec_context.name if stream.codec_context is not None else (stream.name or "unknown")
+    return f"stream {stream.index} ({codec} {stream.type})"

@@ -1,0 +1,74 @@
+"""Opening files with FFmpeg's libraries so that a name is only ever the name of a local file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from pathlib import Path
+
+import av
+import av.logging
+from av.container import InputContainer
+
+from scene.errors import InputError
+
+# The handful of demuxers that hold video in one local file. Playlists and scripts (hls, concat, sdp, dash),
+# which name further files or addresses, are left out, whatever suffix they come with.
+_DEMUXERS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,gxf,ivf,obu,"
+    "h264,hevc,vvc,m4v,dv,wtv,rm,nut,yuv4mpegpipe,live_flv,h261,h263,vc1,mjpeg,gif,apng"
+)
+
+# SVT-AV1 writes its banner straight to stderr and knows no other switch. An own setting of the user's stays.
+os.environ.setdefault("SVT_LOG", "0")
+# FFmpeg's log would otherwise reach Python's logging, line by line and out of context.
+av.logging.set_level(None)
+logging.getLogger("libav").addHandler(logging.NullHandler())
+
+
+def file_url(path: Path) -> str:
+    """The address of a local file, so that `concat:x`, `%03d` and `-x` are names like any other."""
+    return "file:" + os.fspath(path)
+
+
+def require_readable(path: Path) -> None:
+    """Raises InputError, with the reason, where `path` is not a regular file that can be read and has content."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise InputError(f"{path} is a directory; give a video file.")
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{path} is not a regular file; give a video file.")
+        if status.st_size == 0:
+            raise InputError(f"{path} is empty.")
+        with path.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}.") from None
+
+
+def open_input(path: Path) -> InputContainer:
+    """Opens a local media file for reading.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or it is no media file of a known kind.
+    """
+    require_readable(path)
+    try:
+        return av.open(
+            file_url(path),
+            mode="r",
+            options={"protocol_whitelist": "file", "format_whitelist": _DEMUXERS},
+            metadata_errors="surrogateescape",
+        )
+    except (av.FFmpegError, ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be opened as video: {reason(error)}.") from None
+
+
+def reason(error: BaseException) -> str:
+    """What an exception of FFmpeg's or of the system's says, without numbers and file names."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text)[:1].lower() + str(text)[1:].rstrip(".")

@@ -1,0 +1,167 @@
+"""What a source file holds, found out before work begins."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from scene.errors import InputError
+from scene.picture import PictureFormat
+from scene.video.hdr import HdrMetadata, read_hdr, side_data
+from scene.video.opening import open_input, reason
+from scene.video.pixel_format import FULL_RANGE, picture_format
+
+log = logging.getLogger(__name__)
+
+_UNSPECIFIED = 2
+_DYNAMIC_METADATA = {
+    "DYNAMIC_HDR_PLUS": "HDR10+",
+    "DOVI_RPU_BUFFER": "Dolby Vision",
+    "DOVI_METADATA": "Dolby Vision",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColourTags:
+    """Code points of ITU-T H.273, 2 meaning unspecified, and AVColorRange (0 unspecified, 1 limited, 2 full)."""
+
+    primaries: int
+    transfer: int
+    matrix: int
+    range: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """The video stream of a file, as its first decoded frame and its container describe it.
+
+    Attributes:
+        stream_index: the video stream's index in the container.
+        pixel_format: FFmpeg's name, for example "yuv420p10le".
+        time_base: the unit of the stream's time stamps in seconds.
+        rate: frames per second, the average where the frame rate varies.
+        frames: the number of frames, an estimate, None where nothing tells.
+        display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
+    """
+
+    path: Path
+    stream_index: int
+    codec: str
+    format: PictureFormat
+    pixel_format: str
+    colour: ColourTags
+    hdr: HdrMetadata
+    sample_aspect_ratio: Fraction | None
+    display_matrix: tuple[int, ...] | None
+    time_base: Fraction
+    rate: Fraction
+    frames: int | None
+
+
+def probe(path: Path) -> SourceInfo:
+    """Opens a file, decodes its first frame and closes it again.
+
+    What would be lost is logged as a warning.
+
+    Raises:
+        InputError: no such file, unreadable, no video in it, or video of a kind that is not supported.
+    """
+    with open_input(path) as container:
+        stream = best_video(container, path)
+        frame = _first_frame(container, stream, path)
+        if frame.interlaced_frame:
+            raise InputError(f"{path} is interlaced; deinterlace it first.")
+        try:
+            fmt = picture_format(frame)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        _warn_of_losses(stream, frame, path)
+        rate = stream.guessed_rate or stream.average_rate or Fraction(25)
+        if stream.time_base is None:
+            raise InputError(f"{path}: its video stream has no clock.")
+        return SourceInfo(
+            path=path,
+            stream_index=stream.index,
+            codec=stream.codec_context.name,
+            format=fmt,
+            pixel_format=frame.format.name,
+            colour=ColourTags(
+                primaries=_declared(frame.color_primaries, stream.codec_context.color_primaries),
+                transfer=_declared(frame.color_trc, stream.codec_context.color_trc),
+                matrix=_declared(frame.colorspace, stream.codec_context.colorspace),
+                range=FULL_RANGE if fmt.full_range else int(frame.color_range),
+            ),
+            hdr=read_hdr(frame),
+            sample_aspect_ratio=stream.sample_aspect_ratio,
+            display_matrix=_display_matrix(frame),
+            time_base=stream.time_base,
+            rate=rate,
+            frames=_frame_count(container, stream, rate),
+        )
+
+
+def best_video(container: InputContainer, path: Path) -> VideoStream:
+    """The video stream to work on: FFmpeg's choice, never a cover picture. Raises InputError if there is none."""
+    candidates = [s for s in container.streams.video if not is_cover(s)]
+    best = container.streams.best("video")
+    stream = best if best in candidates else next(iter(candidates), None)
+    if not isinstance(stream, VideoStream):
+        raise InputError(f"{path} has no video stream.")
+    if stream.codec_context is None:
+        raise InputError(f"{path}: there is no decoder for its video.")
+    return stream
+
+
+def is_cover(stream: av.stream.Stream) -> bool:
+    """Whether a video stream is a still picture that belongs to the file rather than video."""
+    return av.stream.Disposition.attached_pic in stream.disposition
+
+
+def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> av.VideoFrame:
+    failure: av.FFmpegError | None = None
+    try:
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    return frame
+            except av.FFmpegError as error:
+                failure = error
+    except av.FFmpegError as error:
+        failure = error
+    because = f": {reason(failure)}" if failure else ""
+    raise InputError(f"{path}: no frame of its video can be decoded{because}.")
+
+
+def _warn_of_losses(stream: VideoStream, frame: av.VideoFrame, path: Path) -> None:
+    for kind in sorted({_DYNAMIC_METADATA[name] for name in side_data(frame) if name in _DYNAMIC_METADATA}):
+        log.warning("%s: its dynamic %s metadata is not carried over.", path, kind)
+    if stream.metadata.get("alpha_mode") == "1":
+        log.warning("%s: its transparency (alpha) is not carried over.", path)
+
+
+def _declared(of_frame: int, of_stream: int) -> int:
+    return int(of_frame) if int(of_frame) not in {0, _UNSPECIFIED} else int(of_stream)
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
+    matrix = side_data(frame).get("DISPLAYMATRIX")
+    return struct.unpack_from("=9i", matrix) if matrix else None
+
+
+def _frame_count(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
+    if stream.frames:
+        return stream.frames
+    if stream.duration and stream.time_base:
+        return round(stream.duration * stream.time_base * rate)
+    # A container that declares no time stamps guesses its duration from the bit rate: worse than saying nothing.
+    if container.duration and stream.start_time is not None:
+        return round(Fraction(container.duration, av.time_base) * rate)
+    return None
