@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from scene.errors import InputError
 from scene.evaluation.files import printable
 from scene.picture import Matrix
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
+from scene.video.probe import probe
 from scene.video.y4m import Y4MHeader, read_header
 
 # To be raised whenever the same clip and recipe would give another reference than before.
@@ -25,7 +26,8 @@ class Clip:
         path: where it is.
         name: for results; unique within an evaluation.
         sha256: of the file's content.
-        rate: frames per second.
+        stream: index of the video stream in the file.
+        rate: frames per second, the average where it varies.
         width, height: of its pictures.
         bit_depth: 8 or 10; deeper sources are measured at 10.
         matrix: how its luma and chroma relate to RGB.
@@ -34,6 +36,7 @@ class Clip:
     path: Path
     name: str
     sha256: str
+    stream: int
     rate: Fraction
     width: int
     height: int
@@ -104,7 +107,7 @@ def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[s
     ]
     limit = [] if recipe.frames is None else ["-frames:v", str(recipe.frames)]
     return [
-        *(*SAFE_INPUT, "-noautorotate", "-i", input_name(clip.path), "-map", "0:v:0"),
+        *(*SAFE_INPUT, "-noautorotate", "-i", input_name(clip.path), "-map", f"0:{clip.stream}"),
         *("-vf", ",".join(filters), *limit, "-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
     ]
 
@@ -142,7 +145,7 @@ def open_clips(paths: list[Path]) -> tuple[Clip, ...]:
     """Looks at every clip; two files of one name get the start of their hash appended.
 
     Raises:
-        InputError: one is missing, no regular file, or holds no video.
+        InputError: one is missing, no regular file, or holds no video of a supported kind.
     """
     unique: dict[str, Clip] = {}
     for path in paths:
@@ -150,47 +153,27 @@ def open_clips(paths: list[Path]) -> tuple[Clip, ...]:
         unique.setdefault(clip.sha256, clip)
     names = [clip.name for clip in unique.values()]
     return tuple(
-        Clip(
-            clip.path,
-            clip.name if names.count(clip.name) == 1 else f"{clip.name}@{clip.sha256[:8]}",
-            *(clip.sha256, clip.rate, clip.width, clip.height, clip.bit_depth, clip.matrix),
-        )
+        clip if names.count(clip.name) == 1 else replace(clip, name=f"{clip.name}@{clip.sha256[:8]}")
         for clip in unique.values()
     )
 
 
 def _open_clip(path: Path) -> Clip:
-    name = printable(path.name)
+    info = probe(path)
     try:
-        if not path.exists():
-            raise InputError(f"{printable(str(path))} does not exist")
-        if not path.is_file():
-            raise InputError(f"{printable(str(path))} is not a regular file")
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"{printable(str(path))} cannot be read ({error.strerror})") from error
-    facts = _stream_facts(path)
-    return Clip(path, name, sha256, *facts)
-
-
-def _stream_facts(path: Path) -> tuple[Fraction, int, int, int, Matrix]:
-    import av
-
-    options = {"protocol_whitelist": "file", "format_whitelist": SAFE_INPUT[3]}
-    try:
-        with av.open(input_name(path), options=options) as container:
-            stream = container.streams.video[0]
-            context = stream.codec_context
-            # A bare elementary stream has no clock, and its demuxer says 25; the codec's own rate is the truth.
-            bare = container.format.name in {"h264", "hevc", "obu", "ivf"}
-            rate = (context.framerate if bare else stream.average_rate) or stream.guessed_rate
-            depth = context.format.components[0].bits if context.format else 8
-            matrix: Matrix = {1: "bt709", 5: "bt601", 6: "bt601", 9: "bt2020"}.get(  # type: ignore[assignment]
-                int(context.colorspace), "bt709" if context.height >= 720 else "bt601"
-            )
-            if not rate or not context.width or not context.height:
-                raise InputError(f"{printable(str(path))} does not say its size or frame rate")
-            return Fraction(rate), context.width, context.height, 8 if depth <= 8 else 10, matrix
-    except (av.FFmpegError, IndexError) as error:
-        raise InputError(f"{printable(str(path))} holds no video that can be read") from error
+    fmt = info.format
+    return Clip(
+        path=path,
+        name=printable(path.name),
+        sha256=sha256,
+        stream=info.stream_index,
+        rate=info.rate,
+        width=fmt.width,
+        height=fmt.height,
+        bit_depth=8 if fmt.bit_depth == 8 else 10,
+        matrix=fmt.matrix,
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,7 +87,7 @@ def parse_methods(names: Sequence[str], *, strength: float = 1.0) -> tuple[Metho
         label = method.label
         if label == "none" or labels.count(label) > 1:
             label = f"{label}@{method.identity.split(':')[1][:8]}"
-        unique.append(Method(label, method.identity, method.contrast, method.unsharp, method.network, method.strength))
+        unique.append(replace(method, label=label))
     return tuple(unique)
 
 

@@ -120,7 +120,9 @@ def _locate(given: Path | None) -> Path:
 def _run(argv: Sequence[str], stop: threading.Event) -> Completed:
     if stop.is_set():
         raise StoppedError("stopped before ffmpeg was started")
-    environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
+    # SVT_LOG would hide the encoder's version from whoever asks for it.
+    environment = {name: value for name, value in os.environ.items() if name != "SVT_LOG"}
+    environment["AV_LOG_FORCE_NOCOLOR"] = "1"
     try:
         # Its own session: a Ctrl-C on the terminal reaches us, and we end it.
         process = subprocess.Popen(

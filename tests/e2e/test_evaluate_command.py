@@ -1,0 +1,185 @@
+"""`scene evaluate` as a user runs it: files, exit codes, odd names, interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from pan_clip import write_pan
+
+from scene.cli import main
+from scene.model import NetworkConfig, build_network, save_network
+from scene.video.ffmpeg import FFmpeg
+
+SMALL = ["--codecs", "x264", "--preset", "veryfast", "--frames", "4"]
+
+
+def start(*arguments: str | bytes | Path, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    (folder / "tmp").mkdir(exist_ok=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "scene", "evaluate", *arguments],
+        cwd=folder,
+        env={**os.environ, "XDG_CACHE_HOME": str(folder / "cache"), "TMPDIR": str(folder / "tmp")} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments: str | bytes | Path, folder: Path, **environment: str) -> tuple[int, str, str]:
+    process = start(*arguments, folder=folder, **environment)
+    out, err = process.communicate(timeout=120)
+    assert "Traceback" not in err
+    assert list((folder / "tmp").iterdir()) == []
+    return process.returncode, out, err
+
+
+def test_an_evaluation_leaves_results_table_and_figure(pan: Path, tmp_path: Path) -> None:
+    network = build_network(NetworkConfig(guidance="features", planes="luma", channels=8))
+    save_network(network, tmp_path / "tiny.safetensors")
+    arguments = [pan, *SMALL, "--models", "contrast,tiny.safetensors", "--crf", "20,27,34,41"]
+    code, out, err = run(*arguments, "--out", "out", folder=tmp_path)
+    assert code == 0, err
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {point["method"] for point in document["points"]} == {"none", "contrast", "tiny"}
+    # An untrained network changes nothing, so its curve is the anchor's.
+    tiny = [r["percent"] for r in document["bd_rate"] if r["method"] == "tiny" and r["clip"] == "mean"]
+    assert tiny == [pytest.approx(0)] * 5
+    assert (tmp_path / "out" / "table.md").read_text() == out
+    assert (tmp_path / "out" / "plots" / "rd_x264.png").read_bytes()[:4] == b"\x89PNG"
+    assert "12/12 points" in err
+    again, out_again, err = run(*arguments, "--out", "out", "--log-format", "json", folder=tmp_path)
+    assert again == 0
+    assert [json.loads(line)["cached"] for line in err.splitlines()] == [12]
+    assert out_again.replace(" --log-format json", "") == out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ([], 2, "at least one clip"),
+        (["missing.mp4"], 3, "missing.mp4 does not exist"),
+        (["rubbish.mp4"], 3, "rubbish.mp4"),
+        (["rubbish.mp4", "--models", "nonsense"], 2, "method 'nonsense' is unknown"),
+        (["rubbish.mp4", "--models", "contrast:x"], 2, "'contrast:x'"),
+        (["rubbish.mp4", "--models", "gone.safetensors"], 3, "gone.safetensors does not exist"),
+        (["rubbish.mp4", "--codecs", "h264"], 2, "codec 'h264' is unknown"),
+        (["rubbish.mp4", "--crf", "18,x"], 2, "'18,x' is no list of CRFs"),
+        (["rubbish.mp4", "--crf", "18,99"], 2, "CRF 99 is not in x264's range"),
+        (["rubbish.mp4", "--frames", "0"], 2, "--frames"),
+    ],
+)
+def test_errors_have_their_exit_code(
+    arguments: list[str],
+    code: int,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "rubbish.mp4").write_bytes(os.urandom(2000))
+    monkeypatch.chdir(tmp_path)
+    # `main` installs a handler; this process keeps its own.
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    models = [] if "--models" in arguments else ["--models", "none"]
+    with pytest.raises(SystemExit) as leaving:
+        main(["evaluate", *arguments, *models])
+    out, err = capsys.readouterr()
+    assert (leaving.value.code, out) == (code, "")
+    assert says in err
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names are not bytes there")
+def test_file_names_are_only_names(pan: Path, tmp_path: Path) -> None:
+    names = [b"-x.y4m", b"a;touch b;$(id) '\"%03d.y4m", b"concat:x.y4m", b"line\nbreak.y4m", b"\xff\xfe.y4m"]
+    for index, name in enumerate(names):
+        write_pan(tmp_path / os.fsdecode(name), 3, first=index)
+    before = set(tmp_path.iterdir())
+    options = ["--codecs", "x264", "--models", "none", "--crf", "40", "--out", "out"]
+    code, out, err = run(*options, "--", *names, folder=tmp_path)
+    assert code == 0, err
+    assert {path.name for path in set(tmp_path.iterdir()) - before} == {"tmp", "cache", "out"}
+    points = json.loads((tmp_path / "out" / "results.json").read_text())["points"]
+    assert len({point["clip"] for point in points}) == len(names)
+    assert "line\ufffdbreak.y4m" in out
+
+
+def fake_ffmpeg(path: Path, ffmpeg: FFmpeg, behaviour: str) -> Path:
+    """A program that acts like the real ffmpeg but for what `behaviour`, a shell snippet, does first."""
+    path.write_text(f"#!/bin/sh\n{behaviour}\nexec '{ffmpeg.path}' \"$@\"\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_ffmpeg_without_libvmaf_is_missing_something(pan: Path, ffmpeg: FFmpeg, tmp_path: Path) -> None:
+    fake = fake_ffmpeg(tmp_path / "fake", ffmpeg, 'case "$*" in *-filters*) exit 0;; esac')
+    code, _, err = run(pan, *SMALL, "--models", "none", "--ffmpeg", fake, folder=tmp_path)
+    assert code == 6
+    assert "without libvmaf" in err
+
+
+def test_an_ffmpeg_without_the_encoder_is_missing_something(pan: Path, ffmpeg: FFmpeg, tmp_path: Path) -> None:
+    fake = fake_ffmpeg(tmp_path / "fake", ffmpeg, 'case "$*" in *libsvtav1*) exit 1;; esac')
+    options = ["--models", "none", "--codecs", "svtav1"]
+    code, _, err = run(pan, *options, folder=tmp_path, SCENE_FFMPEG=str(fake))
+    assert code == 6
+    assert "libsvtav1" in err
+
+
+def test_a_failed_point_is_reported_and_the_rest_is_kept(pan: Path, ffmpeg: FFmpeg, tmp_path: Path) -> None:
+    fake = fake_ffmpeg(tmp_path / "fake", ffmpeg, 'case "$*" in *"-crf 34"*) echo broken >&2; exit 9;; esac')
+    crfs = ["--models", "none", "--crf", "20,27,34,41", "--out", "out"]
+    code, out, err = run(pan, *SMALL, *crfs, "--ffmpeg", fake, folder=tmp_path)
+    assert code == 1
+    assert "1 of 4 points could not be measured" in err
+    assert "trying once more" in err
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [point["crf"] for point in document["points"]] == [20, 27, 41]
+    assert "ended with code 9: broken" in document["failures"][0]["reason"]
+    assert "1 points could not be measured" in out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_evaluation_goes_on_where_it_was(
+    number: signal.Signals, code: int, pan: Path, ffmpeg: FFmpeg, tmp_path: Path
+) -> None:
+    # The third CRF hangs: the interruption comes while an encoder runs.
+    behaviour = 'case "$*" in *"-crf 34"*) exec sleep 600;; esac'
+    fake = fake_ffmpeg(tmp_path / "fake", ffmpeg, behaviour)
+    options = [pan, *SMALL, "--models", "none", "--crf", "20,27,34", "--jobs", "1", "--out", "out"]
+    process = start(*options, "--ffmpeg", fake, folder=tmp_path)
+    deadline = time.monotonic() + 60
+    while not sleeping_children(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (child,) = sleeping_children(process.pid)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "")
+    assert "Traceback" not in err
+    assert not Path(f"/proc/{child}").exists()
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 2
+    assert not (tmp_path / "out").exists()
+    fake_ffmpeg(tmp_path / "fake", ffmpeg, "")
+    again, _, err = run(*options, "--ffmpeg", fake, folder=tmp_path)
+    assert again == 0
+    assert "cached 2" in err
+
+
+def sleeping_children(parent: int) -> list[int]:
+    """The processes named `sleep` whose parent is `parent`."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            name, _, rest = stat.read_text().partition("(")[2].rpartition(")")
+        except OSError:
+            continue
+        if name == "sleep" and int(rest.split()[1]) == parent:
+            found.append(int(stat.parent.name))
+    return found

@@ -1,0 +1,275 @@
+"""Real encodes and a real libvmaf on tiny clips: scores, the grid, its cache, and what goes wrong."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pan_clip import write_pan
+
+from scene.errors import InputError, MissingError, SceneError, VerificationError
+from scene.evaluation import grid as grid_module
+from scene.evaluation.cache import Measurement, PointCache
+from scene.evaluation.clip import RawVideo, Recipe, count_raw_video, make_reference, open_clips
+from scene.evaluation.codecs import CODECS, codec_run, encoder_version
+from scene.evaluation.grid import Grid, Measured, measure_grid
+from scene.evaluation.methods import parse_method, parse_methods
+from scene.evaluation.point import compare, measure_point
+from scene.evaluation.results import make_report, results_json
+from scene.evaluation.summary import clip_rows, mean_rows
+from scene.evaluation.table import table_markdown
+from scene.evaluation.variant import make_variant
+from scene.model import NetworkConfig, build_network, save_network
+from scene.progress import Progress
+from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_filter, input_name
+from scene.video.y4m import read_frames, read_header
+
+
+def raw(path: Path) -> RawVideo:
+    return count_raw_video(path, "bt601")
+
+
+def test_an_identical_clip_scores_at_the_top(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    scores = compare(ffmpeg, pan, raw(pan), folder=tmp_path)
+    assert scores.frames == 12
+    assert scores.vmaf >= 97
+    assert scores.vmaf_clipped <= 100
+    assert scores.vmaf_neg >= 97
+    assert scores.vmaf_v1 >= 97
+    assert scores.ms_ssim == pytest.approx(1)
+    assert scores.psnr_y >= 60
+
+
+def test_a_shift_of_one_frame_is_noticed(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    late = write_pan(tmp_path / "late.y4m", 12, first=1)
+    assert compare(ffmpeg, late, raw(pan), folder=tmp_path).vmaf < 60
+
+
+@pytest.mark.parametrize("frames", [9, 15])
+def test_a_lost_or_added_frame_is_an_error(ffmpeg: FFmpeg, pan: Path, tmp_path: Path, frames: int) -> None:
+    other = write_pan(tmp_path / "other.y4m", frames)
+    with pytest.raises(VerificationError, match=f"{frames} frames came out"):
+        compare(ffmpeg, other, raw(pan), folder=tmp_path)
+
+
+def test_the_private_folder_may_have_any_name(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a'b:c,d;e[f]\\g %03d"
+    folder.mkdir()
+    assert compare(ffmpeg, pan, raw(pan), folder=folder).frames == 12
+
+
+def test_pictures_too_small_for_libvmaf_are_an_error(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.y4m"
+    ffmpeg.run(["-i", input_name(pan), "-vf", "scale=64:64", "-f", "yuv4mpegpipe", input_name(small)])
+    with pytest.raises(SceneError, match=r"no scores|ended with"):
+        compare(ffmpeg, small, raw(small), folder=tmp_path)
+
+
+def test_unsharp_raises_vmaf_more_than_neg(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    reference = raw(pan)
+    sharp = make_variant(ffmpeg, parse_method("unsharp:1.0"), reference, tmp_path / "sharp.y4m")
+    run = codec_run("x264")
+    plain_scores, sharp_scores = (
+        measure_point(ffmpeg, reference, video, run, 32, 50, folder=tmp_path).scores for video in (reference, sharp)
+    )
+    gain, gain_neg = (getattr(sharp_scores, name) - getattr(plain_scores, name) for name in ("vmaf", "vmaf_neg"))
+    assert gain > 3
+    assert gain_neg < gain - 3
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_every_codec_keeps_every_frame(ffmpeg: FFmpeg, pan: Path, tmp_path: Path, codec: str) -> None:
+    crf = 45 if codec == "svtav1" else 36
+    point = measure_point(ffmpeg, raw(pan), raw(pan), codec_run(codec), crf, 50, folder=tmp_path)
+    assert point.scores.frames == 12
+    assert 500 < point.bytes < 40_000
+    assert 30 < point.scores.vmaf < 110
+    assert encoder_version(ffmpeg, CODECS[codec], tmp_path) != "unknown"
+
+
+def test_contrast_and_a_network_reach_the_pictures(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "identity.safetensors"
+    save_network(build_network(NetworkConfig(guidance="features", planes="luma", channels=8)), weights)
+    reference = raw(pan)
+    before = first_luma(reference)
+    contrast = make_variant(ffmpeg, parse_method("contrast:1.5"), reference, tmp_path / "c.y4m")
+    expected = ((before.astype(float) - 128) * 1.5 + 128).clip(0, 255)
+    assert abs(expected - first_luma(contrast)).max() <= 0.5
+    # A network that predicts a change is the identity before training.
+    same = make_variant(ffmpeg, parse_method(str(weights)), reference, tmp_path / "n.y4m", device="cpu")
+    assert (first_luma(same) == before).all()
+    assert make_variant(ffmpeg, parse_method("none"), reference, tmp_path / "unused.y4m") is reference
+
+
+def first_luma(video: RawVideo):
+    with video.path.open("rb") as stream:
+        header = read_header(stream)
+        return next(read_frames(stream, header)).planes[0]
+
+
+def test_a_reference_is_halved_limited_and_counted(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    source = tmp_path / "full.mkv"
+    options = ["-vf", "scale=642:386:out_range=pc", "-color_range", "pc", "-c:v", "libx264", "-crf", "5"]
+    ffmpeg.run(["-i", input_name(pan), *options, input_name(source)])
+    (clip,) = open_clips([source])
+    made = make_reference(ffmpeg, clip, Recipe(frames=5, halve_above=300), tmp_path / "r.y4m")
+    fmt = made.header.format
+    assert (fmt.width, fmt.height, made.frames, made.header.rate) == (320, 192, 5, 25)
+    difference = first_luma(made).astype(float) - first_luma(raw(pan)).astype(float)
+    assert abs(difference.mean()) < 1
+
+
+def test_ten_bit_stays_ten_bit(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    source = tmp_path / "deep.mkv"
+    options = ["-pix_fmt", "yuv422p10le", "-c:v", "libx265", "-x265-params", "log-level=error"]
+    ffmpeg.run(["-i", input_name(pan), *options, input_name(source)])
+    (clip,) = open_clips([source])
+    made = make_reference(ffmpeg, clip, Recipe(frames=3), tmp_path / "r.y4m")
+    assert (made.header.format.bit_depth, made.header.format.chroma) == (10, "420")
+    variant = make_variant(ffmpeg, parse_method("contrast"), made, tmp_path / "v.y4m")
+    point = measure_point(ffmpeg, made, variant, codec_run("x265"), 30, 50, folder=tmp_path)
+    assert point.bit_depth == 10
+
+
+def small_grid(pan: Path, **changes: object) -> Grid:
+    grid = Grid(
+        open_clips([pan]),
+        Recipe(frames=6),
+        parse_methods(["contrast"]),
+        (codec_run("x264", preset="veryfast", crfs=(20, 27, 34, 41)),),
+    )
+    return replace(grid, **changes)
+
+
+@pytest.fixture(scope="module")
+def measured(ffmpeg: FFmpeg, pan: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Grid, Measured, Path]:
+    folder = tmp_path_factory.mktemp("cache")
+    grid = small_grid(pan)
+    return grid, measure_grid(grid, ffmpeg, PointCache(folder), jobs=2), folder
+
+
+def test_the_grid_is_whole_and_gives_bd_rates(measured: tuple[Grid, Measured, Path]) -> None:
+    grid, result, _ = measured
+    assert [(p.method.label, p.crf) for p in result.points] == [
+        (label, crf) for label in ("none", "contrast") for crf in (20, 27, 34, 41)
+    ]
+    rates = [point.kbps for point in result.points[:4]]
+    assert rates == sorted(rates, reverse=True)
+    assert result.points[0].kbps == pytest.approx(result.points[0].measurement.bytes * 8 / (6 / 25) / 1000)
+    means = {row.metric: row for row in mean_rows(clip_rows(result))}
+    assert means["vmaf"].percent is not None and means["vmaf"].percent < -5
+    against = clip_rows(result, anchor="contrast")
+    assert {row.method for row in against} == {"none"}
+    assert next(row.percent for row in against if row.metric == "vmaf") > 5
+    assert len(grid.methods) == 2
+
+
+def test_the_results_file_keeps_its_contract(measured: tuple[Grid, Measured, Path], ffmpeg: FFmpeg) -> None:
+    grid, result, _ = measured
+    report = make_report(grid, result, ffmpeg, command="scene evaluate pan.y4m")
+    document = json.loads(results_json(report))
+    assert document["format"] == 1
+    assert {"scene", "ffmpeg", "command", "clips", "methods", "codecs"} <= set(document["environment"])
+    assert len(document["points"]) == 8
+    for point in document["points"]:
+        assert {"clip", "codec", "method", "crf", "frames", "kbps", "bytes", "fps", "width", "height"} <= set(point)
+        assert {"vmaf", "vmaf_clipped", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y"} <= set(point)
+    assert [row["clip"] for row in document["bd_rate"]] == ["pan.y4m"] * 5 + ["mean"] * 5
+    for row in document["bd_rate"]:
+        assert {"codec", "method", "anchor", "metric", "percent", "overlap", "note"} <= set(row)
+        assert row["anchor"] == "none"
+    text = table_markdown(report)
+    assert "| x264 | contrast |" in text
+    assert "scene evaluate pan.y4m" in text
+
+
+def test_a_second_call_does_no_work(
+    measured: tuple[Grid, Measured, Path], ffmpeg: FFmpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, first, folder = measured
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr(grid_module, "make_reference", forbidden)
+    monkeypatch.setattr(grid_module, "measure_point", forbidden)
+    assert measure_grid(grid, ffmpeg, PointCache(folder)) == first
+
+
+def test_a_damaged_entry_is_measured_again(measured: tuple[Grid, Measured, Path], ffmpeg: FFmpeg) -> None:
+    grid, first, folder = measured
+    entries = sorted(folder.rglob("*.json"))
+    assert len(entries) == 8
+    entries[0].write_text(entries[0].read_text()[:100])
+    entries[1].write_text(entries[1].read_text().replace('"vmaf_neg"', '"other"'))
+    readings: list[Progress] = []
+    again = measure_grid(grid, ffmpeg, PointCache(folder), on_progress=readings.append)
+    assert readings[0].fields["cached"] == 6
+    assert again == first
+
+
+def test_other_settings_are_other_points(measured: tuple[Grid, Measured, Path], ffmpeg: FFmpeg) -> None:
+    grid, _, folder = measured
+    readings: list[Progress] = []
+    other = replace(grid, recipe=Recipe(frames=5), codecs=(codec_run("x264", crfs=(40,)),))
+    measure_grid(other, ffmpeg, PointCache(folder), on_progress=readings.append)
+    assert (readings[0].done, readings[-1].done) == (0, 2)
+
+
+def test_a_failing_point_is_tried_twice_and_loses_nothing_else(
+    pan: Path, ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    def flaky(*arguments: object, **options: object) -> Measurement:
+        crf = float(str(arguments[4]))
+        tries.append(crf)
+        if crf == 27 or (crf == 34 and tries.count(34) == 1):
+            raise VerificationError("5 frames came out of the encoder and 6 went in")
+        return measure_point(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(grid_module, "measure_point", flaky)
+    grid = small_grid(pan, methods=parse_methods(["none"]))
+    result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
+    assert [point.crf for point in result.points] == [20, 34, 41]
+    assert [(failure.crf, failure.method) for failure in result.failures] == [(27, "none")]
+    assert tries.count(27) == 2
+
+
+def test_a_clip_that_cannot_be_decoded_loses_only_itself(
+    pan: Path, ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (good,) = open_clips([pan])
+    bad = replace(good, path=tmp_path / "gone.y4m", name="gone.y4m", sha256="0")
+    grid = small_grid(pan, clips=(bad, good), codecs=(codec_run("x264", crfs=(40,)),))
+    result = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"))
+    assert {failure.clip for failure in result.failures} == {"gone.y4m"}
+    assert {point.clip.name for point in result.points} == {"pan.y4m"}
+
+
+def test_clips_are_looked_at_before_anything_else(pan: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        open_clips([pan, tmp_path / "missing.mp4"])
+    playlist = tmp_path / "list.mp4"
+    playlist.write_text(f"ffconcat version 1.0\nfile {pan}\n")
+    with pytest.raises(InputError):
+        open_clips([playlist])
+    twin = write_pan(tmp_path / "pan.y4m", 3)
+    names = [clip.name for clip in open_clips([pan, twin, pan])]
+    assert len(names) == 2
+    assert all(name.startswith("pan.y4m@") for name in names)
+
+
+def test_a_program_that_is_not_ffmpeg_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MissingError):
+        find_ffmpeg(tmp_path / "nothing")
+    fake = tmp_path / "fake"
+    fake.write_text("#!/bin/sh\necho hello\n")
+    fake.chmod(0o755)
+    with pytest.raises(MissingError, match="is not ffmpeg"):
+        find_ffmpeg(fake)
+
+
+def test_filters_are_found_by_name(ffmpeg: FFmpeg) -> None:
+    assert has_filter(ffmpeg, "libvmaf")
+    assert not has_filter(ffmpeg, "no_such_filter")
