@@ -18,7 +18,7 @@ class Shift(nn.Module):
 
     def __init__(self, planes: str, *delta: float) -> None:
         super().__init__()
-        self.config = SimpleNamespace(planes=planes)
+        self.config = SimpleNamespace(planes=planes, guidance="features")
         self.identity = "shift"
         self.delta = torch.tensor(delta).view(1, -1, 1, 1)
         self.seen: list[torch.Tensor] = []

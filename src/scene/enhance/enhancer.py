@@ -56,13 +56,15 @@ class Enhancer:
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        UsageError: the strength is negative or not finite, or the device is unknown.
+        UsageError: the strength is negative or not finite, the device is unknown, or the network needs embeddings.
         MissingError: the device is not on this machine.
     """
 
     def __init__(self, network: Network, *, strength: float = 1.0, device: str = "auto") -> None:
         if not math.isfinite(strength) or strength < 0:
             raise UsageError(f"strength {strength} makes no sense; give 0 (no change) to about 2.")
+        if network.config.guidance == "embedding":
+            raise UsageError(f"model {network.identity} needs semantic embeddings, which are not available yet.")
         self.device = resolve_device(device)
         self.strength = strength
         self.identity = network.identity

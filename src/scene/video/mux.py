@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 # Suffix to FFmpeg's muxer.
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
+# What FFmpeg's muxers refuse only when they write the header, without saying why.
+_NOT_MUXED = frozenset({("mov", "svtav1")})
+
 # Tags that describe the source's file rather than its content, and would be untrue of the output.
 _FILE_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
@@ -90,7 +93,8 @@ class Writer:
         try:
             self._streams = self._add_streams(source, container, settings)
             self._output.metadata.update(_content_tags(source.metadata))
-            self._output.metadata.setdefault("comment", comment)
+            if not any(key.lower() == "comment" for key in self._output.metadata):
+                self._output.metadata["comment"] = comment
             self._output.set_chapters(source.chapters())
             self._start()
         except BaseException:
@@ -142,6 +146,8 @@ class Writer:
 
     def _add_video(self, template: Stream, container: str, settings: EncoderSettings) -> VideoStream:
         try:
+            if (container, self._codec.name) in _NOT_MUXED:
+                raise ValueError
             video = cast(VideoStream, self._output.add_stream(self._codec.encoder, rate=self._info.rate))
         except ValueError:
             raise UsageError(f"{container} files cannot hold {self._codec.name} video; use .mkv or .mp4.") from None

@@ -1,0 +1,102 @@
+"""The pictures that `scene encode` writes, compared sample by sample through lossless encoders."""
+
+import numpy as np
+import pytest
+from making import assert_same_pictures, assert_same_times, decoded, encode, make_network, make_video
+
+from scene.enhance import Enhancer
+from scene.model import load_model
+from scene.picture import Picture, PictureFormat
+
+X264 = ["--codec", "x264", "--preset", "ultrafast", "--encoder-args", "qp=0"]
+X265 = ["--codec", "x265", "--preset", "ultrafast", "--encoder-args", "lossless=1"]
+SVT = ["--codec", "svtav1", "--preset", "8", "--encoder-args", "lossless=1"]
+
+
+@pytest.mark.parametrize("bypass", ["none", "strength", "identity"])
+@pytest.mark.parametrize(
+    "codec,pix_fmt",
+    [
+        (X264, "yuv420p"),
+        (X264, "yuv420p10le"),
+        (X264, "yuv422p10le"),
+        (X264, "gray"),
+        (X265, "yuv420p"),
+        (X265, "yuv444p10le"),
+        (SVT, "yuv420p"),
+        (SVT, "yuv420p10le"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[1],
+)
+def test_bypass_is_bit_exact(tmp_path, codec, pix_fmt, bypass):
+    source = make_video(tmp_path / "in.mkv", pix_fmt=pix_fmt, frames=4)
+    options = {
+        "none": ["--model", "none"],
+        "strength": ["--model", make_network(tmp_path / "changes.safetensors"), "--strength", 0],
+        "identity": ["--model", make_network(tmp_path / "identity.safetensors", identity=True)],
+    }[bypass]
+    assert encode(source, tmp_path / "out.mkv", *codec, *options) == 0
+    assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
+
+
+@pytest.mark.parametrize(
+    "planes,pix_fmt,colour",
+    [
+        ("luma", "yuv420p", (1, 1, 1, 1)),
+        ("luma", "yuv420p10le", (9, 16, 9, 1)),
+        ("yuv420", "yuv420p", (2, 2, 2, 2)),
+        ("rgb", "yuv422p", (5, 6, 5, 1)),
+    ],
+)
+def test_output_is_the_enhanced_source(tmp_path, planes, pix_fmt, colour):
+    # A source with references and B-frames: writing into the decoder's own buffers would show here.
+    lossy = {"preset": "medium", "crf": "30"}
+    source = make_video(tmp_path / "in.mp4", codec="libx264", options=lossy, pix_fmt=pix_fmt, frames=12, colour=colour)
+    weights = make_network(tmp_path / "net.safetensors", planes=planes)
+    assert encode(source, tmp_path / "out.mkv", *X264, "--model", weights, "--strength", 0.5) == 0
+    enhancer = Enhancer(load_model(weights), strength=0.5, device="cpu")
+    fmt = PictureFormat(
+        64,
+        48,
+        10 if "10" in pix_fmt else 8,
+        pix_fmt[3:6],
+        colour[3] == 2,
+        {1: "bt709", 2: "bt601", 5: "bt601", 9: "bt2020"}[colour[2]],
+    )
+    before, after = decoded(source), decoded(tmp_path / "out.mkv")
+    assert_same_times(before, after)
+    changed = 0
+    for a, b in zip(before, after, strict=True):
+        (expected,) = enhancer([Picture(fmt, a.planes)])
+        for want, got in zip(expected.planes, b.planes, strict=True):
+            assert np.array_equal(want, got)
+        changed += int((a.planes[0] != b.planes[0]).sum())
+    assert changed > 1000
+
+
+def test_full_range_jpeg_pictures_stay_full_range(tmp_path):
+    for codec in (X264, X265, SVT):
+        source = make_video(tmp_path / "in.mkv", codec="mjpeg", pix_fmt="yuvj420p", frames=3, colour=(2, 2, 5, 2))
+        assert encode(source, tmp_path / "out.mkv", *codec, "--model", "none", "-y") == 0
+        assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
+
+
+@pytest.mark.parametrize("codec,size", [(X264, (66, 50)), (X265, (66, 50)), (SVT, (65, 49))])
+@pytest.mark.parametrize("model", ["none", "identity"])
+def test_odd_sizes(tmp_path, codec, size, model):
+    source = make_video(tmp_path / "in.mkv", size=(65, 49), frames=3)
+    if model == "identity":
+        model = make_network(tmp_path / "identity.safetensors", identity=True)
+    assert encode(source, tmp_path / "out.mkv", *codec, "--model", model) == 0
+    before, after = decoded(source), decoded(tmp_path / "out.mkv")
+    for a, b in zip(before, after, strict=True):
+        assert b.planes[0].shape == size[::-1]
+        assert np.array_equal(b.planes[0][:49, :65], a.planes[0])
+        assert np.array_equal(b.planes[0][-1, :65], a.planes[0][-1])
+        assert np.array_equal(b.planes[1], a.planes[1])
+
+
+def test_odd_size_is_kept_without_subsampling(tmp_path):
+    source = make_video(tmp_path / "in.mkv", size=(65, 49), frames=2, pix_fmt="yuv444p")
+    assert encode(source, tmp_path / "out.mkv", *X264, "--model", "none") == 0
+    assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))

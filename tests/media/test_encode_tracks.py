@@ -1,0 +1,175 @@
+"""What `scene encode` keeps beside the pictures: time stamps, other streams, chapters and tags."""
+
+import struct
+from fractions import Fraction
+
+import av
+import pytest
+from making import MS, assert_same_pictures, assert_same_times, decoded, encode, make_network, make_video, packets
+
+from scene.video.probe import probe
+
+FAST = {"x264": "ultrafast", "x265": "ultrafast", "svtav1": "12"}
+VFR = [0, 33, 40, 140, 141, 500, 533, 900]
+
+
+@pytest.mark.parametrize("codec", FAST)
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".webm"])
+def test_variable_frame_rate(tmp_path, codec, suffix):
+    source = make_video(tmp_path / "in.mkv", stamps=VFR)
+    target = tmp_path / f"out{suffix}"
+    code = encode(source, target, "--codec", codec, "--preset", FAST[codec], "--model", "none")
+    if (suffix == ".webm" and codec != "svtav1") or (suffix == ".mov" and codec == "svtav1"):
+        assert code == 2
+        assert not target.exists()
+        return
+    assert code == 0
+    assert_same_times(decoded(source), decoded(target), Fraction(1, 10**6))
+
+
+@pytest.mark.parametrize("start", [-2000, 500, 3_600_000])
+def test_start_other_than_zero(tmp_path, start):
+    stamps = [start + s for s in VFR]
+    source = make_video(tmp_path / "in.nut", stamps=stamps)
+    for suffix in (".mkv", ".mp4"):
+        target = tmp_path / f"out{suffix}"
+        assert encode(source, target, "--preset", "medium", "--model", "none") == 0
+        assert_same_times(decoded(source), decoded(target))
+
+
+def test_raw_h264_gets_time_stamps_from_its_frame_rate(tmp_path):
+    source = make_video(tmp_path / "in.h264", codec="libx264", frames=10, options={"preset": "medium"})
+    for suffix in (".mkv", ".mp4"):
+        target = tmp_path / f"out{suffix}"
+        assert encode(source, target, "--preset", "medium", "--model", "none") == 0
+        assert [s.time for s in decoded(target)] == [Fraction(i, 25) for i in range(10)]
+
+
+@pytest.mark.parametrize("source_suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_tracks_chapters_and_tags(tmp_path, source_suffix, suffix):
+    source = make_video(
+        tmp_path / f"in{source_suffix}",
+        codec="libx264",
+        frames=10,
+        audio="aac",
+        subtitles=True,
+        chapters=True,
+        sar=Fraction(4, 3),
+        rotation=90,
+        colour=(9, 16, 9, 1),
+    )
+    target = tmp_path / f"out{suffix}"
+    weights = make_network(tmp_path / "net.safetensors")
+    assert encode(source, target, "--preset", "medium", "--model", weights) == 0
+    assert_same_times(decoded(source), decoded(target))
+    before, after = packets(source, "audio"), packets(target, "audio")
+    assert [data for _, data in before] == [data for _, data in after]
+    assert max(abs(a - b) for (a, _), (b, _) in zip(before, after, strict=True)) <= MS
+    a, b = probe(source), probe(target)
+    assert (a.colour, a.sample_aspect_ratio, a.display_matrix) == (
+        b.colour,
+        b.sample_aspect_ratio,
+        b.display_matrix,
+    )
+    with av.open(str(source)) as original, av.open(str(target)) as file:
+        tags = {key.lower(): value for key, value in file.metadata.items()}
+        assert tags["title"] == "A clip"
+        assert "strength 1" in tags["comment"]
+        assert file.streams.audio[0].metadata["language"] == "ces"
+        (chapter,) = file.chapters()
+        assert chapter["metadata"]["title"] == "Beginning"
+        assert chapter["end"] * chapter["time_base"] == Fraction(1, 10)
+        same_kind = (source_suffix == ".mkv") == (suffix == ".mkv")
+        assert len(file.streams.subtitles) == (1 if same_kind else 0)
+        assert file.streams.audio[0].disposition == original.streams.audio[0].disposition
+    if same_kind:
+        assert packets(source, "subtitle") == packets(target, "subtitle")
+
+
+def test_a_stream_that_does_not_fit_is_named(tmp_path, capfd):
+    source = make_video(tmp_path / "in.mkv", subtitles=True, frames=3)
+    assert encode(source, tmp_path / "out.mp4", "--model", "none") == 0
+    assert "stream 1 (srt subtitle)" in capfd.readouterr().err
+    source = make_video(tmp_path / "sound.mkv", audio="aac", frames=3)
+    assert encode(source, tmp_path / "out.webm", "--codec", "svtav1", "--model", "none") == 2
+    assert "stream 1 (aac audio)" in capfd.readouterr().err
+    assert not (tmp_path / "out.webm").exists()
+
+
+def test_attachments_are_kept(tmp_path):
+    source = tmp_path / "in.mkv"
+    plain = make_video(tmp_path / "plain.mkv", frames=3)
+    with av.open(str(plain)) as old, av.open(str(source), "w") as new:
+        video = new.add_stream_from_template(old.streams.video[0], opaque=True)
+        new.add_attachment("a.ttf", "application/x-truetype-font", b"font")
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = video
+                new.mux(packet)
+    assert encode(source, tmp_path / "out.mkv", "--model", "none") == 0
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        (attachment,) = file.streams.attachments
+        assert (attachment.data, attachment.name) == (b"font", "a.ttf")
+
+
+def test_audio_longer_than_video_is_kept_whole(tmp_path):
+    source = make_video(tmp_path / "in.mkv", audio="flac", frames=1)
+    assert encode(source, tmp_path / "out.mkv", "--model", "none") == 0
+    assert len(decoded(tmp_path / "out.mkv")) == 1
+    assert [d for _, d in packets(source, "audio")] == [d for _, d in packets(tmp_path / "out.mkv", "audio")]
+
+
+@pytest.mark.parametrize("codec", FAST)
+def test_hdr10_metadata(tmp_path, codec):
+    display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+    source = make_video(
+        tmp_path / "in.mkv",
+        codec="libx265",
+        pix_fmt="yuv420p10le",
+        frames=3,
+        colour=(9, 16, 9, 1),
+        options={
+            "preset": "ultrafast",
+            "x265-params": f"log-level=none:hdr10=1:repeat-headers=1:master-display={display}:max-cll=1000,400",
+        },
+    )
+    for suffix in (".mkv", ".mp4"):
+        target = tmp_path / f"out{suffix}"
+        assert encode(source, target, "--codec", codec, "--preset", FAST[codec], "--model", "none") == 0
+        a, b = probe(source), probe(target)
+        assert a.hdr.content_light == b.hdr.content_light == (1000, 400)
+        assert a.colour == b.colour
+        assert a.pixel_format == b.pixel_format
+        assert a.hdr.mastering.red == pytest.approx((0.68, 0.32), abs=1e-4)
+        assert b.hdr.mastering.red == pytest.approx((0.68, 0.32), abs=1e-4)
+        assert b.hdr.mastering.max_luminance == pytest.approx(1000, rel=1e-3)
+        assert b.hdr.mastering.min_luminance == pytest.approx(0.005, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "name", ["-x.mkv", "%03d.mkv", "concat:x.mkv", "http:x.mkv", "a;b $(id) 'q\".mkv", "line\nbreak.mkv"]
+)
+def test_any_name_is_a_file_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "plain.mkv", frames=2)
+    (tmp_path / "plain.mkv").rename(name)
+    assert encode("--model", "none", "--", name, "out " + name) == 0
+    assert_same_times(decoded(tmp_path / name), decoded(tmp_path / ("out " + name)))
+
+
+def test_encoder_args_reach_the_encoder(tmp_path):
+    source = make_video(tmp_path / "in.mkv", frames=12)
+    assert encode(source, tmp_path / "out.mkv", "--encoder-args", "keyint=3:qp=0", "--model", "none") == 0
+    assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
+    with av.open(str(tmp_path / "out.mkv")) as file:
+        keys = [p.is_keyframe for p in file.demux(video=0) if p.size]
+    assert sum(keys) == 4
+
+
+def test_display_matrix_is_the_sources_own(tmp_path):
+    source = make_video(tmp_path / "in.mp4", codec="libx264", frames=2, rotation=-90)
+    assert probe(source).display_matrix == struct.unpack("=9i", struct.pack("=9i", *probe(source).display_matrix))
+    assert encode(source, tmp_path / "out.mp4", "--model", "none") == 0
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        assert next(file.decode(video=0)).rotation == -90
