@@ -173,3 +173,13 @@ def test_display_matrix_is_the_sources_own(tmp_path):
     assert encode(source, tmp_path / "out.mp4", "--model", "none") == 0
     with av.open(str(tmp_path / "out.mp4")) as file:
         assert next(file.decode(video=0)).rotation == -90
+
+
+@pytest.mark.parametrize("codec", FAST)
+@pytest.mark.parametrize("location", [None, "topleft"])
+def test_chroma_location(tmp_path, codec, location):
+    options = {"chroma_sample_location": location} if location else {}
+    source = make_video(tmp_path / "in.mkv", codec="libx264", frames=2, options=options)
+    target = tmp_path / "out.mkv"
+    assert encode(source, target, "--codec", codec, "--preset", FAST[codec], "--model", "none") == 0
+    assert probe(source).chroma_location == probe(target).chroma_location == location

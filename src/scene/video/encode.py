@@ -154,6 +154,8 @@ def encoder_options(codec: Codec, settings: EncoderSettings, info: SourceInfo) -
     crf = codec.default_crf if settings.crf is None else settings.crf
     params = [_QUIET[codec.name], *encoder_params(codec.name, info.hdr), *settings.encoder_args.split(":")]
     options = {"preset": settings.preset or codec.default_preset, "crf": f"{crf:g}"}
+    if info.chroma_location is not None:
+        options["chroma_sample_location"] = info.chroma_location
     joined = ":".join(filter(None, params))
     if joined:
         options[codec.params_option] = joined

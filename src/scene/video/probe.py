@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from scene.errors import InputError
 from scene.picture import PictureFormat
+from scene.video.chroma_location import read_chroma_location
 from scene.video.hdr import HdrMetadata, read_hdr, side_data
 from scene.video.opening import open_input, reason
 from scene.video.pixel_format import FULL_RANGE, picture_format
@@ -49,6 +50,7 @@ class SourceInfo:
         time_base: the unit of the stream's time stamps in seconds.
         rate: frames per second, the average where the frame rate varies.
         frames: the number of frames, an estimate, None where nothing tells.
+        chroma_location: of 4:2:0 chroma samples, as FFmpeg names it ("left", "topleft"), None if not declared.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
     """
 
@@ -58,6 +60,7 @@ class SourceInfo:
     format: PictureFormat
     pixel_format: str
     colour: ColourTags
+    chroma_location: str | None
     hdr: HdrMetadata
     sample_aspect_ratio: Fraction | None
     display_matrix: tuple[int, ...] | None
@@ -74,6 +77,8 @@ def probe(path: Path) -> SourceInfo:
     Raises:
         InputError: no such file, unreadable, no video in it, or video of a kind that is not supported.
     """
+    with open_input(path) as container:
+        chroma_location = read_chroma_location(container, best_video(container, path))
     with open_input(path) as container:
         stream = best_video(container, path)
         frame = _first_frame(container, stream, path)
@@ -99,6 +104,7 @@ def probe(path: Path) -> SourceInfo:
                 matrix=_declared(frame.colorspace, stream.codec_context.colorspace),
                 range=FULL_RANGE if fmt.full_range else int(frame.color_range),
             ),
+            chroma_location=chroma_location if fmt.chroma == "420" else None,
             hdr=read_hdr(frame),
             sample_aspect_ratio=stream.sample_aspect_ratio,
             display_matrix=_display_matrix(frame),

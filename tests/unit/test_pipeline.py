@@ -1,0 +1,98 @@
+"""The three-stage pipeline: order, errors in every stage, and interruption with full queues."""
+
+import itertools
+import threading
+
+import pytest
+
+from scene.jobs.pipeline import run_pipeline
+
+
+def collect(into):
+    return lambda items, check: into.extend(items)
+
+
+def test_order_is_kept_and_memory_bounded():
+    made, taken, ahead = [], [], []
+
+    def produce():
+        for number in range(200):
+            made.append(number)
+            yield number
+
+    def consume(items, check):
+        for item in items:
+            taken.append(item)
+            ahead.append(len(made) - len(taken))
+
+    run_pipeline(produce, lambda items: (n * 2 for n in items), consume, capacity=2)
+    assert taken == [n * 2 for n in range(200)]
+    assert max(ahead) <= 8
+
+
+def test_work_may_end_early_or_late():
+    taken = []
+    run_pipeline(lambda: iter(range(3)), lambda items: itertools.chain(items, [9]), collect(taken))
+    assert taken == [0, 1, 2, 9]
+
+
+@pytest.mark.parametrize("stage", ["produce", "work", "consume"])
+def test_an_error_in_any_stage_ends_all(stage):
+    def failing(items):
+        for number, item in enumerate(items):
+            if number == 5:
+                raise ValueError(stage)
+            yield item
+
+    def produce():
+        numbers = iter(range(10_000))
+        return failing(numbers) if stage == "produce" else numbers
+
+    def work(items):
+        return failing(items) if stage == "work" else items
+
+    def consume(items, check):
+        for _ in failing(items) if stage == "consume" else items:
+            pass
+
+    before = threading.active_count()
+    with pytest.raises(ValueError, match=stage):
+        run_pipeline(produce, work, consume, capacity=2)
+    assert threading.active_count() == before
+
+
+def test_an_interruption_frees_threads_that_wait():
+    """The producer waits on a full queue and the consumer on an empty one when the worker is interrupted."""
+    before = threading.active_count()
+
+    def work(items):
+        next(items)
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(lambda: iter(range(10_000)), work, collect([]), capacity=1)
+    assert threading.active_count() == before
+
+
+def test_a_long_tail_can_be_stopped():
+    """After the last item the consumer works on; `check` is how it learns that the pipeline came down."""
+    reached = threading.Event()
+
+    def consume(items, check):
+        for _ in items:
+            pass
+        reached.set()
+        while True:
+            check()
+
+    def produce():
+        yield 1
+        reached.wait(10)
+        raise ValueError("late")
+
+    def work(items):
+        yield next(items)
+
+    with pytest.raises(ValueError, match="late"):
+        run_pipeline(produce, work, consume)
