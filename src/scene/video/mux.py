@@ -20,6 +20,7 @@ from scene.video.encode import EncoderSettings, check_settings, configure, encod
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo, is_cover
+from scene.video.subtitles import Conversion, conversion
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Writer:
         self._codec = check_settings(settings)
         self._size = encoded_size(self._codec, info.format)
         self._durations: dict[int, int] = {}
+        self._conversions: dict[int, Conversion] = {}
         self.stamps: list[int] = []
         self.bytes = 0
         # Only mp4 and mov cannot show a negative time stamp without an edit list, which their muxer writes;
@@ -182,10 +184,24 @@ class Writer:
         except (ValueError, av.FFmpegError):
             if stream.type == "audio" or (stream.type == "video" and not is_cover(cast(VideoStream, stream))):
                 raise UsageError(f"{container} files cannot hold {name} of {self._info.path}; use .mkv.") from None
-            log.warning("%s: %s cannot be held by %s files and is left out.", self._info.path, name, container)
-            return None
+            converted = self._add_conversion(stream, container)
+            if converted is None:
+                log.warning("%s: %s cannot be held by %s files and is left out.", self._info.path, name, container)
+                return None
+            log.warning("%s: %s is converted for %s files and loses its styling.", self._info.path, name, container)
+            copy = converted
         _copy_tags(stream, copy)
         return copy
+
+    def _add_conversion(self, stream: Stream, container: str) -> Stream | None:
+        found = conversion(stream.codec_context.name, container) if stream.type == "subtitle" else None
+        if found is None:
+            return None
+        converted = self._output.add_stream(found.encoder)
+        # The encoder insists on an ASS header although nothing passes through it.
+        cast(Any, converted.codec_context).subtitle_header = b"[Script Info]\n"
+        self._conversions[stream.index] = found
+        return converted
 
     def _start(self) -> None:
         """Opens the encoder and writes the header, so that what cannot work fails before any work is done."""
@@ -226,9 +242,24 @@ class Writer:
         stream = self._streams.get(packet.stream_index)
         if stream is None or stream.type == "attachment":
             return
+        converted = self._conversions.get(packet.stream_index)
+        if converted is not None:
+            data = converted.convert(bytes(packet))
+            if data is None:
+                return
+            packet = _with_data(packet, data)
         packet.stream = stream
         self.bytes += packet.size
         self._output.mux_one(packet)
+
+
+def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:
+    """A packet at the same time with other content."""
+    other: Packet[Any] = Packet(data)
+    other.time_base = packet.time_base
+    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+    other.is_keyframe = True
+    return other
 
 
 def _copy_tags(source: Stream, target: Stream) -> None:
