@@ -54,7 +54,7 @@ def protocol_lines(report: Report) -> list[str]:
     halved = grid.recipe.halve_above
     sizes = "at their own size" if halved is None else f"those above {halved} lines halved (Lanczos)"
     lines = [
-        f"{len(grid.clips)} clips, {frames}, {sizes}: "
+        f"{len(grid.clips)} clip{'s' * (len(grid.clips) > 1)}, {frames}, {sizes}: "
         + ", ".join(f"{clip.name} ({'x'.join(map(str, grid.recipe.size(clip)))})" for clip in grid.clips)
     ]
     for run in grid.codecs:

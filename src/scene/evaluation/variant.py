@@ -11,8 +11,6 @@ from scene.evaluation.methods import Method
 from scene.video.ffmpeg import FFmpeg
 from scene.video.y4m import read_frames, read_header, write_frame, write_header
 
-_BATCH = 4
-
 
 def make_variant(
     ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path, *, device: str = "auto"
@@ -50,6 +48,6 @@ def _enhance(method: Method, reference: RawVideo, destination: Path, device: str
         header = read_header(source, matrix=reference.header.format.matrix)
         write_header(sink, header)
         frames = read_frames(source, header)
-        while batch := list(itertools.islice(frames, _BATCH)):
+        while batch := list(itertools.islice(frames, enhancer.batch)):
             for picture in enhancer(batch):
                 write_frame(sink, picture)

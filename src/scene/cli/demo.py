@@ -1,0 +1,164 @@
+"""`scene demo`: the whole way from a clip to figures, with nothing but the installed package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from scene.cli.console import LogFormat
+
+if TYPE_CHECKING:
+    from scene.evaluation.grid import Point
+    from scene.video.ffmpeg import FFmpeg
+
+_MARKER = ".scene-demo"
+_CRFS = (22.0, 27.0, 32.0, 37.0, 42.0)
+_STILL_CRF = 37.0
+_STILL_FRAME = 40
+# Left, top, width, height of what the still enlarges: glasses and face.
+_STILL_CROP = (88, 112, 192, 144)
+
+
+def demo(
+    *,
+    out: Path = Path("scene-demo"),
+    model: str = "asconvsr",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    ffmpeg: Path | None = None,
+    log_format: LogFormat = "text",
+) -> None:
+    """Make a short clip, encode it plain and enhanced, measure both, and show the difference.
+
+    Takes a minute or two. Leaves the clips, a table, a figure and a side-by-side still in --out; running it
+    again replaces them.
+
+    Parameters
+    ----------
+    out
+        Folder for everything that is made.
+    model
+        A shipped model or a .safetensors file.
+    device
+        Where the model runs.
+    ffmpeg
+        The ffmpeg program, with libvmaf. Default: $SCENE_FFMPEG, else the one that imageio-ffmpeg carries.
+    log_format
+        What standard error gets: text, or one JSON object a line.
+    """
+    import os
+
+    from scene.cli.console import progress_display, setup_logging
+    from scene.errors import UsageError
+    from scene.evaluation.cache import PointCache, default_cache_folder
+    from scene.evaluation.clip import Recipe, open_clips
+    from scene.evaluation.codecs import codec_run
+    from scene.evaluation.grid import Grid, measure_grid
+    from scene.evaluation.methods import parse_methods
+    from scene.evaluation.output import write_report
+    from scene.evaluation.results import make_report
+    from scene.evaluation.sample import make_sample
+    from scene.evaluation.table import table_markdown
+    from scene.jobs import EncodeRequest, encode_file
+    from scene.video.encode import EncoderSettings
+    from scene.video.ffmpeg import find_ffmpeg
+
+    setup_logging(log_format)
+    if model == "none":
+        raise UsageError("the demo compares a model with none; give --model a shipped model or a file.")
+    methods = parse_methods(["none", "contrast", model])
+    program = find_ffmpeg(ffmpeg)
+    _claim(out)
+    source, plain, enhanced = (out / name for name in ("source.mp4", "plain.mp4", "enhanced.mp4"))
+    make_sample(program, source)
+
+    grid = Grid(open_clips([source]), Recipe(), methods, (codec_run("x264", crfs=_CRFS),))
+    cores = os.cpu_count() or 1
+    with progress_display("measure", "points", log_format) as on_progress:
+        measured = measure_grid(
+            *(grid, program, PointCache(default_cache_folder())),
+            jobs=cores,
+            device=device,
+            on_progress=on_progress,
+        )
+    report = make_report(grid, measured, program, command=f"scene demo --model {model}")
+    written = write_report(report, out)
+
+    label = methods[-1].label
+    curves = {name: [point for point in measured.points if point.method.label == name] for name in ("none", label)}
+    # The two files that are shown have about the same size, so that only the picture differs.
+    crf = crf_of_equal_rate(curves["none"], curves[label], _STILL_CRF)
+    for destination, network, quality in ((plain, "none", _STILL_CRF), (enhanced, model, crf)):
+        settings = EncoderSettings("x264", quality)
+        request = EncodeRequest(source, destination, settings, model=network, device=device, overwrite=True)
+        with progress_display(destination.name, "frames", log_format) as on_progress:
+            encode_file(request, on_progress)
+    still = out / "still.png"
+    _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
+
+    print(table_markdown(report))
+    print("Files:")
+    for path in (source, plain, enhanced, still, *written):
+        print(f"  {path}")
+
+
+def crf_of_equal_rate(anchor: list[Point], test: list[Point], crf: float) -> float:
+    """The CRF at which `test` has the rate that `anchor` has at `crf`, to a tenth.
+
+    Both are one clip's points of one codec. The logarithm of the rate is interpolated over the CRF and the
+    result kept within the measured CRFs; without points it is `crf`.
+    """
+    import numpy as np
+
+    target = [np.log(point.kbps) for point in anchor if point.crf == crf]
+    # np.interp wants rising abscissae, and rate falls with CRF.
+    points = sorted(test, key=lambda point: point.kbps)
+    if not target or not points:
+        return crf
+    found = np.interp(target[0], [np.log(p.kbps) for p in points], [p.crf for p in points])
+    return round(float(found), 1)
+
+
+def _claim(folder: Path) -> None:
+    """Makes the folder ours; refuses one that holds anything which a demo did not leave there."""
+    from scene.errors import SceneError, UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()) and not (folder / _MARKER).exists():
+            raise UsageError(f"{folder} holds files that are not of a demo; give another folder with --out.")
+        (folder / _MARKER).touch()
+    except FileExistsError as error:
+        raise UsageError(f"{folder} is not a folder; give another with --out.") from error
+    except OSError as error:
+        raise SceneError(f"{folder} cannot be written ({error.strerror}); give another with --out") from error
+
+
+def _draw_still(program: FFmpeg, source: Path, encodes: dict[Path, tuple[str, float]], path: Path) -> None:
+    import tempfile
+
+    from scene.evaluation.clip import Recipe, make_reference, open_clips
+    from scene.evaluation.point import compare
+    from scene.evaluation.sample import HEIGHT, WIDTH
+    from scene.evaluation.still import Column, read_frame, write_still
+
+    with tempfile.TemporaryDirectory(prefix="scene-demo-") as name:
+        folder = Path(name)
+        (clip,) = open_clips([source])
+        reference = make_reference(program, clip, Recipe(), folder / "reference.y4m")
+        columns = [Column(read_frame(program, source, _STILL_FRAME, WIDTH, HEIGHT), "source")]
+        for video, (label, crf) in encodes.items():
+            scores = compare(program, video, reference, folder=folder)
+            title = (
+                f"{label}: x264 CRF {crf:g}, {_video_bytes(program, video) / 1000:.1f} kB of video\n"
+                f"VMAF {scores.vmaf_clipped:.1f}, NEG {scores.vmaf_neg:.1f}, v1 {scores.vmaf_v1:.1f}"
+            )
+            columns.append(Column(read_frame(program, video, _STILL_FRAME, WIDTH, HEIGHT), title))
+        write_still(columns, _STILL_CROP, path)
+
+
+def _video_bytes(program: FFmpeg, video: Path) -> int:
+    """Size of an H.264 file's video alone."""
+    from scene.video.ffmpeg import input_name
+
+    copy = ["-i", input_name(video), "-map", "0:v:0", "-c", "copy", "-f", "h264", "-"]
+    return len(program.run(copy).stdout)

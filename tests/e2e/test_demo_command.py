@@ -1,0 +1,95 @@
+"""`scene demo` with a tiny network, and its pieces."""
+
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scene.cli import demo, main
+from scene.evaluation import sample
+from scene.evaluation.sample import FRAMES, HEIGHT, WIDTH, make_sample, window
+from scene.evaluation.still import read_frame
+from scene.model import NetworkConfig, build_network, save_network
+from scene.video.ffmpeg import FFmpeg
+from scene.video.probe import probe
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with an untrained network in it and with a cache of its own."""
+    network = build_network(NetworkConfig(guidance="features", planes="luma", channels=8))
+    save_network(network, tmp_path / "tiny.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # `main` installs a handler; this process keeps its own.
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as leaving:
+        main(["demo", *arguments])
+    out, err = capsys.readouterr()
+    return int(leaving.value.code or 0), out, err
+
+
+@pytest.mark.parametrize("frames", [8, pytest.param(sample.FRAMES, marks=pytest.mark.slow)])
+def test_the_demo_leaves_what_it_says(
+    frames: int,
+    ffmpeg: FFmpeg,
+    workplace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sample, "FRAMES", frames)
+    monkeypatch.setattr(demo, "_STILL_FRAME", frames - 1)
+    for _ in range(2):
+        # Running it again replaces its own files.
+        code, out, err = run(capsys, "--model", "tiny.safetensors")
+        assert code == 0, err
+    folder = workplace / "scene-demo"
+    listed = [workplace / line.strip() for line in out.partition("Files:")[2].splitlines() if line]
+    assert {path.relative_to(folder).as_posix() for path in listed} == {
+        *("source.mp4", "plain.mp4", "enhanced.mp4", "still.png"),
+        *("results.json", "table.md", "plots/rd_x264.png"),
+    }
+    assert all(path.stat().st_size > 100 for path in listed)
+    points = json.loads((folder / "results.json").read_text())["points"]
+    assert {point["method"] for point in points} == {"none", "contrast", "tiny"}
+    assert {point["frames"] for point in points} == {frames}
+    assert "| x264 | tiny |" in out
+    # The product carries the sound over, and an untrained network changes no picture.
+    pictures = [read_frame(ffmpeg, folder / f"{name}.mp4", 5, WIDTH, HEIGHT) for name in ("plain", "enhanced")]
+    np.testing.assert_array_equal(*pictures)
+    sound = ffmpeg.run(["-i", str(folder / "plain.mp4"), "-map", "0:a:0", "-f", "s16le", "-"]).stdout
+    assert len(sound) >= 44100 * 2 * frames / sample.RATE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["--out", "taken"], "not of a demo"), (["--out", "file"], "not a folder"), (["--model", "none"], "none")],
+)
+def test_what_cannot_be_meant_is_refused(
+    arguments: list[str], says: str, workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workplace / "taken").mkdir()
+    (workplace / "taken" / "thesis.txt").write_text("mine")
+    (workplace / "file").touch()
+    model = [] if "--model" in arguments else ["--model", "tiny.safetensors"]
+    code, out, err = run(capsys, *arguments, *model)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert list((workplace / "taken").iterdir()) == [workplace / "taken" / "thesis.txt"]
+
+
+def test_the_sample_clip_moves_smoothly_inside_the_photograph(ffmpeg: FFmpeg, tmp_path: Path) -> None:
+    boxes = [window(number) for number in range(FRAMES)]
+    assert all(0 <= left < right <= 512 and 0 <= top < bottom <= 606 for left, top, right, bottom in boxes)
+    steps = np.abs(np.diff(np.array(boxes), axis=0))
+    assert 0 < steps.max() < 8
+    make_sample(ffmpeg, tmp_path / "source.mp4")
+    info = probe(tmp_path / "source.mp4")
+    assert (info.format.width, info.format.height, info.rate, info.frames) == (WIDTH, HEIGHT, 24, FRAMES)
+    assert (info.format.matrix, info.format.full_range) == ("bt709", False)

@@ -1,0 +1,240 @@
+"""The evaluation's pure parts: arguments, methods, summaries, figures' averages, the cache's folder."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from scene.cli.demo import crf_of_equal_rate
+from scene.cli.evaluate import _presets
+from scene.errors import CheckpointError, UsageError
+from scene.evaluation.cache import Measurement, PointCache, default_cache_folder
+from scene.evaluation.clip import Clip, Recipe, reference_arguments
+from scene.evaluation.codecs import codec_run, encode_arguments, encoder_options
+from scene.evaluation.figure import mean_curve
+from scene.evaluation.files import printable, write_atomically
+from scene.evaluation.grid import Failure, Measured, Point
+from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
+from scene.evaluation.summary import METRICS, clip_rows, mean_rows
+from scene.metrics.libvmaf import Scores
+from scene.model import NetworkConfig, build_network, save_network
+
+RATES = {18: 1135.0, 22: 671.4, 26: 405.1, 30: 247.3, 34: 152.7}
+SCORES = {18: 97.5, 22: 92.9, 26: 86.8, 30: 78.6, 34: 67.8}
+
+
+def clip(name: str = "a.mp4", **changes: object) -> Clip:
+    values: dict[str, object] = {
+        "path": Path(name),
+        "name": name,
+        "sha256": name,
+        "stream": 0,
+        "rate": Fraction(25),
+        "width": 1280,
+        "height": 720,
+        "bit_depth": 8,
+        "matrix": "bt709",
+    }
+    return Clip(**(values | changes))  # type: ignore[arg-type]
+
+
+def points(source: Clip, method: Method, scale: float = 1.0, lift: float = 0.0, codec: str = "x264") -> list[Point]:
+    """A curve of five points; rates times `scale`, every score plus `lift`."""
+    run = codec_run(codec, crfs=tuple(RATES))
+    return [
+        Point(
+            source,
+            method,
+            run,
+            crf,
+            "1",
+            # 50 frames at 25/s: two seconds.
+            Measurement(
+                *(round(RATES[int(crf)] * scale * 1000 * 2 / 8), 640, 360, 8),
+                Scores(*[SCORES[int(crf)] + lift] * 7, frames=50),
+            ),
+        )
+        for crf in run.crfs
+    ]
+
+
+def test_each_encoder_gets_its_arguments() -> None:
+    assert encoder_options(codec_run("x264"), 26, 50) == [
+        *("-c:v", "libx264", "-preset", "medium", "-crf", "26", "-g", "50", "-threads", "1"),
+        *("-bsf:v", "filter_units=remove_types=6"),
+    ]
+    x265 = encoder_options(codec_run("x265", preset="slow"), 26.5, 120)
+    assert x265[:6] == ["-c:v", "libx265", "-preset", "slow", "-crf", "26.5"]
+    assert "keyint=120:pools=1:frame-threads=1:log-level=error" in x265
+    svtav1 = encoder_options(codec_run("svtav1"), 63, 48)
+    assert svtav1[2:] == ["-preset", "6", "-crf", "63", "-g", "48", "-svtav1-params", "tune=1:lp=1"]
+    arguments = encode_arguments(Path("-in.y4m"), Path("o%d.obu"), svtav1)
+    assert arguments[2:4] == ["-i", "file:-in.y4m"]
+    assert arguments[-1] == "file:o%d.obu"
+
+
+def test_ladders_are_sorted_and_checked() -> None:
+    assert codec_run("x264", crfs=(30, 18, 30)).crfs == (18, 30)
+    assert codec_run("svtav1").crfs == (20, 27, 34, 41, 48, 55, 63)
+    for name, crfs in (("x264", (52.0,)), ("svtav1", (64.0,)), ("vvenc", (30.0,)), ("x265", ())):
+        with pytest.raises(UsageError):
+            codec_run(name, crfs=crfs)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes", "size", "filters"),
+    [
+        (Recipe(), {}, (1280, 720), "scale=out_range=tv,format=yuv420p,settb=1/25,setpts=N,fps=25/1"),
+        (Recipe(halve_above=719), {}, (640, 360), "scale=640:360:flags=lanczos"),
+        (Recipe(halve_above=720), {}, (1280, 720), "scale=out_range=tv,"),
+        (Recipe(), {"width": 321, "height": 181}, (320, 180), "crop=320:180:0:0,scale=out_range=tv,"),
+        (Recipe(halve_above=100), {"width": 322}, (160, 360), "scale=160:360:"),
+        (Recipe(), {"bit_depth": 10}, (1280, 720), "format=yuv420p10le"),
+        (Recipe(), {"rate": Fraction(30000, 1001)}, (1280, 720), "settb=1001/30000,setpts=N,fps=30000/1001"),
+    ],
+)
+def test_a_reference_is_made_as_documented(
+    recipe: Recipe, changes: dict[str, object], size: tuple[int, int], filters: str
+) -> None:
+    source = clip(**changes)
+    assert recipe.size(source) == size
+    graph = reference_arguments(source, recipe, Path("r.y4m"))
+    assert filters in graph[graph.index("-vf") + 1]
+
+
+def test_frames_are_limited_only_if_asked() -> None:
+    assert "-frames:v" not in reference_arguments(clip(), Recipe(), Path("r.y4m"))
+    limited = reference_arguments(clip(), Recipe(frames=48), Path("r.y4m"))
+    assert limited[limited.index("-frames:v") + 1] == "48"
+
+
+def test_filters_know_the_bit_depth() -> None:
+    assert parse_method("contrast").filter_graph(8) == "lutyuv=y='round((val-128)*1.05+128)'"
+    assert parse_method("contrast:1.10").filter_graph(10) == "lutyuv=y='round((val-512)*1.1+512)'"
+    assert parse_method("unsharp").filter_graph(8) == "unsharp=5:5:0.3"
+    assert NONE.filter_graph(8) is None
+
+
+@pytest.mark.parametrize("text", ["contrast:", "contrast:nan", "unsharp:1e9", "unsharp:9", "asconv", "none:1"])
+def test_methods_that_cannot_be_meant_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_method(text)
+
+
+def test_the_anchor_is_always_there_and_labels_are_unique(tmp_path: Path) -> None:
+    files = []
+    for index, folder in enumerate(("a", "b")):
+        (tmp_path / folder).mkdir()
+        files.append(tmp_path / folder / "net.safetensors")
+        save_network(build_network(NetworkConfig(guidance="features", planes="luma", channels=4 + index)), files[-1])
+    methods = parse_methods(["contrast", "none", *map(str, files), "contrast"], strength=0.5)
+    labels = [method.label for method in methods]
+    assert labels[:2] == ["none", "contrast"]
+    assert len(set(labels)) == 4
+    assert all(label.startswith("net@") for label in labels[2:])
+    assert methods[2].identity != methods[3].identity
+    assert "strength=0.5" in methods[2].identity
+    assert parse_method(str(files[0]), strength=1).identity != methods[2].identity
+    files[0].write_bytes(b"rubbish")
+    with pytest.raises(CheckpointError):
+        parse_method(str(files[0]))
+
+
+def test_presets_are_for_all_or_by_codec() -> None:
+    assert _presets(None, ["x264"]) == {}
+    assert _presets("slow", ["x264", "x265"]) == {"x264": "slow", "x265": "slow"}
+    assert _presets("x264=slow,svtav1=8", ["x264", "svtav1"]) == {"x264": "slow", "svtav1": "8"}
+    with pytest.raises(UsageError):
+        _presets("x265=slow", ["x264"])
+
+
+def test_rates_are_kilobits_per_second() -> None:
+    assert [point.kbps for point in points(clip(), NONE)] == pytest.approx(list(RATES.values()), rel=1e-4)
+
+
+def test_the_mean_is_over_clips_that_are_defined() -> None:
+    contrast = parse_method("contrast")
+    measured = Measured(
+        tuple(
+            points(clip("a"), NONE)
+            + points(clip("a"), contrast, 0.9)
+            + points(clip("b"), NONE)
+            + points(clip("b"), contrast, 1.2)
+            + points(clip("c"), NONE)
+            + points(clip("c"), contrast, 1.0, lift=80)
+        ),
+        {"x264": "1"},
+        (Failure("b", "contrast", "x264", 38, "broken"),),
+    )
+    rows = clip_rows(measured)
+    assert [(row.clip, row.metric) for row in rows] == [(name, m) for name in "abc" for m in METRICS]
+    by_clip = {row.clip: row for row in rows if row.metric == "vmaf"}
+    assert by_clip["a"].percent == pytest.approx(-10, abs=0.01)
+    assert by_clip["b"].note == "1 points could not be measured"
+    assert by_clip["c"].percent is None
+    (mean,) = (row for row in mean_rows(rows) if row.metric == "vmaf")
+    assert mean.percent == pytest.approx(5, abs=0.01)
+    assert mean.median == pytest.approx(5, abs=0.01)
+    assert (mean.worst_clip, mean.clips, mean.of_clips) == ("b", 2, 3)
+    assert mean.worst == pytest.approx(20, abs=0.01)
+    assert "c: no overlapping quality interval" in mean.note
+
+
+def test_a_figure_of_several_clips_gives_each_the_same_weight() -> None:
+    near, far = points(clip("a"), NONE), points(clip("b"), NONE, 10.0, lift=2.0)
+    rates, scores = mean_curve(near + far, near + far, "vmaf")
+    alone, _ = mean_curve(near, near, "vmaf")
+    mean_rate = (1135.0 * 671.4 * 405.1 * 247.3 * 152.7) ** 0.2
+    assert rates == pytest.approx([rate / mean_rate for rate in RATES.values()], rel=1e-3)
+    assert scores == pytest.approx([score + 1 for score in SCORES.values()])
+    assert alone == pytest.approx(list(RATES.values()), rel=1e-3)
+
+
+def test_the_demo_finds_the_crf_of_equal_rate() -> None:
+    plain, other = points(clip(), NONE), points(clip(), NONE, 0.9)
+    assert crf_of_equal_rate(plain, plain, 30) == 30
+    assert 29 < crf_of_equal_rate(plain, other, 30) < 30
+    assert crf_of_equal_rate(plain, points(clip(), NONE, 0.01), 30) == 18
+    assert crf_of_equal_rate([], other, 30) == 30
+
+
+def test_the_cache_is_where_the_desktop_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_cache_folder() == tmp_path / "scene"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert default_cache_folder() == Path.home() / ".cache" / "scene"
+
+
+def test_the_cache_gives_back_what_it_got(tmp_path: Path) -> None:
+    cache = PointCache(tmp_path / "new")
+    measurement = points(clip(), NONE)[0].measurement
+    key = {"clip": "a", "options": ["-crf", "18"]}
+    assert cache.load(key) is None
+    cache.store(key, measurement)
+    assert cache.load(key) == measurement
+    assert cache.load(key | {"clip": "b"}) is None
+    (entry,) = (tmp_path / "new").rglob("*.json")
+    for damage in ("", "[]", "null", '{"format": 1}', entry.read_text().replace('"vmaf"', '"vmof"')):
+        entry.write_text(damage)
+        assert cache.load(key) is None
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.json"
+    write_atomically(path, "old")
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_names_are_shown_without_control_characters() -> None:
+    assert printable("plain – é.mp4") == "plain – é.mp4"
+    assert printable("a\nb\x1b[31m") == "a\ufffdb\ufffd[31m"
+    assert printable(os.fsdecode(b"\xff.mp4")) == "\ufffd.mp4"
