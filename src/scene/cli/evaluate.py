@@ -40,9 +40,10 @@ def evaluate(
     codecs
         Encoders, separated by commas: x264, x265, svtav1.
     crf
-        CRFs of x264 and x265, separated by commas; four at least for a BD-rate. Default: 18 to 42 in steps of 4.
+        CRFs for all codecs, separated by commas; four at least for a BD-rate. Default: 18,22,26,30,34,38,42,
+        and 20,27,34,41,48,55,63 for svtav1.
     crf_svtav1
-        CRFs of svtav1. Default: 20,27,34,41,48,55,63.
+        CRFs for svtav1 alone, whose scale is another.
     preset
         Encoder preset, for all codecs, or one for each as x264=medium,svtav1=6. Default: medium, medium, 6.
     frames
@@ -90,7 +91,11 @@ def evaluate(
     names = _words(codecs)
     presets = _presets(preset, names)
     runs = tuple(
-        codec_run(name, preset=presets.get(name), crfs=_numbers(crf_svtav1 if name == "svtav1" else crf))
+        codec_run(
+            name,
+            preset=presets.get(name),
+            crfs=_numbers((crf_svtav1 if name == "svtav1" else None) or crf),
+        )
         for name in names
     )
     if not runs:

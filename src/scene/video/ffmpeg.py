@@ -53,7 +53,7 @@ class FFmpeg:
 
     Attributes:
         path: the program file.
-        version: the first line of `ffmpeg -version`, for example "9.0.2-static".
+        version: as `ffmpeg -version` gives it, for example "n9.0.2-17-g2a571b6068".
         build: a short hash of all that `ffmpeg -version` prints: version, configuration, library versions.
         stop: once set, running processes are killed and no more are started.
     """
@@ -84,9 +84,12 @@ def find_ffmpeg(given: Path | None = None) -> FFmpeg:
         MissingError: there is none there, or it does not run.
     """
     path = _locate(given)
-    told = _run([str(path), "-hide_banner", "-version"], threading.Event()).stdout.decode("utf-8", "replace")
+    try:
+        told = _run([str(path), "-version"], threading.Event()).stdout.decode("utf-8", "replace")
+    except ProcessError:
+        told = ""
     words = told.split()
-    if words[:2] != ["ffmpeg", "version"]:
+    if words[:2] != ["ffmpeg", "version"] or len(words) < 3:
         raise MissingError(f"{path} is not ffmpeg; give another with --ffmpeg PATH")
     return FFmpeg(path, words[2], hashlib.sha256(told.encode()).hexdigest()[:12])
 
