@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from pan_clip import write_pan
 
 from scene.errors import InputError, MissingError, SceneError, VerificationError
@@ -245,6 +246,16 @@ def test_a_clip_that_cannot_be_decoded_loses_only_itself(
     result = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"))
     assert {failure.clip for failure in result.failures} == {"gone.y4m"}
     assert {point.clip.name for point in result.points} == {"pan.y4m"}
+
+
+def test_a_device_that_is_not_there_ends_it(pan: Path, ffmpeg: FFmpeg, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    weights = tmp_path / "tiny.safetensors"
+    save_network(build_network(NetworkConfig(guidance="features", planes="luma", channels=8)), weights)
+    grid = small_grid(pan, methods=parse_methods([str(weights)]), codecs=(codec_run("x264", crfs=(40,)),))
+    with pytest.raises(MissingError, match="CUDA"):
+        measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"), device="cuda")
 
 
 def test_clips_are_looked_at_before_anything_else(pan: Path, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from scene.errors import MissingError, SceneError
+from scene.errors import MissingError, SceneError, UsageError
 from scene.evaluation.cache import Measurement, PointCache
 from scene.evaluation.clip import Clip, RawVideo, Recipe, make_reference, reference_key
 from scene.evaluation.codecs import GOP_SECONDS, CodecRun, encoder_options, encoder_version
@@ -138,9 +138,12 @@ def measure_grid(
         device: for networks.
 
     Raises:
-        MissingError: ffmpeg lacks an encoder or libvmaf.
+        MissingError: ffmpeg lacks an encoder or libvmaf, or the device is not on this machine.
+        UsageError: a network that cannot be run on video like this.
         SceneError: the cache cannot be written to.
     """
+    # Giving up here must not stop whatever else the caller runs.
+    ffmpeg = replace(ffmpeg, stop=threading.Event())
     with tempfile.TemporaryDirectory(prefix="scene-evaluate-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         encoders = {run.codec.name: encoder_version(ffmpeg, run.codec, folder) for run in grid.codecs}
@@ -244,7 +247,8 @@ def _measure_missing(
                     continue
                 try:
                     processed = make_variant(ffmpeg, method, reference, place / f"{method_number}.y4m", device=device)
-                except StoppedError:
+                except (StoppedError, UsageError, MissingError):
+                    # Not this clip's fault: no other would fare better.
                     raise
                 except SceneError as error:
                     _fail(board, indices, str(error))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
+from scene.evaluation.files import printable
 
 if TYPE_CHECKING:
     from scene.model import Network
@@ -103,7 +104,7 @@ def _network_method(text: str, strength: float) -> Method:
     network = load_model(text)
     fingerprint = network.identity.rpartition("@")[2]
     identity = f"network:{fingerprint}:strength={strength:g}:v{_ENHANCE_VERSION}"
-    label = text if shipped else Path(text).stem
+    label = text if shipped else printable(Path(text).stem)
     return Method(label, identity, network=network, strength=strength)
 
 
