@@ -2,6 +2,7 @@
 
 import struct
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import pytest
@@ -10,6 +11,7 @@ from making import MS, assert_same_pictures, assert_same_times, decoded, encode,
 from scene.video.probe import probe
 
 FAST = {"x264": "ultrafast", "x265": "ultrafast", "svtav1": "12"}
+TS = Fraction(1, 90000)
 VFR = [0, 33, 40, 140, 141, 500, 533, 900]
 
 
@@ -185,3 +187,98 @@ def test_chroma_location(tmp_path, codec, location):
     target = tmp_path / "out.mkv"
     assert encode(source, target, "--codec", codec, "--preset", FAST[codec], "--model", "none") == 0
     assert probe(source).chroma_location == probe(target).chroma_location == location
+
+
+def remuxed(source, target, shift=0):
+    """The video packets of a file in another one, moved by `shift` ticks."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.pts += shift
+                packet.dts += shift
+                packet.stream = stream
+                new.mux(packet)
+    return target
+
+
+def test_frames_that_an_edit_list_hides_stay_hidden(tmp_path):
+    whole = make_video(tmp_path / "whole.mp4", codec="libx264", frames=20, options={"preset": "medium"})
+    source = remuxed(whole, tmp_path / "in.mp4", shift=-200 * 16)
+    assert len(decoded(source)) == 15
+    for suffix in (".mkv", ".mp4"):
+        assert encode(source, tmp_path / f"out{suffix}", "--model", "none") == 0
+        assert_same_times(decoded(source), decoded(tmp_path / f"out{suffix}"))
+
+
+def test_a_delayed_start_is_exact_in_mp4(tmp_path):
+    source = make_video(tmp_path / "in.mp4", time_base=TS, codec="libx264", stamps=[2090, 5690])
+    assert encode(source, tmp_path / "a.mp4", "--model", "none") == 0
+    middle = decoded(tmp_path / "a.mp4")
+    assert encode(tmp_path / "a.mp4", tmp_path / "b.mp4", "--model", "none") == 0
+    assert [s.time for s in middle] == [s.time for s in decoded(tmp_path / "b.mp4")]
+
+
+def test_avi_frames_come_in_steps(tmp_path):
+    """AVI has no presentation times, and FFmpeg's for a stream with B-frames are out of order."""
+    source = make_video(
+        tmp_path / "in.avi", codec="libx264", time_base=Fraction(1, 25), frames=20, options={"preset": "medium"}
+    )
+    for suffix in (".mkv", ".mp4"):
+        assert encode(source, tmp_path / f"out{suffix}", "--model", "none") == 0
+        times = [s.time for s in decoded(tmp_path / f"out{suffix}")]
+        assert len(times) == 20
+        assert {b - a for a, b in pairwise(times)} == {Fraction(1, 25)}
+
+
+def samples(path):
+    with av.open(str(path)) as file:
+        return sum(frame.samples for frame in file.decode(audio=0))
+
+
+def test_transport_stream_with_audio(tmp_path):
+    stamps = [140_000 + i * 3600 for i in range(8)]
+    source = make_video(tmp_path / "in.ts", codec="libx264", time_base=TS, stamps=stamps, audio="aac")
+    for suffix in (".mkv", ".mp4"):
+        target = tmp_path / f"out{suffix}"
+        assert encode(source, target, "--model", "none") == 0
+        assert_same_times(decoded(source), decoded(target))
+        assert samples(source) == samples(target)
+        assert len(packets(source, "audio")) == len(packets(target, "audio"))
+
+
+def test_only_the_first_video_is_encoded_and_a_cover_is_copied(tmp_path):
+    plain = make_video(tmp_path / "plain.mp4", codec="libx264", frames=3)
+    cover = make_video(tmp_path / "cover.mkv", codec="mjpeg", pix_fmt="yuvj420p", frames=1)
+    source = tmp_path / "in.mp4"
+    with av.open(str(plain)) as old, av.open(str(cover)) as art, av.open(str(source), "w") as new:
+        video = new.add_stream_from_template(old.streams.video[0])
+        picture = new.add_stream_from_template(art.streams.video[0], opaque=True)
+        picture.disposition = av.stream.Disposition.attached_pic
+        for file, stream in ((art, picture), (old, video)):
+            for packet in file.demux(video=0):
+                if packet.size:
+                    packet.stream = stream
+                    new.mux(packet)
+    assert encode(source, tmp_path / "out.mp4", "--model", "none") == 0
+    assert len(decoded(tmp_path / "out.mp4")) == 3
+    with av.open(str(tmp_path / "out.mp4")) as file:
+        kinds = [
+            (s.codec_context.name, bool(s.disposition & av.stream.Disposition.attached_pic)) for s in file.streams.video
+        ]
+    assert kinds == [("h264", False), ("mjpeg", True)]
+
+
+@pytest.mark.parametrize("codec", FAST)
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_very_short_videos(tmp_path, codec, frames):
+    stamps = [1000, 1040, 1080][:frames]
+    source = make_video(tmp_path / "in.mkv", stamps=stamps)
+    for suffix in (".mkv", ".mp4"):
+        target = tmp_path / f"out{suffix}"
+        assert encode(source, target, "--codec", codec, "--preset", FAST[codec], "--model", "none") == 0
+        with av.open(str(target)) as file:
+            found = [p for p in file.demux(video=0) if p.size]
+        assert sorted(p.pts * p.time_base * 1000 for p in found) == stamps
+        # Matroska stores no decoding times.
+        assert all(p.dts is None or p.pts - 1 / p.time_base < p.dts <= p.pts for p in found)

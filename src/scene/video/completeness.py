@@ -31,7 +31,8 @@ class Completeness:
         self._end: Fraction | None = None
         self._promised_end: Fraction | None = None
         if container.format.name.startswith(_TRUSTED) and container.duration:
-            start = container.start_time or 0
+            # Matroska's duration counts from zero when FFmpeg wrote it; others leave a late start out.
+            start = 0 if "matroska" in container.format.name else container.start_time or 0
             self._promised_end = Fraction(start + container.duration, av.time_base)
         self._pending: set[int] | None = set() if stream.codec_context.name in _FRAME_PER_PACKET else None
         self._first_shown: int | None = None

@@ -70,6 +70,8 @@ class Decoder:
         self._stream = best_video(self.container, info.path)
         self._stream.thread_type = "AUTO"
         self._completeness = Completeness(self.container, self._stream)
+        # AVI stores no presentation times: FFmpeg numbers packets as if each were shown when it is decoded.
+        self._stamped_by_dts = self.container.format.name == "avi"
         self._last_pts: int | None = None
         self._last_step = 0
         self._nudged = 0
@@ -152,6 +154,8 @@ class Decoder:
         """Gives a frame without a time stamp the next one, and keeps time stamps strictly increasing."""
         step = frame.duration or max(1, round(1 / (self._info.rate * self._info.time_base)))
         last = self._last_pts
+        if self._stamped_by_dts:
+            frame.pts = frame.dts
         if frame.pts is None:
             frame.pts = 0 if last is None else last + self._last_step
         elif last is not None and frame.pts <= last:

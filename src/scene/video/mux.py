@@ -30,6 +30,10 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "
 # What FFmpeg's muxers refuse only when they write the header, without saying why.
 _NOT_MUXED = frozenset({("mov", "svtav1")})
 
+# What an mp4's edit list hides reaches back to a key frame, or, for audio, by the little that decoding needs.
+# Only containers with edit lists can go on hiding the former; the latter does no harm in the others.
+_PREROLL_S = Fraction(1, 10)
+
 # Tags that describe the source's file rather than its content, and would be untrue of the output.
 _FILE_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
@@ -79,9 +83,14 @@ class Writer:
         self._conversions: dict[int, Conversion] = {}
         self.stamps: list[int] = []
         self.bytes = 0
-        # Only mp4 and mov cannot show a negative time stamp without an edit list, which their muxer writes;
-        # elsewhere FFmpeg would shift every stream by the audio's priming to avoid one.
-        options = {"movflags": "+faststart"} if container in {"mp4", "mov"} else {"avoid_negative_ts": "disabled"}
+        self._edit_lists = container in {"mp4", "mov"}
+        if self._edit_lists:
+            # The unit of a delayed start, by default 1 ms.
+            scale = max(1000, info.time_base.denominator)
+            options = {"movflags": "+faststart", "movie_timescale": str(scale)}
+        else:
+            # Otherwise FFmpeg shifts all streams by the audio's priming, which comes before zero.
+            options = {"avoid_negative_ts": "disabled"}
         try:
             self._output = av.open(
                 file_url(path),
@@ -116,7 +125,7 @@ class Writer:
             if unit.frame is not None:
                 self._mux_encoded(self._video.encode(self._prepare(unit.frame)))
         except (av.FFmpegError, OSError) as error:
-            raise SceneError(f"writing the output failed: {reason(error)}.") from None
+            raise SceneError(f"writing the output failed: {reason(error)}.") from error
 
     def finish(self, check: Callable[[], None]) -> None:
         """Empties the encoder, calling `check` between packets so that it can raise, and closes the file."""
@@ -126,7 +135,7 @@ class Writer:
                 check()
             self._output.close()
         except (av.FFmpegError, OSError) as error:
-            raise SceneError(f"writing the output failed: {reason(error)}.") from None
+            raise SceneError(f"writing the output failed: {reason(error)}.") from error
 
     def abort(self) -> None:
         """Closes the file as it is; to be called from the thread that leaves it behind."""
@@ -235,12 +244,17 @@ class Writer:
             if packet.pts is not None and not packet.duration:
                 packet.duration = self._durations.get(packet.pts, 0)
             self._durations.pop(packet.pts or 0, None)
+            if self._codec.name == "x265" and len(self.stamps) <= 2:
+                # x265 derives decoding times from its third frame; without one they are uninitialised memory.
+                packet.dts = packet.pts
             self.bytes += packet.size
             self._output.mux_one(packet)
 
     def _copy(self, packet: Packet[Any]) -> None:
         stream = self._streams.get(packet.stream_index)
         if stream is None or stream.type == "attachment":
+            return
+        if packet.is_discard and not self._edit_lists and (packet.pts or 0) * packet.time_base < -_PREROLL_S:
             return
         converted = self._conversions.get(packet.stream_index)
         if converted is not None:

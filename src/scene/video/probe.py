@@ -169,5 +169,7 @@ def _frame_count(container: InputContainer, stream: VideoStream, rate: Fraction)
         return round(stream.duration * stream.time_base * rate)
     # A container that declares no time stamps guesses its duration from the bit rate: worse than saying nothing.
     if container.duration and stream.start_time is not None:
-        return round(Fraction(container.duration, av.time_base) * rate)
+        # Matroska's duration counts from zero, the others' from their start.
+        late = (container.start_time or 0) if "matroska" in container.format.name else 0
+        return max(1, round(Fraction(container.duration - late, av.time_base) * rate))
     return None
