@@ -1,3 +1,47 @@
-"""SCENE: a light network that runs before a standard video encoder (see README.md)."""
+"""SCENE: a light network that runs before a standard video encoder (see README.md).
+
+    >>> import scene
+    >>> scene.encode_file(scene.EncodeRequest(Path("in.mkv"), Path("out.mkv"), codec="x265", crf=28))
+
+Names are loaded on first use, so that importing the package loads no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scene.errors import SceneError
+
+if TYPE_CHECKING:
+    from scene.enhance import Enhancer
+    from scene.jobs import EncodeRequest, EncodeResult, encode_file
+    from scene.model import load_model, model_names
 
 __version__ = "0.1.0"
+__all__ = [
+    "EncodeRequest",
+    "EncodeResult",
+    "Enhancer",
+    "SceneError",
+    "__version__",
+    "encode_file",
+    "load_model",
+    "model_names",
+]
+
+_HOMES = {
+    "EncodeRequest": "scene.jobs",
+    "EncodeResult": "scene.jobs",
+    "Enhancer": "scene.enhance",
+    "encode_file": "scene.jobs",
+    "load_model": "scene.model",
+    "model_names": "scene.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        import importlib
+
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'scene' has no attribute {name!r}")

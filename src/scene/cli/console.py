@@ -44,41 +44,49 @@ def progress_display(description: str, unit: str, log_format: LogFormat = "text"
     if log_format == "text" and sys.stderr.isatty():
         with _rich_bar(description, unit) as callback:
             yield callback
-        return
-    last: Progress | None = None
-    printed: Progress | None = None
-    started = printed_at = time.monotonic()
+    else:
+        lines = _ProgressLines(description, unit, log_format)
+        yield lines
+        lines.finish()
 
-    def show(reading: Progress) -> None:
-        elapsed = time.monotonic() - started
-        if log_format == "json":
-            line = json.dumps(
-                {
-                    "event": "progress",
-                    "task": description,
-                    "unit": unit,
-                    "done": reading.done,
-                    "total": reading.total,
-                    "elapsed_s": round(elapsed, 2),
-                    **reading.fields,
-                }
-            )
-        else:
-            extras = "".join(f", {_format_field(k, v)}" for k, v in reading.fields.items())
-            total = "" if reading.total is None else f"/{reading.total}"
-            line = f"scene: {description}: {reading.done}{total} {unit}{extras}, {elapsed:.0f} s"
-        print(line, file=sys.stderr, flush=True)
 
-    def callback(reading: Progress) -> None:
-        nonlocal last, printed, printed_at
-        last = reading
-        if time.monotonic() - printed_at >= _PLAIN_INTERVAL_S:
-            show(reading)
-            printed, printed_at = reading, time.monotonic()
+class _ProgressLines:
+    """Progress as lines on stderr, for logs and for programs."""
 
-    yield callback
-    if last is not None and last is not printed:
-        show(last)
+    def __init__(self, description: str, unit: str, log_format: LogFormat) -> None:
+        self.description = description
+        self.unit = unit
+        self.format = self._as_json if log_format == "json" else self._as_text
+        self.started = self.printed_at = time.monotonic()
+        self.pending: Progress | None = None
+
+    def __call__(self, reading: Progress) -> None:
+        self.pending = reading
+        if time.monotonic() - self.printed_at >= _PLAIN_INTERVAL_S:
+            self.finish()
+
+    def finish(self) -> None:
+        """Prints the last reading unless that has been done."""
+        if self.pending is not None:
+            print(self.format(self.pending), file=sys.stderr, flush=True)
+            self.pending, self.printed_at = None, time.monotonic()
+
+    def _as_json(self, reading: Progress) -> str:
+        event = {
+            "event": "progress",
+            "task": self.description,
+            "unit": self.unit,
+            "done": reading.done,
+            "total": reading.total,
+            "elapsed_s": round(time.monotonic() - self.started, 2),
+        }
+        return json.dumps({**event, **reading.fields})
+
+    def _as_text(self, reading: Progress) -> str:
+        extras = "".join(f", {_format_field(k, v)}" for k, v in reading.fields.items())
+        total = "" if reading.total is None else f"/{reading.total}"
+        elapsed = time.monotonic() - self.started
+        return f"scene: {self.description}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s"
 
 
 @contextmanager

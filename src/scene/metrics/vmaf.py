@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,68 +26,60 @@ def bound_score(score: Tensor, bound: float = 100.0) -> Tensor:
 
 
 class DifferentiableVmaf(nn.Module):
-    """Per-frame VMAF v0.6.1 at several enhancement gain limits, composed from the parts of vmaf-torch.
-
-    Args:
-        gain_limits: one score is computed for each, from `NEG_GAIN_LIMIT` (VMAF_NEG) to `VMAF_GAIN_LIMIT` (VMAF).
+    """Per-frame VMAF v0.6.1 at any enhancement gain limit, composed from the parts of vmaf-torch.
 
     Raises:
         MissingError: vmaf-torch is not installed.
     """
 
-    def __init__(self, gain_limits: Sequence[float] = (VMAF_GAIN_LIMIT,)) -> None:
+    def __init__(self) -> None:
         super().__init__()
         try:
             from vmaf_torch import VMAF
         except ImportError as error:
             raise MissingError("the differentiable VMAF needs vmaf-torch: pip install 'scene-codec[train]'") from error
-        self.models = nn.ModuleList()
-        for limit in gain_limits:
-            model = VMAF()
-            model.vif.vif_enhn_gain_limit = float(limit)
-            model.adm.adm_enhn_gain_limit = float(limit)
-            self.models.append(model)
+        self.model = VMAF()
         self.requires_grad_(False)
 
     def motion(self, reference: Tensor, neighbours: Tensor) -> Tensor:
-        """VMAF's motion feature of each frame against a neighbouring frame; it depends on references alone.
+        """VMAF's motion feature of each frame against its neighbours; it depends on references alone.
 
         Args:
             reference: (B, 1, H, W) luma in [0, 255] on the limited-range scale.
             neighbours: (K, B, 1, H, W), the frames before and after (K = 1 or 2).
 
         Returns:
-            (B, 1): the smallest of the K mean absolute differences of blurred luma (libvmaf's motion2).
+            (B,): the smallest of the K mean absolute differences of blurred luma (libvmaf's motion2).
         """
         from vmaf_torch.utils import fast_gaussian_blur, vmaf_pad
 
-        window = self.models[0].motion.blur_win
-        margin = [(self.models[0].motion.kernel_size - 1) // 2] * 4
+        margin = [(self.model.motion.kernel_size - 1) // 2] * 4
 
         def blur(x: Tensor) -> Tensor:
-            return fast_gaussian_blur(vmaf_pad(x, margin), weight=window)  # type: ignore[no-any-return]
+            return fast_gaussian_blur(vmaf_pad(x, margin), weight=self.model.motion.blur_win)  # type: ignore[no-any-return]
 
         blurred = blur(reference)
-        differences = [(blurred - blur(other)).abs().mean(dim=(-1, -2)) for other in neighbours]
+        differences = [(blurred - blur(other)).abs().mean(dim=(1, 2, 3)) for other in neighbours]
         return torch.stack(differences).amin(dim=0)
 
-    def forward(self, reference: Tensor, distorted: Tensor, motion: Tensor) -> Tensor:
+    def forward(self, reference: Tensor, distorted: Tensor, motion: Tensor, gain_limit: Tensor) -> Tensor:
         """Unclipped scores in VMAF points.
 
         Args:
             reference, distorted: (B, 1, H, W) float32 luma in [0, 255] on the limited-range scale.
-            motion: (B, 1) motion2 of the reference frames; zero lowers scores by about 8 points.
+            motion: (B,) motion2 of the reference frames; zero lowers scores by about 8 points.
+            gain_limit: (B,) from `NEG_GAIN_LIMIT` (VMAF_NEG) to `VMAF_GAIN_LIMIT` (VMAF).
 
         Returns:
-            (B, number of gain limits).
+            (B,) scores.
         """
+        # vmaf-torch reads its limits as numbers, but only to clamp and to multiply with, so that one a sample serves:
+        # a batch can hold VMAF and VMAF_NEG side by side at the cost of one.
+        self.model.vif.vif_enhn_gain_limit = gain_limit[:, None, None, None]
+        self.model.adm.adm_enhn_gain_limit = gain_limit[:, None, None, None]
         # Half precision loses the small differences of large sums that VIF and ADM are made of.
         with torch.autocast(device_type=reference.device.type, enabled=False):
-            reference, distorted, motion = reference.float(), distorted.float(), motion.float()
-            scores = [
-                model.predict(
-                    model.adm.adm_score(reference, distorted), motion, model.vif.vif_features(reference, distorted)
-                )
-                for model in self.models
-            ]
-        return torch.cat(scores, dim=-1)
+            reference, distorted = reference.float(), distorted.float()
+            adm = self.model.adm.adm_score(reference, distorted)
+            vif = self.model.vif.vif_features(reference, distorted)
+            return self.model.predict(adm, motion.float()[:, None], vif)[:, 0]  # type: ignore[no-any-return]

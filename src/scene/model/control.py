@@ -55,8 +55,8 @@ class ControlModule(nn.Module):
         Returns:
             Coefficients (B, convolutions, channels, E).
         """
-        coefficients = self.expand(torch.relu(self.squeeze(vector[:, :, None, None])))
-        coefficients = coefficients.reshape(-1, self.convolutions, self.channels, self.kernels)
+        flat: Tensor = self.expand(torch.relu(self.squeeze(vector[:, :, None, None])))
+        coefficients = flat.reshape(-1, self.convolutions, self.channels, self.kernels)
         if self.normalisation == "softmax":
             return torch.softmax(coefficients / _SOFTMAX_TEMPERATURE, dim=-1)
         return coefficients

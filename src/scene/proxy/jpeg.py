@@ -35,8 +35,8 @@ _BLOCK = 8
 
 # Bits = sum(log2(1 + |level|)) * (_BITS_BASE + _BITS_SPARSE * log2(1 / share of levels that are not zero)),
 # fitted to real baseline JPEG with optimised Huffman tables: `scripts/calibrate_rate.py`.
-_BITS_BASE = 1.87
-_BITS_SPARSE = 0.543
+_BITS_BASE = 2.06
+_BITS_SPARSE = 0.482
 
 
 def quality_to_step(quality: float) -> float:
@@ -113,7 +113,7 @@ class JpegProxy(nn.Module):
         if frames.shape[1] == 1:
             luma = self._code(frames * 255.0, self.luma_table, step)
             return ProxyOutput((luma.plane / 255.0).clamp(0.0, 1.0), luma.bits / (height * width))
-        y, cb, cr = _rgb_to_ycbcr(frames * 255.0).split(1, dim=1)
+        y, cb, cr = (p[:, None] for p in _rgb_to_ycbcr(frames * 255.0).unbind(dim=1))
         halved = [F.avg_pool2d(F.pad(c, (0, width % 2, 0, height % 2), mode="replicate"), 2) for c in (cb, cr)]
         coded = [self._code(y, self.luma_table, step), *(self._code(c, self.chroma_table, step) for c in halved)]
         # Bilinear is the triangle filter of libjpeg's chroma upsampling.

@@ -72,7 +72,7 @@ class LossConfig:
         after: lambda_2, for the L1 distance of decoded and source frame.
         rate_unit: "bits_per_pixel" (of the luma plane, calibrated), or "relative": the logarithm of the rate over
             that of the unprocessed crop at the same step, which asks for the same saving at every quantiser.
-        gain_limits: enhancement gain limits of the scores that are averaged, 100 for VMAF, 1 for VMAF_NEG.
+        gain_limits: enhancement gain limits, 100 for VMAF, 1 for VMAF_NEG; the samples of a batch take them in turn.
         gradient_cap: a sample's gradient of the perceptual term is scaled down to this multiple of the batch's
             median norm, since flat crops give gradients far above the others.
     """

@@ -150,11 +150,12 @@ def train(
         for step, batch in enumerate(batches, start=first):
             on_device = Sample(*(x.to(device, non_blocking=True) for x in batch))
             source, motion = loss.prepare(on_device)
-            terms = loss(source, network(source), motion, _draw_steps(config, step, device))
+            quantiser = _draw_steps(config, step, device)
+            terms = loss(source, network(source), motion, quantiser, loss.gain_limits(len(quantiser)).to(device))
             if not math.isfinite(float(terms.total.detach())):
                 raise SceneError(f"the loss is no longer finite at step {step}: lower the learning rate")
             optimiser.zero_grad(set_to_none=True)
-            terms.total.backward()  # type: ignore[no-untyped-call]
+            terms.total.backward()
             optimiser.step()
             done = step + 1
             if step % _LOG_EVERY == 0:
@@ -203,7 +204,7 @@ def _log_step(
         "l1_before": float(terms.before),
         "l1_after": float(terms.after),
         "gradient_norm": gradient_norm,
-        **{name: float(s) for name, s in zip(_score_names(config), terms.scores, strict=True)},
+        "score": float(terms.scores.mean()),
     }
     _append(out, writer, step, "train", figures)
 

@@ -23,7 +23,7 @@ class LossTerms:
 
     Attributes:
         total: the weighted sum, a scalar with a gradient.
-        scores: (gain limits,) batch means of the unclipped scores, detached.
+        scores: (B,) unclipped scores, detached.
         bits_per_pixel: batch mean after enhancement, detached.
         rate_change: mean log of rate over the unprocessed crop's at the same step, detached.
         before, after: batch means of the two L1 terms in 8-bit code values, detached.
@@ -47,22 +47,29 @@ class CodecLoss(nn.Module):
         self.config = loss
         self.planes = planes
         self.proxy = JpegProxy(proxy.tables, proxy.rounding, proxy.mask)
-        self.vmaf = DifferentiableVmaf(loss.gain_limits)
+        self.vmaf = DifferentiableVmaf()
 
     def prepare(self, batch: Sample) -> tuple[Tensor, Tensor]:
-        """A batch of 8-bit RGB as network input (B, C, H, W) and VMAF's motion (B, 1)."""
+        """A batch of 8-bit RGB as network input (B, C, H, W) and VMAF's motion (B,)."""
         frame, neighbour = (x.float() / 255.0 for x in batch)
         luma = rgb_to_luma(frame)
         motion = self.vmaf.motion(luma * 255.0, rgb_to_luma(neighbour)[None] * 255.0)
         return (luma if self.planes == "luma" else frame), motion
 
-    def forward(self, source: Tensor, enhanced: Tensor, motion: Tensor, step: Tensor) -> LossTerms:
-        """
+    def gain_limits(self, batch: int) -> Tensor:
+        """The configured gain limits, one a sample in turn, (batch,)."""
+        limits = torch.tensor(self.config.gain_limits)
+        return limits.repeat(-(-batch // len(limits)))[:batch]
+
+    def forward(self, source: Tensor, enhanced: Tensor, motion: Tensor, step: Tensor, gain_limit: Tensor) -> LossTerms:
+        """Evaluates Eq. 3.
+
         Args:
             source: (B, C, H, W) network input.
             enhanced: the network's output for it.
-            motion: (B, 1) motion feature of the source.
+            motion: (B,) motion feature of the source.
             step: (B,) quantiser steps in code values.
+            gain_limit: (B,) enhancement gain limits of the score.
         """
         config = self.config
         decoded, bits = self.proxy(enhanced, step)
@@ -74,7 +81,7 @@ class CodecLoss(nn.Module):
         if judged.requires_grad:
             judged.register_hook(self._cap_gradient)
         reference = source if self.planes == "luma" else rgb_to_luma(source)
-        scores = self.vmaf(reference * 255.0, judged * 255.0, motion)
+        scores = self.vmaf(reference * 255.0, judged * 255.0, motion, gain_limit)
         perceptual = (_PERFECT - bound_score(scores)).mean()
         rate = (bits if config.rate_unit == "bits_per_pixel" else rate_change).mean()
         before = (enhanced - source).abs().mean()
@@ -82,7 +89,7 @@ class CodecLoss(nn.Module):
         total = config.perceptual * perceptual + config.bitrate * rate + config.before * before + config.after * after
         return LossTerms(
             total,
-            scores.detach().mean(dim=0),
+            scores.detach(),
             bits.detach().mean(),
             rate_change.detach().mean(),
             before.detach() * 255.0,
@@ -95,5 +102,5 @@ class CodecLoss(nn.Module):
         gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
         norms = gradient.flatten(1).norm(dim=1)
         cap = self.config.gradient_cap * norms.median()
-        scale = (cap / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
+        scale: Tensor = (cap / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
         return gradient * scale[:, None, None, None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from scene.errors import InputError
 from scene.model import Network
 from scene.training.data import Sample, collate, list_images, read_image
-from scene.training.loss import CodecLoss
+from scene.training.loss import CodecLoss, LossTerms
 
 # Where the quantiser is measured, within the range that training draws from.
 _STEPS_MEASURED = 4
@@ -70,23 +70,31 @@ class Validator:
     @torch.no_grad()
     def __call__(self, network: Network, loss: CodecLoss, device: torch.device) -> Validation:
         """Measures a network in eval mode."""
-        readings = [loss(source, network(source), motion, step) for source, motion, step in self._batches(loss, device)]
+        limits = len(loss.config.gain_limits)
+        readings = list(self._read(network, loss, device))
         if self._source_scores is None:
-            self._source_scores = torch.stack(
-                [loss(source, source, motion, step).scores for source, motion, step in self._batches(loss, device)]
-            ).mean(dim=0)
-        gains = torch.stack([r.scores for r in readings]).mean(dim=0) - self._source_scores
+            self._source_scores = _mean_scores(self._read(torch.nn.Identity(), loss, device), limits)
         rate = torch.stack([r.rate_change for r in readings]).mean()
         return Validation(
             float(torch.stack([r.total for r in readings]).mean()),
-            tuple(float(g) for g in gains),
+            tuple(float(g) for g in _mean_scores(readings, limits) - self._source_scores),
             float(torch.expm1(rate)),
             float(torch.stack([r.before for r in readings]).mean()),
         )
 
-    def _batches(self, loss: CodecLoss, device: torch.device) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _read(self, network: torch.nn.Module, loss: CodecLoss, device: torch.device) -> Iterator[LossTerms]:
+        """Every crop at every step and every gain limit."""
+        limits = torch.tensor(loss.config.gain_limits, device=device)
         for start in range(0, len(self.samples), _BATCH):
             batch = collate(self.samples[start : start + _BATCH])
             source, motion = loss.prepare(Sample(*(x.to(device) for x in batch)))
+            enhanced = network(source)
             for step in self.steps:
-                yield source, motion, torch.full((source.shape[0],), step, device=device)
+                for limit in limits:
+                    ones = torch.ones_like(motion)
+                    yield loss(source, enhanced, motion, step * ones, limit * ones)
+
+
+def _mean_scores(readings: Iterable[LossTerms], limits: int) -> Tensor:
+    """Mean score of each gain limit, from readings in the order of `Validator._read`."""
+    return torch.stack([r.scores.mean() for r in readings]).reshape(-1, limits).mean(dim=0)

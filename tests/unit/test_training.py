@@ -1,0 +1,265 @@
+"""Training: configuration, data, loss, and a run that stops, goes on and ends as if it had not stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from skimage import data as photographs
+
+from scene.errors import CheckpointError, InputError, SceneError, UsageError
+from scene.model import NetworkConfig, build_network, load_model, read_record
+from scene.progress import Progress
+from scene.training import TrainingConfig, read_config, train
+from scene.training.config import DataConfig, LossConfig, ProxyConfig, RunConfig
+from scene.training.data import ConsecutiveBatches, ImageFolder, collate, rgb_to_luma
+from scene.training.loss import CodecLoss
+
+TINY = TrainingConfig(
+    network=NetworkConfig(guidance="features", planes="luma", channels=8),
+    data=DataConfig(crop=64, pan=4),
+    proxy=ProxyConfig(tables="flat", rounding=1 / 3, steps=(10.0, 40.0)),
+    loss=LossConfig(rate_unit="relative", bitrate=0.15, before=1.0, gain_limits=(100.0, 1.0)),
+    run=RunConfig(steps=4, batch=2, seed=3, validate_every=2),
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "coffee", "cat"):
+        Image.fromarray(getattr(photographs, name)()[:200, :240]).save(folder / f"{name}.png")
+    return folder
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_configuration_of_the_project_is_valid_and_names_its_command() -> None:
+    folder = Path(__file__).parents[2] / "configs"
+    configs = sorted(folder.glob("*.toml"))
+    assert configs
+    for path in configs:
+        read_config(path)
+        assert path.read_text().startswith(f"# scene train configs/{path.name} ")
+
+
+def test_a_configuration_file_is_read(tmp_path: Path) -> None:
+    text = '[network]\nguidance = "features"\n[loss]\nbitrate = 2\ngain_limits = [1.0, 100]\n[proxy]\nsteps = [4, 8]\n'
+    config = read_config(write(tmp_path / "c.toml", text))
+    assert config.network.guidance == "features"
+    assert config.loss.bitrate == 2.0
+    assert config.loss.gain_limits == (1.0, 100.0)
+    assert config.proxy.steps == (4.0, 8.0)
+    assert config.run == RunConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("[run]\nsteps = 5\nspeed = 3\n", 3, "no key 'speed'"),
+        ("[network]\nchannels = 8\n[rum]\nsteps = 1\n", 3, r"no section \[rum\]"),
+        ("[run]\n\nsteps = 0\n", 3, "steps = 0 must be at least 1"),
+        ("[run]\nsteps = 2.5\n", 2, "must be of type int"),
+        ("[run]\nsteps = true\n", 2, "must be of type int"),
+        ('[network]\nplanes = "cmyk"\n', 2, "must be one of"),
+        ("[loss]\ngain_limits = []\n", 2, "gain_limits"),
+        ("[loss]\nbitrate = -1.0\n", 2, "must not be negative"),
+        ("[proxy]\nsteps = [9.0, 3.0]\n", 2, "in order"),
+        ("[proxy]\nsteps = [9.0]\n", 2, "must hold 2 numbers"),
+        ("[data]\ncrop = 100\n", 2, "multiple of 16"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        read_config(write(tmp_path / "c.toml", text))
+    assert f"c.toml:{line}:" in str(caught.value)
+
+
+def test_files_that_are_no_toml_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="TOML"):
+        read_config(write(tmp_path / "c.toml", "[run\n"))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_config(tmp_path / "missing.toml")
+
+
+def test_samples_depend_on_seed_and_number_alone(photos: Path) -> None:
+    one, two = ImageFolder(photos, 64, 4, seed=1), ImageFolder(photos, 64, 4, seed=1)
+    two[0], two[7]  # in another order than below
+    for number in (7, 0, 3):
+        for a, b in zip(one[number], two[number], strict=True):
+            assert torch.equal(a, b)
+    assert not torch.equal(one[0].frame, ImageFolder(photos, 64, 4, seed=2)[0].frame)
+    assert not torch.equal(one[0].frame, one[1].frame)
+
+
+def test_a_neighbour_is_the_same_picture_further_on(photos: Path) -> None:
+    dataset = ImageFolder(photos, 64, 4, seed=0)
+    still = ImageFolder(photos, 64, 0, seed=0)
+    moved = 0
+    for number in range(6):
+        sample = dataset[number]
+        assert sample.frame.shape == sample.neighbour.shape == (3, 64, 64)
+        assert sample.frame.dtype == torch.uint8
+        moved += not torch.equal(sample.frame, sample.neighbour)
+        assert torch.equal(still[number].frame, still[number].neighbour)
+    assert moved >= 4
+
+
+def test_batches_go_on_where_they_stopped() -> None:
+    assert list(ConsecutiveBatches(2, 4, batch=3)) == [[6, 7, 8], [9, 10, 11]]
+
+
+def test_broken_and_small_photographs_are_left_out(photos: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "small.png")
+    (tmp_path / "broken.jpg").write_bytes(b"not a picture")
+    with pytest.raises(InputError, match="no photograph is readable"):
+        ImageFolder(tmp_path, 64, 0, seed=0)[0]
+    (tmp_path / "good.png").write_bytes((photos / "cat.png").read_bytes())
+    assert ImageFolder(tmp_path, 64, 0, seed=0)[0].frame.shape == (3, 64, 64)
+
+
+def test_folders_without_photographs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no image"):
+        ImageFolder(tmp_path, 64, 0, seed=0)
+    with pytest.raises(InputError, match="not a folder"):
+        ImageFolder(tmp_path / "missing", 64, 0, seed=0)
+
+
+def test_luma_is_limited_range_bt709() -> None:
+    primaries = torch.tensor([[1.0, 1, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])[:, :, None, None]
+    codes = rgb_to_luma(primaries).flatten() * 255
+    expected = torch.tensor([235.0, 16.0, 16 + 219 * 0.2126, 16 + 219 * 0.7152, 16 + 219 * 0.0722])
+    torch.testing.assert_close(codes, expected)
+
+
+def prepared(config: TrainingConfig, photos: Path) -> tuple[CodecLoss, tuple[torch.Tensor, ...]]:
+    loss = CodecLoss(config.loss, config.proxy, config.network.planes)
+    dataset = ImageFolder(photos, 64, 4, seed=0)
+    source, motion = loss.prepare(collate([dataset[i] for i in range(4)]))
+    return loss, (source, motion, torch.full((4,), 20.0), loss.gain_limits(4))
+
+
+@pytest.mark.parametrize("planes", ["luma", "rgb"])
+def test_the_loss_is_the_weighted_sum_of_the_papers_four_terms(photos: Path, planes: str) -> None:
+    network = dataclasses.replace(TINY.network, planes=planes)
+    config = dataclasses.replace(TINY, network=network, loss=LossConfig())
+    loss, (source, motion, step, _) = prepared(config, photos)
+    enhanced = source + 0.02 * torch.sin(torch.arange(64.0))
+    terms = loss(source, enhanced, motion, step, torch.full((4,), 100.0))
+    perceptual = 100.0 - (100.0 - 3.0 * torch.nn.functional.softplus((100.0 - terms.scores) / 3.0)).mean()
+    expected = 1e-2 * perceptual + terms.bits_per_pixel + (5.0 * terms.before + terms.after) / 255.0
+    torch.testing.assert_close(terms.total, expected)
+
+
+def test_an_unchanged_frame_has_no_rate_change_and_no_distance(photos: Path) -> None:
+    loss, (source, motion, step, limits) = prepared(TINY, photos)
+    terms = loss(source, source, motion, step, limits)
+    assert terms.rate_change == 0
+    assert terms.before == 0
+    assert terms.after > 0
+
+
+def test_one_samples_gradient_cannot_drown_the_others(photos: Path) -> None:
+    loss, (source, motion, step, limits) = prepared(TINY, photos)
+    gradient = torch.ones_like(source)
+    gradient[0] *= 1000.0
+    gradient[1, 0, 0, 0] = float("nan")
+    capped = loss._cap_gradient(gradient).flatten(1).norm(dim=1)
+    assert torch.isfinite(capped).all()
+    assert capped[0] <= 2.001 * capped[2]
+
+
+def test_training_improves_the_loss_it_is_given(photos: Path) -> None:
+    """Gradient descent on one batch: the whole chain from loss to weights pulls the right way."""
+    loss, (source, motion, step, limits) = prepared(TINY, photos)
+    network = build_network(TINY.network, seed=0)
+    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
+    totals = []
+    for _ in range(25):
+        terms = loss(source, network(source), motion, step, limits)
+        optimiser.zero_grad()
+        terms.total.backward()
+        optimiser.step()
+        totals.append(float(terms.total.detach()))
+    assert min(totals[-5:]) < totals[0] - 0.003
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    readings: list[Progress] = []
+    result = train(TINY, photos, out, validation=photos, on_progress=readings.append)
+    assert result.steps == 4
+    assert readings[-1].done == readings[-1].total == 4
+    return out
+
+
+def test_a_run_leaves_weights_logs_and_a_record(finished: Path) -> None:
+    network = load_model(finished / "last.safetensors")
+    assert network.config == TINY.network
+    assert any((p != q).any() for p, q in zip(network.parameters(), build_network(TINY.network, 3).parameters()))
+    record = read_record(finished / "best.safetensors")
+    assert record["config"]["run"]["seed"] == 3
+    assert record["steps"] in (2, 4)
+    lines = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    assert {line["phase"] for line in lines} == {"train", "validation"}
+    assert {"vmaf_gain_limit_100_gain", "vmaf_gain_limit_1_gain", "rate_change"} <= set(lines[-1])
+    assert list(finished.glob("events.out.tfevents.*"))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_a_stopped_run_goes_on_bit_for_bit(photos: Path, finished: Path, tmp_path: Path, stop_after: int) -> None:
+    def stop(reading: Progress) -> None:
+        if reading.done == stop_after:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(TINY, photos, tmp_path, validation=photos, on_progress=stop)
+    train(TINY, photos, tmp_path, validation=photos, resume=True)
+    ours, theirs = load_file(tmp_path / "last.safetensors"), load_file(finished / "last.safetensors")
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(photos: Path, finished: Path) -> None:
+    with pytest.raises(UsageError, match="--resume"):
+        train(TINY, photos, finished)
+
+
+def test_resuming_with_another_configuration_is_refused(photos: Path, finished: Path) -> None:
+    other = dataclasses.replace(TINY, run=dataclasses.replace(TINY.run, batch=3))
+    with pytest.raises(UsageError, match="another configuration"):
+        train(other, photos, finished, resume=True)
+
+
+def test_resuming_nothing_or_rubbish_is_refused(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nothing to resume"):
+        train(TINY, photos, tmp_path / "new", resume=True)
+    (tmp_path / "last.state").write_bytes(b"rubbish")
+    with pytest.raises(CheckpointError):
+        train(TINY, photos, tmp_path, resume=True)
+
+
+def test_divergence_stops_with_a_clear_error(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(config: NetworkConfig, seed: int | None = None) -> torch.nn.Module:
+        network = build_network(config, seed)
+        with torch.no_grad():
+            network.tail.bias.fill_(float("nan"))  # type: ignore[union-attr]
+        return network
+
+    monkeypatch.setattr("scene.training.loop.build_network", broken)
+    with pytest.raises(SceneError, match="no longer finite"):
+        train(TINY, photos, tmp_path)
