@@ -101,6 +101,16 @@ def test_a_stream_that_does_not_fit_is_named(tmp_path, capfd):
     assert not (tmp_path / "sound.webm").exists()
 
 
+def test_av1_in_matroska_loses_the_sample_aspect_ratio_with_a_warning(tmp_path, capfd):
+    source = make_video(tmp_path / "in.mkv", codec="libx264", sar=Fraction(4, 3), frames=2)
+    svt = ["--codec", "svtav1", "--preset", "12", "--model", "none"]
+    assert encode(source, tmp_path / "out.mkv", *svt) == 0
+    assert "sample aspect ratio is lost" in capfd.readouterr().err
+    assert encode(source, tmp_path / "out.mp4", *svt) == 0
+    assert "warning" not in capfd.readouterr().err
+    assert probe(tmp_path / "out.mp4").sample_aspect_ratio == Fraction(4, 3)
+
+
 def test_attachments_are_kept(tmp_path):
     source = tmp_path / "in.mkv"
     plain = make_video(tmp_path / "plain.mkv", frames=3)

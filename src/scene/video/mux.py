@@ -168,6 +168,9 @@ class Writer:
         if self._info.display_matrix is not None:
             video.set_display_matrix(self._info.display_matrix)
         _copy_tags(template, video)
+        if self._codec.name == "svtav1" and not self._edit_lists and self._info.sample_aspect_ratio not in {None, 1}:
+            # AV1 itself has no place for it, and PyAV cannot set what these muxers look at.
+            log.warning("%s: its sample aspect ratio is lost in %s; use .mp4.", self._info.path, container)
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(
                 "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",
