@@ -71,7 +71,8 @@ def main() -> None:
     constants = np.linalg.lstsq(features, np.ones(len(bits)), rcond=None)[0]
     error = features @ constants - 1
     print(f"base {constants[0]:.3f}, sparse {constants[1]:.3f}")
-    print(f"relative error: mean magnitude {np.abs(error).mean():.3f}, 95th percentile {np.quantile(np.abs(error), 0.95):.3f}")
+    off = np.abs(error)
+    print(f"relative error: mean magnitude {off.mean():.3f}, 95th percentile {np.quantile(off, 0.95):.3f}")
     for q in QUALITIES:
         chosen = error[quality == q]
         print(f"quality {q}: bias {chosen.mean():+.3f}, spread {chosen.std():.3f}")

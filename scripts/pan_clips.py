@@ -1,6 +1,6 @@
 """Turns photographs into short lossless clips with a slow pan and zoom: held-out material for `scene evaluate`.
 
-    python scripts/pan_clips.py PHOTOS OUT --count 8 --frames 24 --width 640 --height 360
+python scripts/pan_clips.py PHOTOS OUT --count 8 --frames 24 --width 640 --height 360
 """
 
 from __future__ import annotations

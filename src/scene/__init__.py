@@ -1,7 +1,7 @@
 """SCENE: a light network that runs before a standard video encoder (see README.md).
 
-    >>> import scene
-    >>> scene.encode_file(scene.EncodeRequest(Path("in.mkv"), Path("out.mkv"), codec="x265", crf=28))
+    request = scene.EncodeRequest(Path("in.mkv"), Path("out.mkv"), scene.EncoderSettings("x265", crf=28))
+    scene.encode_file(request)
 
 Names are loaded on first use, so that importing the package loads no torch.
 """
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from scene.enhance import Enhancer
     from scene.jobs import EncodeRequest, EncodeResult, encode_file
     from scene.model import load_model, model_names
+    from scene.video.encode import EncoderSettings
 
 __version__ = "0.1.0"
 __all__ = [
     "EncodeRequest",
     "EncodeResult",
+    "EncoderSettings",
     "Enhancer",
     "SceneError",
     "__version__",
@@ -32,6 +34,7 @@ __all__ = [
 _HOMES = {
     "EncodeRequest": "scene.jobs",
     "EncodeResult": "scene.jobs",
+    "EncoderSettings": "scene.video.encode",
     "Enhancer": "scene.enhance",
     "encode_file": "scene.jobs",
     "load_model": "scene.model",

@@ -1,6 +1,7 @@
 """Every way in which `scene encode` ends without an output: exit code, one sentence, nothing left behind."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -191,14 +192,38 @@ def test_damaged_sources(tmp_path, capfd, name, harm):
     assert 20 <= len(decoded(tmp_path / "out.mkv")) <= 60
 
 
-def test_a_full_disk_leaves_nothing(source, tmp_path, capfd, monkeypatch):
-    import scene.video.mux as mux
+@pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])
+def test_a_full_disk_leaves_nothing(tmp_path, name):
+    source = make_video(tmp_path / "in.mkv", frames=20, size=(320, 240))
+    arguments = [str(source), str(tmp_path / name), "--model", "none", "--crf", "1"]
+    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", sys.executable, "-m", "scene", "encode", *arguments]
+    done = subprocess.run(limited, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "scene: writing the output failed: file too large."
+    assert list(tmp_path.iterdir()) == [source]
 
-    def full(self, unit):
-        raise mux.SceneError("writing the output failed: no space left on device.")
 
-    monkeypatch.setattr(mux.Writer, "write", full)
-    refused(capfd, tmp_path, 1, "no space left", source, tmp_path / "out.mp4", "--model", "none")
+def test_flipped_bits_give_documented_codes(tmp_path, capfd):
+    sources = [
+        make_video(tmp_path / "a.mkv", codec="libx264", audio="aac", subtitles=True, frames=10),
+        make_video(tmp_path / "a.mp4", codec="libx264", audio="aac", chapters=True, frames=10),
+    ]
+    rng = random.Random(4)
+    codes = set()
+    for number in range(60):
+        data = bytearray(sources[number % 2].read_bytes())
+        for _ in range(rng.choice([1, 5, 40])):
+            data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        damaged = tmp_path / f"damaged{sources[number % 2].suffix}"
+        damaged.write_bytes(data)
+        target = tmp_path / "out.mkv"
+        mode = rng.choice(["fail", "skip"])
+        code = encode(damaged, target, "--preset", "ultrafast", "--model", "none", "--on-error", mode)
+        assert target.exists() == (code == 0)
+        target.unlink(missing_ok=True)
+        codes.add(code)
+        assert not list(tmp_path.glob(".*.part"))
+    assert codes <= {0, 2, 3, 4}, capfd.readouterr().err
 
 
 def test_a_failed_verification_leaves_nothing(source, tmp_path, capfd, monkeypatch):

@@ -100,7 +100,9 @@ def test_exit_codes_are_the_documented_ones() -> None:
 
 
 def _leaves(error: type[errors.SceneError]) -> list[type[errors.SceneError]]:
-    return [error] + [leaf for child in error.__subclasses__() if child.__module__ == "scene.errors" for leaf in _leaves(child)]
+    return [error] + [
+        leaf for child in error.__subclasses__() if child.__module__ == "scene.errors" for leaf in _leaves(child)
+    ]
 
 
 def test_the_readmes_commands_are_those_that_ci_runs() -> None:
@@ -120,6 +122,7 @@ def test_the_public_surface_is_locked() -> None:
     assert set(scene.__all__) == {
         "EncodeRequest",
         "EncodeResult",
+        "EncoderSettings",
         "Enhancer",
         "SceneError",
         "__version__",

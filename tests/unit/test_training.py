@@ -169,7 +169,7 @@ def test_an_unchanged_frame_has_no_rate_change_and_no_distance(photos: Path) -> 
 
 
 def test_one_samples_gradient_cannot_drown_the_others(photos: Path) -> None:
-    loss, (source, motion, step, limits) = prepared(TINY, photos)
+    loss, (source, *_) = prepared(TINY, photos)
     gradient = torch.ones_like(source)
     gradient[0] *= 1000.0
     gradient[1, 0, 0, 0] = float("nan")
@@ -206,7 +206,9 @@ def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_weights_logs_and_a_record(finished: Path) -> None:
     network = load_model(finished / "last.safetensors")
     assert network.config == TINY.network
-    assert any((p != q).any() for p, q in zip(network.parameters(), build_network(TINY.network, 3).parameters()))
+    untrained = build_network(TINY.network, seed=3)
+    pairs = zip(network.parameters(), untrained.parameters(), strict=True)
+    assert any((p != q).any() for p, q in pairs)
     record = read_record(finished / "best.safetensors")
     assert record["config"]["run"]["seed"] == 3
     assert record["steps"] in (2, 4)
@@ -216,7 +218,7 @@ def test_a_run_leaves_weights_logs_and_a_record(finished: Path) -> None:
     assert list(finished.glob("events.out.tfevents.*"))
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -224,9 +226,9 @@ class Killed(Exception):
 def test_a_stopped_run_goes_on_bit_for_bit(photos: Path, finished: Path, tmp_path: Path, stop_after: int) -> None:
     def stop(reading: Progress) -> None:
         if reading.done == stop_after:
-            raise Killed
+            raise KilledError
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         train(TINY, photos, tmp_path, validation=photos, on_progress=stop)
     train(TINY, photos, tmp_path, validation=photos, resume=True)
     ours, theirs = load_file(tmp_path / "last.safetensors"), load_file(finished / "last.safetensors")

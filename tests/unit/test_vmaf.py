@@ -13,6 +13,7 @@ from skimage import data as photographs
 from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT, DifferentiableVmaf, bound_score
 from scene.video.ffmpeg import find_ffmpeg
 
+
 @pytest.fixture(scope="module")
 def vmaf() -> DifferentiableVmaf:
     return DifferentiableVmaf()

@@ -123,10 +123,13 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
 def _check_paths(request: EncodeRequest) -> None:
     source, destination = request.source, request.destination
     require_readable(source)
-    if not destination.parent.is_dir():
-        raise UsageError(f"the folder {destination.parent} does not exist.")
-    if not destination.exists():
-        return
+    try:
+        if not destination.parent.is_dir():
+            raise UsageError(f"the folder {destination.parent} does not exist.")
+        if not destination.exists():
+            return
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{destination} cannot be a file's name: {error}.") from None
     if destination.samefile(source):
         raise UsageError(f"{destination} is the source itself; give the output another name.")
     if not destination.is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -81,6 +82,8 @@ class Writer:
         self._size = encoded_size(self._codec, info.format)
         self._durations: dict[int, int] = {}
         self._conversions: dict[int, Conversion] = {}
+        self._last_dts: dict[int, int] = {}
+        self._disordered: set[int] = set()
         self.stamps: list[int] = []
         self.bytes = 0
         self._edit_lists = container in {"mp4", "mov"}
@@ -206,7 +209,7 @@ class Writer:
         return copy
 
     def _add_conversion(self, stream: Stream, container: str) -> Stream | None:
-        found = conversion(stream.codec_context.name, container) if stream.type == "subtitle" else None
+        found = conversion(_codec_name(stream), container) if stream.type == "subtitle" else None
         if found is None:
             return None
         converted = self._output.add_stream(found.encoder)
@@ -265,9 +268,25 @@ class Writer:
             if data is None:
                 return
             packet = _with_data(packet, data)
+        self._order(packet, stream)
         packet.stream = stream
         self.bytes += packet.size
         self._output.mux_one(packet)
+
+    def _order(self, packet: Packet[Any], stream: Stream) -> None:
+        """Moves a copied packet that comes too late in its stream, since muxers refuse to step back."""
+        if packet.dts is None:
+            return
+        last = self._last_dts.get(stream.index)
+        # Matroska takes two packets at one time, as simultaneous subtitles are.
+        floor = packet.dts if last is None else last + (1 if self._edit_lists else 0)
+        if packet.dts < floor:
+            if stream.index not in self._disordered:
+                log.warning("%s: %s has time stamps out of order, which are moved.", self._info.path, _describe(stream))
+            self._disordered.add(stream.index)
+            packet.dts = floor
+            packet.pts = max(packet.pts or floor, floor)
+        self._last_dts[stream.index] = packet.dts
 
 
 def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:
@@ -293,5 +312,10 @@ def _content_tags(metadata: dict[str, str]) -> dict[str, str]:
 
 
 def _describe(stream: Stream) -> str:
-    codec = stream.codec_context.name if stream.codec_context is not None else (stream.name or "unknown")
-    return f"stream {stream.index} ({codec} {stream.type})"
+    return f"stream {stream.index} ({_codec_name(stream)} {stream.type})"
+
+
+def _codec_name(stream: Stream) -> str:
+    # PyAV's annotations do not admit it, but a stream without a decoder has no context, and may have no name.
+    context: CodecContext | None = stream.codec_context
+    return context.name if context is not None else getattr(stream, "name", None) or "unknown"
