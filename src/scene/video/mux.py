@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
 import av
-from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -20,8 +18,8 @@ from scene.video.decode import DecodedFrame, Unit
 from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
-from scene.video.probe import SourceInfo, is_cover
-from scene.video.subtitles import Conversion, conversion
+from scene.video.probe import SourceInfo
+from scene.video.tracks import EDIT_LISTED, CopiedStreams, content_tags, copy_tags
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +28,6 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", "
 
 # What FFmpeg's muxers refuse only when they write the header, without saying why.
 _NOT_MUXED = frozenset({("mov", "svtav1")})
-
-# What an mp4's edit list hides reaches back to a key frame, or, for audio, by the little that decoding needs.
-# Only containers with edit lists can go on hiding the former; the latter does no harm in the others.
-_PREROLL_S = Fraction(1, 10)
-
-# Tags that describe the source's file rather than its content, and would be untrue of the output.
-_FILE_TAGS = frozenset(
-    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
-    | {"number_of_bytes", "bps", "rotate", "vendor_id"}
-)
 
 
 def container_of(path: Path) -> str:
@@ -81,13 +69,9 @@ class Writer:
         self._codec = check_settings(settings)
         self._size = encoded_size(self._codec, info.format)
         self._durations: dict[int, int] = {}
-        self._conversions: dict[int, Conversion] = {}
-        self._last_dts: dict[int, int] = {}
-        self._disordered: set[int] = set()
         self.stamps: list[int] = []
         self.bytes = 0
-        self._edit_lists = container in {"mp4", "mov"}
-        if self._edit_lists:
+        if container in EDIT_LISTED:
             # The unit of a delayed start, by default 1 ms.
             scale = max(1000, info.time_base.denominator)
             options = {"movflags": "+faststart", "movie_timescale": str(scale)}
@@ -105,8 +89,13 @@ class Writer:
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            self._streams = self._add_streams(source, container, settings)
-            self._output.metadata.update(_content_tags(source.metadata))
+            self._copies = CopiedStreams(self._output, source, info)
+            for stream in source.streams:
+                if stream.index == info.stream_index:
+                    self._video = self._add_video(stream, settings)
+                else:
+                    self._copies.add(stream)
+            self._output.metadata.update(content_tags(source.metadata))
             if not any(key.lower() == "comment" for key in self._output.metadata):
                 self._output.metadata["comment"] = comment
             self._output.set_chapters(source.chapters())
@@ -115,16 +104,13 @@ class Writer:
             self.abort()
             raise
 
-    @property
-    def time_base(self) -> Fraction:
-        """The container's unit for the video's time stamps, in seconds."""
-        return cast(Fraction, self._video.time_base)
-
     def write(self, unit: Unit) -> None:
         """Copies a unit's packets and encodes its frame. Raises SceneError if either fails."""
         try:
             for packet in unit.packets:
-                self._copy(packet)
+                copy = self._copies.prepare(packet)
+                if copy is not None:
+                    self._mux(copy)
             if unit.frame is not None:
                 self._mux_encoded(self._video.encode(self._prepare(unit.frame)))
         except (av.FFmpegError, OSError) as error:
@@ -147,18 +133,8 @@ class Writer:
         except (av.FFmpegError, OSError, ValueError):
             log.debug("closing an abandoned file failed", exc_info=True)
 
-    def _add_streams(self, source: InputContainer, container: str, settings: EncoderSettings) -> dict[int, Stream]:
-        streams: dict[int, Stream] = {}
-        for stream in source.streams:
-            if stream.index == self._info.stream_index:
-                self._video = self._add_video(stream, container, settings)
-                continue
-            copy = self._add_copy(stream, source, container)
-            if copy is not None:
-                streams[stream.index] = copy
-        return streams
-
-    def _add_video(self, template: Stream, container: str, settings: EncoderSettings) -> VideoStream:
+    def _add_video(self, template: Stream, settings: EncoderSettings) -> VideoStream:
+        container = self._output.format.name
         try:
             if (container, self._codec.name) in _NOT_MUXED:
                 raise ValueError
@@ -166,12 +142,16 @@ class Writer:
         except ValueError:
             raise UsageError(f"{container} files cannot hold {self._codec.name} video; use .mkv or .mp4.") from None
         configure(video.codec_context, self._codec, settings, self._info)
-        if self._codec.name == "x265" and container in {"mp4", "mov"}:
+        if self._codec.name == "x265" and container in EDIT_LISTED:
             video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
         if self._info.display_matrix is not None:
             video.set_display_matrix(self._info.display_matrix)
-        _copy_tags(template, video)
-        if self._codec.name == "svtav1" and not self._edit_lists and self._info.sample_aspect_ratio not in {None, 1}:
+        copy_tags(template, video)
+        if (
+            self._codec.name == "svtav1"
+            and container not in EDIT_LISTED
+            and self._info.sample_aspect_ratio not in {None, 1}
+        ):
             # AV1 itself has no place for it, and PyAV cannot set what these muxers look at.
             log.warning("%s: its sample aspect ratio is lost in %s; use .mp4.", self._info.path, container)
         if self._size != (self._info.format.width, self._info.format.height):
@@ -184,39 +164,6 @@ class Writer:
                 *self._size,
             )
         return video
-
-    def _add_copy(self, stream: Stream, source: InputContainer, container: str) -> Stream | None:
-        name = _describe(stream)
-        if stream.type == "data" or stream.type not in {"video", "audio", "subtitle", "attachment"}:
-            # Chapter tracks and time codes are written anew from the chapters and tags.
-            if not source.chapters() and "timecode" not in stream.metadata:
-                log.warning("%s: %s is not carried over.", self._info.path, name)
-            return None
-        try:
-            if stream.type == "attachment" and container != "matroska":
-                raise ValueError
-            copy = cast(Stream, self._output.add_stream_from_template(cast(Any, stream), opaque=True))
-        except (ValueError, av.FFmpegError):
-            if stream.type == "audio" or (stream.type == "video" and not is_cover(cast(VideoStream, stream))):
-                raise UsageError(f"{container} files cannot hold {name} of {self._info.path}; use .mkv.") from None
-            converted = self._add_conversion(stream, container)
-            if converted is None:
-                log.warning("%s: %s cannot be held by %s files and is left out.", self._info.path, name, container)
-                return None
-            log.warning("%s: %s is converted for %s files and loses its styling.", self._info.path, name, container)
-            copy = converted
-        _copy_tags(stream, copy)
-        return copy
-
-    def _add_conversion(self, stream: Stream, container: str) -> Stream | None:
-        found = conversion(_codec_name(stream), container) if stream.type == "subtitle" else None
-        if found is None:
-            return None
-        converted = self._output.add_stream(found.encoder)
-        # The encoder insists on an ASS header although nothing passes through it.
-        cast(Any, converted.codec_context).subtitle_header = b"[Script Info]\n"
-        self._conversions[stream.index] = found
-        return converted
 
     def _start(self) -> None:
         """Opens the encoder and writes the header, so that what cannot work fails before any work is done."""
@@ -253,69 +200,8 @@ class Writer:
             if self._codec.name == "x265" and len(self.stamps) <= 2:
                 # x265 derives decoding times from its third frame; without one they are uninitialised memory.
                 packet.dts = packet.pts
-            self.bytes += packet.size
-            self._output.mux_one(packet)
+            self._mux(packet)
 
-    def _copy(self, packet: Packet[Any]) -> None:
-        stream = self._streams.get(packet.stream_index)
-        if stream is None or stream.type == "attachment":
-            return
-        if packet.is_discard and not self._edit_lists and (packet.pts or 0) * packet.time_base < -_PREROLL_S:
-            return
-        converted = self._conversions.get(packet.stream_index)
-        if converted is not None:
-            data = converted.convert(bytes(packet))
-            if data is None:
-                return
-            packet = _with_data(packet, data)
-        self._order(packet, stream)
-        packet.stream = stream
+    def _mux(self, packet: Packet[Any]) -> None:
         self.bytes += packet.size
         self._output.mux_one(packet)
-
-    def _order(self, packet: Packet[Any], stream: Stream) -> None:
-        """Moves a copied packet that comes too late in its stream, since muxers refuse to step back."""
-        if packet.dts is None:
-            return
-        last = self._last_dts.get(stream.index)
-        # Matroska takes two packets at one time, as simultaneous subtitles are.
-        floor = packet.dts if last is None else last + (1 if self._edit_lists else 0)
-        if packet.dts < floor:
-            if stream.index not in self._disordered:
-                log.warning("%s: %s has time stamps out of order, which are moved.", self._info.path, _describe(stream))
-            self._disordered.add(stream.index)
-            packet.dts = floor
-            packet.pts = max(packet.pts or floor, floor)
-        self._last_dts[stream.index] = packet.dts
-
-
-def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:
-    """A packet at the same time with other content."""
-    other: Packet[Any] = Packet(data)
-    other.time_base = packet.time_base
-    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
-    other.is_keyframe = True
-    return other
-
-
-def _copy_tags(source: Stream, target: Stream) -> None:
-    target.metadata.update(_content_tags(source.metadata))
-    target.disposition = source.disposition
-
-
-def _content_tags(metadata: dict[str, str]) -> dict[str, str]:
-    return {
-        key: value
-        for key, value in metadata.items()
-        if key.lower().split("-")[0] not in _FILE_TAGS and not key.startswith("_STATISTICS")
-    }
-
-
-def _describe(stream: Stream) -> str:
-    return f"stream {stream.index} ({_codec_name(stream)} {stream.type})"
-
-
-def _codec_name(stream: Stream) -> str:
-    # PyAV's annotations do not admit it, but a stream without a decoder has no context, and may have no name.
-    context: CodecContext | None = stream.codec_context
-    return context.name if context is not None else getattr(stream, "name", None) or "unknown"
