@@ -37,6 +37,7 @@ def make_video(
     frames: int = 8,
     stamps: list[int] | None = None,
     time_base: Fraction = MS,
+    rate: int = 25,
     pix_fmt: str = "yuv420p",
     codec: str = "ffv1",
     options: dict[str, str] | None = None,
@@ -46,19 +47,16 @@ def make_video(
     audio: str | None = None,
     subtitles: bool = False,
     chapters: bool = False,
-    container: str | None = None,
-    flags: int = 0,
 ) -> Path:
     """Writes a clip; `stamps` are in `time_base`, by default 40 ms apart. `colour` as in probe.ColourTags."""
     step = round(Fraction(1, 25) / time_base)
     stamps = stamps or [i * step for i in range(frames)]
-    with av.open(str(path), "w", format=container) as out:
-        video = out.add_stream(codec, rate=25, options=dict(options or {}))
+    with av.open(str(path), "w") as out:
+        video = out.add_stream(codec, rate=rate, options=dict(options or {}))
         video.width, video.height = size
         video.pix_fmt = pix_fmt
         context = video.codec_context
         context.time_base = time_base
-        context.flags |= flags
         context.color_primaries, context.color_trc, context.colorspace, context.color_range = colour
         if sar:
             context.sample_aspect_ratio = sar

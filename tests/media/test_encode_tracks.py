@@ -29,6 +29,13 @@ def test_variable_frame_rate(tmp_path, codec, suffix):
     assert_same_times(decoded(source), decoded(target), Fraction(1, 10**6))
 
 
+@pytest.mark.parametrize("codec", FAST)
+def test_a_clock_declared_as_frame_rate(tmp_path, codec):
+    source = make_video(tmp_path / "in.mkv", stamps=VFR, rate=1000)
+    assert encode(source, tmp_path / "out.mkv", "--codec", codec, "--preset", FAST[codec], "--model", "none") == 0
+    assert_same_times(decoded(source), decoded(tmp_path / "out.mkv"), Fraction(0))
+
+
 @pytest.mark.parametrize("start", [-2000, 500, 3_600_000])
 def test_start_other_than_zero(tmp_path, start):
     stamps = [start + s for s in VFR]

@@ -1,11 +1,14 @@
 """Encoder settings, tags and names: what is decided without running an encoder."""
 
+import inspect
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
+from scene.cli.encode import encode
 from scene.errors import InputError, UsageError
+from scene.jobs import EncodeRequest
 from scene.picture import PictureFormat
 from scene.video.encode import CODECS, EncoderSettings, encoded_size, encoder_options
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
@@ -111,3 +114,13 @@ def test_containers_by_suffix():
     for name in ("a.avi", "a", ".mp4", "a.mp4.part"):
         with pytest.raises(UsageError, match="suffixes"):
             container_of(Path(name))
+
+
+def test_command_and_library_agree_on_defaults():
+    """The command repeats them, since importing the library would make `--help` slow."""
+    command = {name: p.default for name, p in inspect.signature(encode).parameters.items()}
+    request = EncodeRequest(Path("a.mkv"), Path("b.mkv"))
+    for name in ("model", "strength", "device", "overwrite"):
+        assert command[name] == getattr(request, name)
+    for name in ("codec", "crf", "preset", "encoder_args"):
+        assert command[name] == getattr(request.settings, name)

@@ -22,6 +22,9 @@ from scene.video.pixel_format import FULL_RANGE, picture_format
 log = logging.getLogger(__name__)
 
 _UNSPECIFIED = 2
+# SVT-AV1 refuses more, and rate control gains nothing from it.
+_MAX_RATE = 240
+_USUAL_RATE = Fraction(30)
 _DYNAMIC_METADATA = {
     "DYNAMIC_HDR_PLUS": "HDR10+",
     "DOVI_RPU_BUFFER": "Dolby Vision",
@@ -48,7 +51,7 @@ class SourceInfo:
         stream_index: the video stream's index in the container.
         pixel_format: FFmpeg's name, for example "yuv420p10le".
         time_base: the unit of the stream's time stamps in seconds.
-        rate: frames per second, the average where the frame rate varies.
+        rate: frames per second, roughly where the frame rate varies.
         frames: the number of frames, an estimate, None where nothing tells.
         chroma_location: of 4:2:0 chroma samples, as FFmpeg names it ("left", "topleft"), None if not declared.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
@@ -89,7 +92,7 @@ def probe(path: Path) -> SourceInfo:
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
         _warn_of_losses(stream, frame, path)
-        rate = stream.guessed_rate or stream.average_rate or Fraction(25)
+        rate = _nominal_rate(stream)
         if stream.time_base is None:
             raise InputError(f"{path}: its video stream has no clock.")
         return SourceInfo(
@@ -160,6 +163,15 @@ def _declared(of_frame: int, of_stream: int) -> int:
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     matrix = side_data(frame).get("DISPLAYMATRIX")
     return struct.unpack_from("=9i", matrix) if matrix else None
+
+
+def _nominal_rate(stream: VideoStream) -> Fraction:
+    """Frames per second as encoders want to know them; time stamps do not depend on it."""
+    for rate in (stream.guessed_rate, stream.average_rate):
+        # A variable rate may be declared as the tick of its clock, say 1000 or 90000.
+        if rate and 0 < rate <= _MAX_RATE:
+            return rate
+    return _USUAL_RATE
 
 
 def _frame_count(container: InputContainer, stream: VideoStream, rate: Fraction) -> int | None:
