@@ -253,8 +253,8 @@ def test_a_failing_network_leaves_nothing(source, tmp_path, capfd, monkeypatch):
 
 
 @pytest.mark.parametrize("codec,preset", [("x264", "placebo"), ("x265", "veryslow"), ("svtav1", "4")])
-@pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_leave_nothing(tmp_path, codec, preset, number, code):
+@pytest.mark.parametrize("number,code,said", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+def test_signals_leave_nothing(tmp_path, codec, preset, number, code, said):
     source = make_video(tmp_path / "in.mkv", size=(320, 240), frames=250, codec="mjpeg", pix_fmt="yuvj420p")
     before = sorted(tmp_path.iterdir())
     arguments = [str(source), str(tmp_path / "out.mp4"), "--codec", codec, "--preset", preset, "--model", "none"]
@@ -266,6 +266,7 @@ def test_signals_leave_nothing(tmp_path, codec, preset, number, code):
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == code, err
+    assert err.splitlines()[-1] == f"scene: {said}"
     assert "Traceback" not in err
     assert sorted(tmp_path.iterdir()) == before
 

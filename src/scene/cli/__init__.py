@@ -20,6 +20,7 @@ app = cyclopts.App(
     help="Enhance video before a standard encoder, so that it needs fewer bits for the same quality.",
     version=__version__,
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
 )
 app.command("scene.cli.demo:demo", name="demo")
 app.command("scene.cli.encode:encode", name="encode")
