@@ -13,10 +13,11 @@ from scene.evaluation.cache import Measurement, PointCache, default_cache_folder
 from scene.evaluation.clip import Clip, Recipe, reference_arguments
 from scene.evaluation.codecs import codec_run, encode_arguments, encoder_options
 from scene.evaluation.figure import mean_curve
-from scene.evaluation.files import printable, write_atomically
 from scene.evaluation.grid import Failure, Measured, Point
 from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
+from scene.evaluation.names import printable
 from scene.evaluation.summary import METRICS, clip_rows, mean_rows
+from scene.files import write_atomically
 from scene.metrics.libvmaf import Scores
 from scene.model import NetworkConfig, build_network, save_network
 

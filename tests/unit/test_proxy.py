@@ -111,12 +111,12 @@ def basis_picture(amplitude: float) -> torch.Tensor:
     return ((dct.T @ coefficients @ dct + 128.0) / 255.0)[None, None]
 
 
-def rate_gradient(amplitude: float, step: float = 20.0) -> float:
-    """Change of bits per pixel with the amplitude of the block's only coefficient."""
+def rate_gradient(amplitude: float, smoothing: float = 1.0) -> float:
+    """Change of bits per pixel with the amplitude of the block's only coefficient; the step is 20."""
     value = torch.tensor(amplitude, requires_grad=True)
-    proxy = JpegProxy("flat", rounding=1 / 3)
+    proxy = JpegProxy("flat", rounding=1 / 3, smoothing=smoothing)
     picture = basis_picture(1.0) - 128.0 / 255.0
-    proxy(128.0 / 255.0 + picture * value, torch.tensor([step])).bits_per_pixel.sum().backward()
+    proxy(128.0 / 255.0 + picture * value, torch.tensor([20.0])).bits_per_pixel.sum().backward()
     assert value.grad is not None
     return float(value.grad)
 
@@ -128,8 +128,29 @@ def test_the_rate_has_a_gradient_where_levels_round_to_zero() -> None:
 
 
 def test_the_rates_gradient_is_off_deep_inside_the_dead_zone() -> None:
-    # A quarter of the dead zone of 2/3 of a step: 0.1 of a step is lost whatever happens to it.
+    # The dead zone reaches to 2/3 of a step; noise of half a step to each side cannot carry 0.1 of one out of it.
     assert abs(rate_gradient(2.0)) < 1e-3 * rate_gradient(10.0)
+
+
+def test_narrow_smoothing_leaves_a_gradient_near_thresholds_only() -> None:
+    # Thresholds at 2/3 and 5/3 of a step, that is 13.3 and 33.3; noise of 0.1 step to each side.
+    near = [rate_gradient(a, smoothing=0.2) for a in (12.0, 14.0, 32.0, 34.5)]
+    far = [rate_gradient(a, smoothing=0.2) for a in (10.0, 20.0, 28.0)]
+    assert min(near) > 0
+    assert max(map(abs, far)) < 1e-3 * min(near)
+    # From 0 to 1 costs log2(2), from 1 to 2 log2(3/2).
+    assert near[2] / near[1] == pytest.approx(np.log2(1.5), rel=1e-3)
+
+
+def test_smoothed_gradients_add_up_to_the_true_change() -> None:
+    """Over a whole level the mean gradient is the difference that hard rounding makes, whatever the smoothing."""
+    # From between two thresholds to between two others; at levels 1 to 3 one unit of log2 costs the same.
+    amplitudes = np.linspace(70 / 3, 190 / 3, 201)
+    proxy, step = JpegProxy("flat", rounding=1 / 3), torch.tensor([20.0])
+    one, three = (float(proxy(basis_picture(a), step).bits_per_pixel) for a in (20.0, 60.0))
+    for smoothing in (1.0, 0.4):
+        mean = np.mean([rate_gradient(float(a), smoothing) for a in amplitudes])
+        assert mean * 40.0 == pytest.approx(three - one, rel=0.03)
 
 
 def test_levels_round_as_x264_does() -> None:
@@ -150,12 +171,14 @@ def test_the_straight_through_gradient_is_that_of_the_identity() -> None:
     frames = torch.rand(1, 1, 32, 32) * 0.5 + 0.25
     frames.requires_grad_()
     weights = torch.randn(1, 1, 32, 32)
-    proxy = JpegProxy("flat", rounding=0.5, mask=0.0)
+    proxy = JpegProxy("flat", rounding=0.5)
     (proxy(frames, torch.tensor([4.0])).decoded * weights).sum().backward()
     torch.testing.assert_close(frames.grad, weights, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("wrong", [{"tables": "x"}, {"rounding": 0.0}, {"rounding": 0.7}, {"mask": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"tables": "x"}, {"rounding": 0.0}, {"rounding": 0.7}, {"smoothing": 0.0}, {"smoothing": 1.5}]
+)
 def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         JpegProxy(**wrong)  # type: ignore[arg-type]

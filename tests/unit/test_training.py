@@ -160,6 +160,26 @@ def test_the_loss_is_the_weighted_sum_of_the_papers_four_terms(photos: Path, pla
     torch.testing.assert_close(terms.total, expected)
 
 
+def test_structure_adds_the_log_of_what_ms_ssim_misses(photos: Path) -> None:
+    weighted = dataclasses.replace(TINY.loss, structure=0.1)
+    loss = CodecLoss(weighted, TINY.proxy, "luma")
+    plain = CodecLoss(TINY.loss, TINY.proxy, "luma")
+    dataset = ImageFolder(photos, 176, 4, seed=0)
+    source, motion = loss.prepare(collate([dataset[i] for i in range(2)]))
+    losses = []
+    for step in (10.0, 40.0):
+        given = (source, source, motion, torch.full((2,), step), loss.gain_limits(2))
+        terms = loss(*given)
+        torch.testing.assert_close(terms.total, plain(*given).total + 0.1 * terms.structure)
+        losses.append(float(terms.structure))
+    assert losses[0] < losses[1] < 0
+
+
+def test_structure_needs_crops_that_ms_ssim_can_halve() -> None:
+    with pytest.raises(UsageError, match="above 160"):
+        dataclasses.replace(TINY, loss=dataclasses.replace(TINY.loss, structure=0.1))
+
+
 def test_an_unchanged_frame_has_no_rate_change_and_no_distance(photos: Path) -> None:
     loss, (source, motion, step, limits) = prepared(TINY, photos)
     terms = loss(source, source, motion, step, limits)

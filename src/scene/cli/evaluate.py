@@ -74,9 +74,9 @@ def evaluate(
     from scene.evaluation.cache import PointCache, default_cache_folder
     from scene.evaluation.clip import Recipe, open_clips
     from scene.evaluation.codecs import codec_run
-    from scene.evaluation.files import printable
     from scene.evaluation.grid import Grid, measure_grid
     from scene.evaluation.methods import parse_methods
+    from scene.evaluation.names import printable
     from scene.evaluation.output import write_report
     from scene.evaluation.results import make_report
     from scene.evaluation.table import table_markdown

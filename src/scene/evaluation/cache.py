@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scene.errors import SceneError
-from scene.evaluation.files import write_atomically
+from scene.files import write_atomically
 from scene.metrics.libvmaf import Scores
 
 _FORMAT = 1

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.evaluation.files import printable
+from scene.evaluation.names import printable
 from scene.picture import Matrix
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
 from scene.video.probe import probe

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
-from scene.evaluation.files import printable
+from scene.evaluation.names import printable
 
 if TYPE_CHECKING:
     from scene.model import Network

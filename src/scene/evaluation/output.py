@@ -6,9 +6,9 @@ from pathlib import Path
 
 from scene.errors import SceneError
 from scene.evaluation.figure import write_figures
-from scene.evaluation.files import write_atomically
 from scene.evaluation.results import Report, results_json
 from scene.evaluation.table import table_markdown
+from scene.files import write_atomically
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:

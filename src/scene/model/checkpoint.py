@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from scene.errors import CheckpointError, InputError, UsageError
+from scene.files import write_atomically
 from scene.model.network import Network, NetworkConfig
 
 FORMAT = "scene-network"
@@ -34,21 +33,6 @@ def save_network(network: Network, path: Path, record: Mapping[str, Any] | None 
         "record": json.dumps(dict(record or {}), sort_keys=True),
     }
     write_atomically(path, save(tensors, metadata))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that `path` holds the old or the new content, never half of one, even on power loss."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_network(path: Path) -> Network:

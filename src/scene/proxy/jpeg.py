@@ -66,31 +66,33 @@ class _Coded:
 class JpegProxy(nn.Module):
     """Codes frames as JPEG does, with gradients.
 
-    Rounding is straight-through: the decoded frame is that of hard rounding, its gradient that of no rounding. The
-    rate is that of the hard levels too, while its gradient is that of ``log2(1 + |z|)`` with z the unrounded level,
-    so that it does not vanish where levels round to zero. Well inside the dead zone both gradients are switched off:
-    there a coefficient is lost whatever the network does, and rewarding its shrinking would only blur the picture.
+    Levels and rate are those of hard rounding. Their gradients are those of rounding under uniform noise of width
+    `smoothing`: a coefficient has one where the noise can carry it over the threshold between two levels, and none
+    elsewhere. So the rate's gradient does not vanish where levels round to zero, and a coefficient deep inside the
+    dead zone, which is lost whatever the network does, is not rewarded for shrinking, which would only blur.
 
     Args:
         tables: "jpeg" for the tables of T.81 annex K, or "flat" for one step at every frequency.
         rounding: what is added to |z| before truncation: 0.5 is JPEG, 1/3 what x264 uses in intra blocks.
-        mask: share of the dead zone, counted from zero, in which gradients are switched off.
+        smoothing: width of the noise in levels, above 0 and at most 1. At 1 all coefficients beyond half a level
+            inside the dead zone count, which is plain straight-through rounding there; narrower is less biased
+            and noisier.
     """
 
     dct: Tensor
     luma_table: Tensor
     chroma_table: Tensor
 
-    def __init__(self, tables: Tables = "jpeg", rounding: float = 0.5, mask: float = 0.25) -> None:
+    def __init__(self, tables: Tables = "jpeg", rounding: float = 0.5, smoothing: float = 1.0) -> None:
         super().__init__()
         if tables not in ("jpeg", "flat"):
             raise UsageError(f"tables = {tables!r} must be jpeg or flat")
         if not 0.0 < rounding <= 0.5:
             raise UsageError(f"rounding = {rounding} must be above 0 and at most 0.5")
-        if not 0.0 <= mask < 1.0:
-            raise UsageError(f"mask = {mask} must be at least 0 and below 1")
+        if not 0.0 < smoothing <= 1.0:
+            raise UsageError(f"smoothing = {smoothing} must be above 0 and at most 1")
         self.rounding = rounding
-        self.masked_below = mask * (1.0 - rounding)
+        self.smoothing = smoothing
         chroma = torch.full((_BLOCK, _BLOCK), 99.0)
         chroma[:4, :4] = torch.tensor(_CHROMA_CORNER, dtype=torch.float32)
         luma = torch.tensor(_LUMA_TABLE, dtype=torch.float32)
@@ -130,23 +132,25 @@ class JpegProxy(nn.Module):
         z = self.dct @ _to_blocks(padded - 128.0) @ self.dct.T / steps
         # Blocks are coded left to right and a DC level as its difference from the one before, as JPEG does. Counting
         # the DC level itself would reward pulling every picture towards mid grey.
-        levels, live = self._quantise(z)
-        differences = torch.cat([_dc_difference(levels), levels.flatten(-2)[..., 1:]], dim=-1)
-        unrounded = torch.cat([_dc_difference(z), (z * live).flatten(-2)[..., 1:]], dim=-1)
-        hard = torch.log2(1.0 + differences.detach().abs())
-        soft = torch.log2(1.0 + unrounded.abs())
+        levels, bits_soft = self._quantise(z)
+        differences = torch.cat([_dc_difference(levels), levels.flatten(-2)[..., 1:]], dim=-1).detach()
+        hard = torch.log2(1.0 + differences.abs())
+        soft = torch.cat([torch.log2(1.0 + _dc_difference(z).abs()), bits_soft.flatten(-2)[..., 1:]], dim=-1)
         magnitude = (soft + (hard - soft).detach()).sum(dim=(1, 2, 3))
-        bits = magnitude * _bits_per_magnitude(differences.detach())
+        bits = magnitude * _bits_per_magnitude(differences)
         decoded = _from_blocks(self.dct.T @ (levels * steps) @ self.dct) + 128.0
         return _Coded(decoded[..., :height, :width], bits)
 
     def _quantise(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels with the straight-through gradient, and where that gradient is on."""
+        """Levels, and a stand-in for log2(1 + |level|) whose gradient alone counts; both as smoothed by the noise."""
         magnitude = z.detach().abs()
+        # The threshold nearest to a coefficient, between levels `below` and `below + 1`.
+        below = torch.floor(magnitude - 0.5 + self.rounding).clamp(min=0.0)
+        crossing = (magnitude - (below + 1.0 - self.rounding)).abs() <= self.smoothing / 2
+        slope = crossing.to(z.dtype) / self.smoothing
+        soft = z * slope
         hard = torch.sign(z.detach()) * torch.floor(magnitude + self.rounding)
-        live = (magnitude >= self.masked_below).to(z.dtype)
-        soft = z * live
-        return soft + (hard - soft).detach(), live
+        return soft + (hard - soft).detach(), z.abs() * slope * torch.log2((2.0 + below) / (1.0 + below))
 
 
 def _bits_per_magnitude(levels: Tensor) -> Tensor:

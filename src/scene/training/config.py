@@ -14,6 +14,9 @@ from scene.errors import InputError, UsageError
 from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.model import NetworkConfig
 
+# MS-SSIM halves a picture four times and then needs more than its window of 11.
+MS_SSIM_SIDE = 160
+
 RateUnit = Literal["bits_per_pixel", "relative"]
 
 
@@ -48,13 +51,13 @@ class ProxyConfig:
     """The codec proxy; see `scene.proxy.JpegProxy`.
 
     Attributes:
-        tables, rounding, mask: as there.
+        tables, rounding, smoothing: as there.
         steps: smallest and largest quantiser step, drawn log-uniformly for each sample.
     """
 
     tables: Literal["jpeg", "flat"] = "jpeg"
     rounding: float = 0.5
-    mask: float = 0.25
+    smoothing: float = 1.0
     steps: tuple[float, float] = (6.0, 60.0)
 
     def __post_init__(self) -> None:
@@ -63,13 +66,15 @@ class ProxyConfig:
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Weights and units of the paper's Eq. 3.
+    """Weights and units of the paper's Eq. 3, and of one term beyond it.
 
     Attributes:
         perceptual: lambda_p, for VMAF points below the bound.
         bitrate: lambda_b, for the rate in `rate_unit`.
         before: lambda_1, for the L1 distance of enhanced and source frame, pixels in [0, 1].
         after: lambda_2, for the L1 distance of decoded and source frame.
+        structure: weight, beyond the paper, of the mean log(1 - MS-SSIM) of decoded and source luma. One minus MS-SSIM
+            falls about as fast as the rate grows, so its log asks for the same saving at every quantiser.
         rate_unit: "bits_per_pixel" (of the luma plane, calibrated), or "relative": the logarithm of the rate over
             that of the unprocessed crop at the same step, which asks for the same saving at every quantiser.
         gain_limits: enhancement gain limits, 100 for VMAF, 1 for VMAF_NEG; the samples of a batch take them in turn.
@@ -81,12 +86,13 @@ class LossConfig:
     bitrate: float = 1.0
     before: float = 5.0
     after: float = 1.0
+    structure: float = 0.0
     rate_unit: RateUnit = "bits_per_pixel"
     gain_limits: tuple[float, ...] = (VMAF_GAIN_LIMIT,)
     gradient_cap: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("perceptual", "bitrate", "before", "after"):
+        for name in ("perceptual", "bitrate", "before", "after", "structure"):
             _require(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
         _require(
             len(self.gain_limits) > 0 and all(NEG_GAIN_LIMIT <= g <= VMAF_GAIN_LIMIT for g in self.gain_limits),
@@ -147,6 +153,12 @@ class TrainingConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        _require(
+            self.loss.structure == 0 or self.data.crop > MS_SSIM_SIDE,
+            f"crop = {self.data.crop} must be above {MS_SSIM_SIDE} where structure has a weight",
+        )
 
 
 def read_config(path: Path) -> TrainingConfig:

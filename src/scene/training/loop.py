@@ -201,6 +201,7 @@ def _log_step(
         "loss": float(terms.total.detach()),
         "bits_per_pixel": float(terms.bits_per_pixel),
         "rate_change": float(torch.expm1(terms.rate_change)),
+        "structure": float(terms.structure),
         "l1_before": float(terms.before),
         "l1_after": float(terms.after),
         "gradient_norm": gradient_norm,
@@ -213,6 +214,7 @@ def _log_validation(out: Path, writer: Any, step: int, reading: Validation, conf
     figures = {
         "loss": reading.loss,
         "rate_change": reading.rate_change,
+        "structure_change": reading.structure_change,
         "l1_before": reading.before,
         **{f"{n}_gain": g for n, g in zip(_score_names(config), reading.score_gains, strict=True)},
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scene.errors import UsageError
+from scene.errors import MissingError, UsageError
 from scene.metrics.vmaf import DifferentiableVmaf, bound_score
 from scene.proxy import JpegProxy
 from scene.training.config import LossConfig, ProxyConfig
@@ -15,6 +15,8 @@ from scene.training.data import Sample, rgb_to_luma
 
 # An identical pair scores about 97.4 to 100, depending on motion.
 _PERFECT = 100.0
+# Keeps crops that survive coding almost unchanged from deciding the mean of the logarithms.
+_STRUCTURE_FLOOR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class LossTerms:
         scores: (B,) unclipped scores, detached.
         bits_per_pixel: batch mean after enhancement, detached.
         rate_change: mean log of rate over the unprocessed crop's at the same step, detached.
+        structure: mean log(1 - MS-SSIM), detached; zero where it has no weight.
         before, after: batch means of the two L1 terms in 8-bit code values, detached.
     """
 
@@ -33,20 +36,29 @@ class LossTerms:
     scores: Tensor
     bits_per_pixel: Tensor
     rate_change: Tensor
+    structure: Tensor
     before: Tensor
     after: Tensor
 
 
 class CodecLoss(nn.Module):
-    """``lambda_p L_perceptual + lambda_b L_bitrate + lambda_1 L_pre + lambda_2 L_post`` (paper Eq. 3)."""
+    """``lambda_p L_perceptual + lambda_b L_bitrate + lambda_1 L_pre + lambda_2 L_post`` (paper Eq. 3).
+
+    A weighted log(1 - MS-SSIM) may be added; see `LossConfig.structure`.
+    """
 
     def __init__(self, loss: LossConfig, proxy: ProxyConfig, planes: str) -> None:
         super().__init__()
+        try:
+            from pytorch_msssim import ms_ssim
+        except ImportError as error:
+            raise MissingError("training needs pytorch-msssim: pip install 'scene-codec[train]'") from error
+        self._ms_ssim = ms_ssim
         if planes == "yuv420":
             raise UsageError("planes = 'yuv420' can be built but not trained yet; use rgb or luma")
         self.config = loss
         self.planes = planes
-        self.proxy = JpegProxy(proxy.tables, proxy.rounding, proxy.mask)
+        self.proxy = JpegProxy(proxy.tables, proxy.rounding, proxy.smoothing)
         self.vmaf = DifferentiableVmaf()
 
     def prepare(self, batch: Sample) -> tuple[Tensor, Tensor]:
@@ -87,11 +99,17 @@ class CodecLoss(nn.Module):
         before = (enhanced - source).abs().mean()
         after = (decoded - source).abs().mean()
         total = config.perceptual * perceptual + config.bitrate * rate + config.before * before + config.after * after
+        structure = judged.new_zeros(())
+        if config.structure > 0:
+            similarity = self._ms_ssim(judged.float(), reference.float(), data_range=1.0, size_average=False)
+            structure = torch.log(1.0 - similarity + _STRUCTURE_FLOOR).mean()
+            total = total + config.structure * structure
         return LossTerms(
             total,
             scores.detach(),
             bits.detach().mean(),
             rate_change.detach().mean(),
+            structure.detach(),
             before.detach() * 255.0,
             after.detach() * 255.0,
         )

@@ -12,8 +12,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from scene.errors import CheckpointError, InputError
+from scene.files import write_atomically
 from scene.model import Network
-from scene.model.checkpoint import write_atomically
 
 _FORMAT = "scene-training-state"
 _VERSION = "1"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,14 @@ class Validation:
     Attributes:
         loss: Eq. 3.
         score_gains: for each gain limit, VMAF points above the unprocessed crop at the same step.
+        structure_change: of the mean log(1 - MS-SSIM) against the unprocessed crops; negative is better.
         rate_change: mean change of rate at the same step, 0.01 is +1 %.
         before: mean absolute change of the frame, in 8-bit code values.
     """
 
     loss: float
     score_gains: tuple[float, ...]
+    structure_change: float
     rate_change: float
     before: float
 
@@ -65,19 +67,21 @@ class Validator:
             raise InputError(f"{folder} holds no photograph of at least {crop} by {crop} pixels to validate on")
         self.samples = samples
         self.steps = [float(s) for s in np.geomspace(*steps, _STEPS_MEASURED)]
-        self._source_scores: Tensor | None = None
+        self._unprocessed: Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, network: Network, loss: CodecLoss, device: torch.device) -> Validation:
         """Measures a network in eval mode."""
         limits = len(loss.config.gain_limits)
         readings = list(self._read(network, loss, device))
-        if self._source_scores is None:
-            self._source_scores = _mean_scores(self._read(torch.nn.Identity(), loss, device), limits)
+        if self._unprocessed is None:
+            self._unprocessed = _means(list(self._read(torch.nn.Identity(), loss, device)), limits)
+        changes = _means(readings, limits) - self._unprocessed
         rate = torch.stack([r.rate_change for r in readings]).mean()
         return Validation(
             float(torch.stack([r.total for r in readings]).mean()),
-            tuple(float(g) for g in _mean_scores(readings, limits) - self._source_scores),
+            tuple(float(g) for g in changes[:-1]),
+            float(changes[-1]),
             float(torch.expm1(rate)),
             float(torch.stack([r.before for r in readings]).mean()),
         )
@@ -95,6 +99,8 @@ class Validator:
                     yield loss(source, enhanced, motion, step * ones, limit * ones)
 
 
-def _mean_scores(readings: Iterable[LossTerms], limits: int) -> Tensor:
-    """Mean score of each gain limit, from readings in the order of `Validator._read`."""
-    return torch.stack([r.scores.mean() for r in readings]).reshape(-1, limits).mean(dim=0)
+def _means(readings: Sequence[LossTerms], limits: int) -> Tensor:
+    """Mean score of each gain limit, then the mean structure; readings in the order of `Validator._read`."""
+    scores = torch.stack([r.scores.mean() for r in readings]).reshape(-1, limits).mean(dim=0)
+    structure = torch.stack([r.structure for r in readings]).mean()
+    return torch.cat([scores, structure[None]])
