@@ -181,7 +181,10 @@ def read_config(path: Path) -> TrainingConfig:
         if name not in sections or not isinstance(table, dict):
             raise UsageError(f"{_place(path, text, None, name)}: no section [{name}]; known: {', '.join(sections)}")
         built[name] = _build(sections[name], name, table, path, text)
-    return TrainingConfig(**built)
+    try:
+        return TrainingConfig(**built)
+    except UsageError as error:
+        raise UsageError(f"{_place(path, text, 'data', 'crop')}: {error}") from error
 
 
 def config_as_dict(config: TrainingConfig) -> dict[str, Any]:
