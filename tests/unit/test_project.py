@@ -13,6 +13,7 @@ import pytest
 
 import scene
 from scene import errors
+from scene.cli import _run
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "scene"
@@ -133,3 +134,10 @@ def test_the_public_surface_is_locked() -> None:
     }
     for name in scene.__all__:
         assert getattr(scene, name) is not None
+
+
+def test_models_lists_what_is_shipped(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _run(["models"], debug=False) == 0
+    listed = capsys.readouterr().out
+    assert "asconvsr@" in listed
+    assert "none" in listed

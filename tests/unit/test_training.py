@@ -76,6 +76,7 @@ def test_a_configuration_file_is_read(tmp_path: Path) -> None:
         ("[proxy]\nsteps = [9.0, 3.0]\n", 2, "in order"),
         ("[proxy]\nsteps = [9.0]\n", 2, "must hold 2 numbers"),
         ("[data]\ncrop = 100\n", 2, "multiple of 16"),
+        ("[data]\n\ncrop = 160\n[loss]\nstructure = 0.1\n", 3, "must be above 160"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:

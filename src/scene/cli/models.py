@@ -10,7 +10,9 @@ def models() -> None:
 
     from scene.model import load_model, model_names, read_record, resolve_model
 
-    table = Table("name", "guided by", "planes", "parameters", "trained", "identity")
+    table = Table(box=None)
+    for column in ("name", "guided by", "planes", "parameters", "trained", "identity"):
+        table.add_column(column, overflow="fold", no_wrap=column in ("name", "identity"))
     for name in model_names():
         network = load_model(name)
         record = read_record(resolve_model(name))
