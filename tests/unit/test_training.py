@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from skimage import data as photographs
 
-from scene.errors import CheckpointError, InputError, SceneError, UsageError
+from scene.errors import CheckpointError, InputError, MissingError, SceneError, UsageError
 from scene.model import NetworkConfig, build_network, load_model, read_record
 from scene.progress import Progress
 from scene.training import TrainingConfig, read_config, train
@@ -286,3 +287,14 @@ def test_divergence_stops_with_a_clear_error(photos: Path, tmp_path: Path, monke
     monkeypatch.setattr("scene.training.loop.build_network", broken)
     with pytest.raises(SceneError, match="no longer finite"):
         train(TINY, photos, tmp_path)
+
+
+@pytest.mark.parametrize("package", ["schedulefree", "tensorboard", "vmaf_torch", "pytorch_msssim", "PIL"])
+def test_a_missing_package_of_the_extra_is_named(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == package or name == "torch.utils.tensorboard"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingError, match=r"pip install 'scene-codec\[train\]'"):
+        train(TINY, photos, tmp_path, validation=photos)
