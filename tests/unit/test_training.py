@@ -20,6 +20,7 @@ from scene.progress import Progress
 from scene.training import TrainingConfig, read_config, train
 from scene.training.config import DataConfig, LossConfig, ProxyConfig, RunConfig
 from scene.training.data import ConsecutiveBatches, ImageFolder, collate, rgb_to_luma
+from scene.training.loop import _draw_steps
 from scene.training.loss import CodecLoss
 
 TINY = TrainingConfig(
@@ -287,6 +288,19 @@ def test_divergence_stops_with_a_clear_error(photos: Path, tmp_path: Path, monke
     monkeypatch.setattr("scene.training.loop.build_network", broken)
     with pytest.raises(SceneError, match="no longer finite"):
         train(TINY, photos, tmp_path)
+    assert not list(tmp_path.glob("last.*")), "diverged weights must not replace a good checkpoint"
+
+
+def test_the_logged_gradient_norm_is_that_of_the_loss(photos: Path, finished: Path) -> None:
+    loss = CodecLoss(TINY.loss, TINY.proxy, "luma")
+    dataset = ImageFolder(photos, TINY.data.crop, TINY.data.pan, TINY.run.seed)
+    source, motion = loss.prepare(collate([dataset[i] for i in range(TINY.run.batch)]))
+    network = build_network(TINY.network, seed=TINY.run.seed)
+    step = _draw_steps(TINY, 0, "cpu")
+    loss(source, network(source), motion, step, loss.gain_limits(TINY.run.batch)).total.backward()
+    expected = torch.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
+    logged = json.loads((finished / "log.jsonl").read_text().splitlines()[0])
+    assert logged["gradient_norm"] == pytest.approx(float(expected), rel=1e-4)
 
 
 @pytest.mark.parametrize("package", ["schedulefree", "tensorboard", "vmaf_torch", "pytorch_msssim", "PIL"])

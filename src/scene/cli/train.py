@@ -42,16 +42,11 @@ def train(
     log_format:
         json writes one object a line on stderr.
     """
-    import torch
-
-    from scene.errors import MissingError
+    from scene.enhance import resolve_device
     from scene.training import read_config
     from scene.training import train as run_training
 
     setup_logging(log_format)
-    if device == "cuda" and not torch.cuda.is_available():
-        raise MissingError("no CUDA device is available: use --device cpu")
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     with progress_display("train", "steps", log_format) as on_progress:
         result = run_training(
             read_config(config),
@@ -59,7 +54,7 @@ def train(
             out,
             validation=validation,
             resume=resume,
-            device=chosen,
+            device=str(resolve_device(device)),
             on_progress=on_progress,
         )
     print(result.best or result.weights)

@@ -152,27 +152,35 @@ def train(
             source, motion = loss.prepare(on_device)
             quantiser = _draw_steps(config, step, device)
             terms = loss(source, network(source), motion, quantiser, loss.gain_limits(len(quantiser)).to(device))
-            if not math.isfinite(float(terms.total.detach())):
+            total = float(terms.total.detach())
+            if not math.isfinite(total):
                 raise SceneError(f"the loss is no longer finite at step {step}: lower the learning rate")
             optimiser.zero_grad(set_to_none=True)
             terms.total.backward()
+            if step % _LOG_EVERY == 0:
+                # Before the step: schedule-free overwrites gradients.
+                _log_step(out, writer, step, terms, _gradient_norm(network))
             optimiser.step()
             done = step + 1
-            if step % _LOG_EVERY == 0:
-                _log_step(out, writer, step, terms, config, _gradient_norm(network))
             elapsed = time.monotonic() - began
             on_progress(
                 Progress(
                     done,
                     config.run.steps,
-                    {"loss": float(terms.total.detach()), "steps/s": (done - first) / max(elapsed, 1e-9)},
+                    {"loss": total, "steps/s": (done - first) / max(elapsed, 1e-9)},
                 )
             )
             if done % config.run.validate_every == 0 and done < config.run.steps:
                 checkpoint(done)
-    finally:
-        # Also on an interruption: what was learned so far is kept.
         checkpoint(done)
+    except SceneError:
+        # The last checkpoint is better than what diverged after it.
+        raise
+    except BaseException:
+        # An interruption: what was learned so far is kept.
+        checkpoint(done)
+        raise
+    finally:
         writer.close()
     best = out / BEST_WEIGHTS
     return TrainingResult(out / WEIGHTS, best if best.exists() else None, done, float(progress["seconds"]))
@@ -194,9 +202,7 @@ def _score_names(config: TrainingConfig) -> list[str]:
     return [f"vmaf_gain_limit_{limit:g}" for limit in config.loss.gain_limits]
 
 
-def _log_step(
-    out: Path, writer: Any, step: int, terms: LossTerms, config: TrainingConfig, gradient_norm: float
-) -> None:
+def _log_step(out: Path, writer: Any, step: int, terms: LossTerms, gradient_norm: float) -> None:
     figures = {
         "loss": float(terms.total.detach()),
         "bits_per_pixel": float(terms.bits_per_pixel),
