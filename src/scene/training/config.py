@@ -13,11 +13,14 @@ from typing import Any, Literal
 from scene.errors import InputError, UsageError
 from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.model import NetworkConfig
+from scene.model.semantics.controls import Control
 
 # MS-SSIM halves a picture four times and then needs more than its window of 11.
 MS_SSIM_SIDE = 160
 
 RateUnit = Literal["bits_per_pixel", "relative"]
+Layout = Literal["images", "videos", "vimeo-septuplet", "vimeo-triplet"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def _require(condition: bool, message: str) -> None:
@@ -27,15 +30,17 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Crops of photographs.
+    """Crops of photographs or video frames.
 
     Attributes:
+        layout: how the folder is laid out; see `scene.training.sources.open_source`.
         crop: side of the square crops in pixels (paper: 256).
         pan: largest shift, in pixels along each axis, between a crop and the neighbour that VMAF's motion is
-            measured against.
+            measured against, where the source has no neighbouring frame.
         workers: processes that load data, 0 to load in the training process.
     """
 
+    layout: Layout = "images"
     crop: int = 256
     pan: int = 12
     workers: int = 0
@@ -122,24 +127,78 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SemanticsConfig:
+    """What steers the first block where `network.guidance` is "embedding"; ignored where it is "features".
+
+    Attributes:
+        encoder: see `scene.model.load_encoder`: a shipped student's name, a student's file, or a SigLIP 2 checkpoint
+            by local folder or hub id.
+        control: the encoder's own embedding, or one of the controls of `scene.model.semantics.controls`.
+    """
+
+    encoder: str = "google/siglip2-so400m-patch14-384"
+    control: Control = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationConfig:
+    """Validation by a real encoder: held-out photographs, panned into short clips, through x264.
+
+    Attributes:
+        encode_every: steps between these validations, 0 for never; the best weights are then chosen by them.
+        clips: photographs used, evenly spread over the sorted names.
+        frames: of each clip.
+        size: width and height of the clips.
+        crf: constant rate factors of x264.
+        metrics: whose BD-rates are averaged into the figure that chooses the best weights.
+    """
+
+    encode_every: int = 0
+    clips: int = 6
+    frames: int = 12
+    size: tuple[int, int] = (384, 256)
+    crf: tuple[float, ...] = (22.0, 27.0, 32.0, 37.0)
+    metrics: tuple[Literal["vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim"], ...] = ("vmaf", "vmaf_neg", "ms_ssim")
+
+    def __post_init__(self) -> None:
+        _require(self.encode_every >= 0, f"encode_every = {self.encode_every} must not be negative")
+        _require(self.clips >= 1, f"clips = {self.clips} must be at least 1")
+        _require(self.frames >= 2, f"frames = {self.frames} must be at least 2")
+        _require(
+            all(side >= 176 and side % 2 == 0 for side in self.size),
+            f"size = {list(self.size)} must be two even numbers of at least 176, which MS-SSIM needs",
+        )
+        _require(
+            len(set(self.crf)) == len(self.crf) >= 4 and all(0 <= c <= 51 for c in self.crf),
+            f"crf = {list(self.crf)} must be at least four different numbers from 0 to 51",
+        )
+        _require(len(self.metrics) > 0, f"metrics = {list(self.metrics)} must name at least one")
+
+
+@dataclass(frozen=True, slots=True)
 class RunConfig:
     """How long and how often.
 
     Attributes:
-        steps: optimiser steps in all.
-        batch: crops a step.
+        steps: optimiser steps in all; where `epochs` is given, that decides instead.
+        epochs: passes over the sequences of the data set, or 0.
+        batch: crops a step and process.
+        precision: of the network's convolutions; the proxy, the scores and the weights are always float32.
         seed: of the initial weights, the crops and the quantiser steps.
-        validate_every: steps between validations; each also writes a checkpoint.
+        validate_every: steps between validations through the proxy; each also writes a checkpoint.
     """
 
     steps: int = 1000
+    epochs: int = 0
     batch: int = 8
+    precision: Precision = "float32"
     seed: int = 0
     validate_every: int = 200
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "validate_every"):
             _require(getattr(self, name) >= 1, f"{name} = {getattr(self, name)} must be at least 1")
+        _require(self.epochs >= 0, f"epochs = {self.epochs} must not be negative")
         _require(self.seed >= 0, f"seed = {self.seed} must not be negative")
 
 
@@ -152,6 +211,8 @@ class TrainingConfig:
     proxy: ProxyConfig = field(default_factory=ProxyConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:

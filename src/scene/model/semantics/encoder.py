@@ -1,0 +1,41 @@
+"""What a semantic encoder is: pictures in, an embedding of their content out (paper section 2.1)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class SemanticEncoder(nn.Module, ABC):
+    """A frozen image encoder that steers a network's first block.
+
+    Attributes:
+        width: D, the width of its embeddings.
+        identity: name and content hash or revision; part of every cache key and training record.
+    """
+
+    width: int
+    identity: str
+
+    @abstractmethod
+    def forward(self, pictures: Tensor, *, spatial: bool = False) -> Tensor:
+        """Embeds whole frames.
+
+        Args:
+            pictures: (B, 3, H, W) full-range RGB in [0, 1] of any size, on the encoder's device. Resizing and
+                normalisation are the encoder's own and happen on the device.
+            spatial: give one vector for each region of the frame rather than one for all of it.
+
+        Returns:
+            float32 (B, D, 1, 1), or with `spatial` (B, D, h, w), rows from the top. Each vector is of unit mean
+            square, since only directions carry meaning in a contrastively trained space. No gradient flows.
+        """
+
+
+def unit_mean_square(embedding: Tensor) -> Tensor:
+    """Scales vectors along dimension 1 to a mean square of one, in float32; zero vectors stay zero."""
+    embedding = embedding.float()
+    scale = embedding.square().mean(dim=1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny).rsqrt()
+    return embedding * scale
