@@ -6,35 +6,24 @@ python scripts/pan_clips.py PHOTOS OUT --count 8 --frames 24 --width 640 --heigh
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
-from PIL import Image
 
-from scene.training.data import list_images
+from scene.training.data import list_images, read_image
+from scene.training.frames import Image
+from scene.training.pan import pan, spread
 
 
-def write_clip(photo: Path, out: Path, frames: int, width: int, height: int, random: np.random.Generator) -> None:
-    """Moves a window over the photo, at about two pixels a frame and up to 5 % of zoom, and codes it losslessly."""
-    with Image.open(photo) as opened:
-        image = opened.convert("RGB")
-    # The window is the largest of the clip's shape that leaves room to move.
-    scale = 0.8 * min(image.width / width, image.height / height)
-    angle = random.uniform(0, 2 * np.pi)
+def write_clip(frames: Iterable[Image], out: Path, width: int, height: int) -> None:
+    """Codes (height, width, 3) uint8 RGB frames losslessly, after their conversion to 4:2:0."""
     with av.open(str(out), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(24), options={"qp": "0", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        for index in range(frames):
-            position = index - (frames - 1) / 2
-            zoom = scale * (1 - 0.05 * index / frames)
-            reach_x, reach_y = (image.width - zoom * width) / 2, (image.height - zoom * height) / 2
-            x = reach_x + np.clip(2 * scale * position * np.cos(angle), -reach_x, reach_x)
-            y = reach_y + np.clip(2 * scale * position * np.sin(angle), -reach_y, reach_y)
-            box = (float(x), float(y), float(x + zoom * width), float(y + zoom * height))
-            picture = image.resize((width, height), Image.Resampling.LANCZOS, box=box)
-            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -49,10 +38,10 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     files = list_images(arguments.photos)
-    for index in np.linspace(0, len(files) - 1, min(arguments.count, len(files))).round().astype(int):
+    for index in spread(len(files), arguments.count):
         out = arguments.out / f"{files[index].stem}.mkv"
-        random = np.random.default_rng(int(index))
-        write_clip(files[index], out, arguments.frames, arguments.width, arguments.height, random)
+        frames = pan(read_image(files[index]), arguments.frames, arguments.width, arguments.height, seed=index)
+        write_clip(frames, out, arguments.width, arguments.height)
         print(out)
 
 

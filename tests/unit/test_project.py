@@ -29,7 +29,7 @@ ARROWS = {
     "metrics": {"model"},
     "video": {"model"},
     "enhance": {"model"},
-    "training": {"enhance", "video", "metrics", "proxy", "model"},
+    "training": {"evaluation", "enhance", "video", "metrics", "proxy", "model"},
     "evaluation": {"enhance", "video", "metrics", "proxy", "model"},
     "jobs": {"enhance", "video", "metrics", "proxy", "model"},
     "cli": {"jobs", "training", "evaluation", "enhance", "video", "metrics", "proxy", "model"},

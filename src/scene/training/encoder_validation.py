@@ -1,0 +1,294 @@
+"""Validation by what counts: held-out photographs, panned into short clips, through real x264, as BD-rates.
+
+Needs the ffmpeg program, not PyAV.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import statistics
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
+from scene.errors import MissingError, SceneError, UsageError, VerificationError
+from scene.evaluation.codecs import (
+    GOP_SECONDS,
+    CodecRun,
+    codec_run,
+    encode_arguments,
+    encoder_options,
+)
+from scene.metrics.bjontegaard import bd_rate
+from scene.metrics.libvmaf import Scores, compare_arguments, count_frames, filter_graph, parse_log
+from scene.picture import Picture, PictureFormat
+from scene.progress import OnProgress, Progress, silent
+from scene.training.config import ValidationConfig
+from scene.training.data import list_images, read_image
+from scene.training.frames import Image
+from scene.training.pan import pan, spread
+from scene.video.ffmpeg import FFmpeg, find_ffmpeg, input_name
+from scene.video.y4m import Y4MHeader, write_frame, write_header
+
+Enhance = Callable[[list[Picture]], list[Picture]]
+
+METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
+
+_RATE = Fraction(24)
+# One side of the pictures must have it, or VMAF v1's banding feature gives nothing.
+_LONG_SIDE = 216
+_MAX_UNDEFINED = Fraction(1, 3)
+_PREFIX = "scene-validation-"
+_NEEDED = (
+    "validation by an encoder needs an ffmpeg with libx264 and libvmaf: install imageio-ffmpeg or name one in "
+    "$SCENE_FFMPEG"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricReading:
+    """BD-rates of one metric over the clips, in percent; negative is a saving.
+
+    Attributes:
+        mean: over all clips. One without a BD-rate (see `scene.metrics.bjontegaard`) counts as the worst of the
+            others, and at least as 0, so that ruining a clip never pays. None where more than a third have none.
+        worst: of any clip; None where none has a BD-rate.
+        undefined: clips without a BD-rate.
+    """
+
+    mean: float | None
+    worst: float | None
+    undefined: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderValidation:
+    """What a network does to x264's rate at equal quality.
+
+    Attributes:
+        objective: mean over the configuration's metrics of their mean BD-rates, in percent, the lower the better;
+            infinite where one of them is None, so that such weights are never the best.
+        metrics: a reading for each of `METRICS`.
+        clips: how many were measured.
+    """
+
+    objective: float
+    metrics: dict[str, MetricReading]
+    clips: int
+
+    def figures(self) -> dict[str, float]:
+        """Finite numbers for a log, by name; what has no value is left out."""
+        figures = {"objective": self.objective} if math.isfinite(self.objective) else {}
+        for name, reading in self.metrics.items():
+            if reading.mean is not None:
+                figures[f"bd_rate_{name}"] = reading.mean
+            if reading.worst is not None:
+                figures[f"bd_rate_{name}_worst"] = reading.worst
+            figures[f"bd_rate_{name}_undefined"] = float(reading.undefined)
+        return figures
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """An encode: bytes of the elementary stream, and the decoded clip against the unprocessed one."""
+
+    size: int
+    scores: Scores
+
+
+_Curve = list[_Point]
+
+
+class EncoderValidator:
+    """Clips made of held-out photographs, and x264's rate-distortion curves without a network.
+
+    Photographs are taken evenly over the sorted names, all of them where there are fewer than asked for. Encoder and
+    metrics are those of `scene evaluate`: preset medium, one thread each, every libvmaf metric. The same pictures give
+    the same figures whatever runs beside.
+
+    Args:
+        photos: folder of held-out photographs.
+        config: clips, size, CRFs, and the metrics that count.
+        jobs: encodes and comparisons side by side; by default one for each core.
+
+    Raises:
+        MissingError: no ffmpeg with libx264 and libvmaf, or no Pillow.
+        InputError: no photograph in the folder, or one that cannot be read.
+        UsageError: clips too small for VMAF v1.
+    """
+
+    def __init__(self, photos: Path, config: ValidationConfig, *, jobs: int | None = None) -> None:
+        width, height = config.size
+        if max(config.size) < _LONG_SIDE:
+            raise UsageError(
+                f"size = {list(config.size)} must have a side of at least {_LONG_SIDE}, which VMAF v1 needs"
+            )
+        self.config = config
+        self._run = codec_run("x264", crfs=config.crf)
+        self._jobs = jobs or os.cpu_count() or 1
+        files = list_images(photos)
+        self._clips = [
+            _pictures(list(pan(read_image(files[index]), config.frames, width, height, seed=index)))
+            for index in spread(len(files), config.clips)
+        ]
+        self._ffmpeg = _find_ffmpeg(self._run, self._clips[0][:2])
+        self._anchors: list[_Curve] | None = None
+
+    def __call__(self, enhance: Enhance, on_progress: OnProgress = silent) -> EncoderValidation:
+        """Measures a network; the first call also measures the unprocessed clips.
+
+        On an error or interruption running encoders are killed and raw video is deleted; the next call starts afresh.
+
+        Args:
+            enhance: gives as many pictures as it takes, in order and of the same format; called once for each clip.
+            on_progress: told in encodes.
+
+        Raises:
+            ProcessError: ffmpeg failed.
+            VerificationError: frames were lost, or libvmaf gave no scores.
+            InputError: libvmaf's log cannot be read.
+        """
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
+            anchors, tests = self._measure(enhance, Path(folder), on_progress)
+        self._anchors = anchors
+        metrics = {name: _read_metric(anchors, tests, name) for name in METRICS}
+        means = [metrics[name].mean for name in self.config.metrics]
+        defined = [mean for mean in means if mean is not None]
+        objective = statistics.fmean(defined) if len(defined) == len(means) else math.inf
+        return EncoderValidation(objective, metrics, len(tests))
+
+    def _measure(self, enhance: Enhance, folder: Path, on_progress: OnProgress) -> tuple[list[_Curve], list[_Curve]]:
+        """The curves of all clips, unprocessed and enhanced; the former measured only where they are not known."""
+        ffmpeg = replace(self._ffmpeg, stop=threading.Event())
+        pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="validation")
+        anchors: list[list[Future[_Point]]] = []
+        tests: list[list[Future[_Point]]] = []
+
+        def submit(processed: Path, reference: Path) -> list[Future[_Point]]:
+            return [
+                pool.submit(_measure_point, ffmpeg, processed, reference, self.config.frames, self._run, crf, folder)
+                for crf in self._run.crfs
+            ]
+
+        try:
+            for number, clip in enumerate(self._clips):
+                reference, processed = folder / f"{number}.y4m", folder / f"{number}-enhanced.y4m"
+                _write(reference, clip)
+                if self._anchors is None:
+                    anchors.append(submit(reference, reference))
+                enhanced = enhance(list(clip))
+                if [picture.format for picture in enhanced] != [picture.format for picture in clip]:
+                    raise ValueError("enhance must give as many pictures as it takes, of the same format")
+                _write(processed, enhanced)
+                tests.append(submit(processed, reference))
+            futures = [future for curve in anchors + tests for future in curve]
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                on_progress(Progress(done, len(futures)))
+        finally:
+            # On the way out of an error or an interruption: kill what runs, start nothing more.
+            ffmpeg.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+        return self._anchors or _results(anchors), _results(tests)
+
+
+def _results(curves: list[list[Future[_Point]]]) -> list[_Curve]:
+    return [[future.result() for future in curve] for curve in curves]
+
+
+def _read_metric(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str) -> MetricReading:
+    """One metric's BD-rates, clip by clip."""
+    curves = [
+        [[(point.size, getattr(point.scores, metric)) for point in curve] for curve in pair]
+        for pair in zip(anchors, tests, strict=True)
+    ]
+    return _summarise([bd_rate(anchor, test).percent for anchor, test in curves])
+
+
+def _summarise(percents: Sequence[float | None]) -> MetricReading:
+    """Mean, worst and number of the undefined, by the rule that `MetricReading` states."""
+    defined = [percent for percent in percents if percent is not None]
+    undefined = len(percents) - len(defined)
+    worst = max(defined, default=None)
+    if worst is None or undefined > _MAX_UNDEFINED * len(percents):
+        return MetricReading(None, worst, undefined)
+    return MetricReading(statistics.fmean(defined + [max(worst, 0.0)] * undefined), worst, undefined)
+
+
+def _find_ffmpeg(run: CodecRun, trial: Sequence[Picture]) -> FFmpeg:
+    """The ffmpeg program, after it has encoded and compared two pictures or more, so that training can rely on it.
+
+    Raises:
+        MissingError: there is none, or it cannot do that.
+    """
+    try:
+        ffmpeg = find_ffmpeg()
+    except MissingError as error:
+        raise MissingError(_NEEDED) from error
+    try:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
+            clip = Path(name) / "trial.y4m"
+            _write(clip, trial)
+            _measure_point(ffmpeg, clip, clip, len(trial), run, run.crfs[0], Path(name))
+    except SceneError as error:
+        raise MissingError(f"{_NEEDED} ({ffmpeg.path}: {error})") from error
+    return ffmpeg
+
+
+def _pictures(frames: Sequence[Image]) -> list[Picture]:
+    """Frames, (H, W, 3) uint8 RGB with even sides, as 8-bit limited-range BT.709 4:2:0."""
+    height, width = frames[0].shape[:2]
+    fmt = PictureFormat(width, height)
+    rgb = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) / 255
+    # A colour is its difference from black.
+    luma, cb, cr = rgb_delta_to_studio(rgb, fmt.matrix)
+    studio = ((luma, 16), (subsample_chroma(cb, fmt.chroma), 128), (subsample_chroma(cr, fmt.chroma), 128))
+    planes = [(plane[:, 0] * 255 + offset).round().to(torch.uint8).numpy() for plane, offset in studio]
+    return [Picture(fmt, tuple(plane[index] for plane in planes)) for index in range(len(frames))]
+
+
+def _write(path: Path, pictures: Sequence[Picture]) -> None:
+    with path.open("wb") as stream:
+        write_header(stream, Y4MHeader(pictures[0].format, _RATE))
+        for picture in pictures:
+            write_frame(stream, picture)
+
+
+# `scene.evaluation.point` does the same for videos of any origin, and loads PyAV to look into them.
+def _measure_point(
+    ffmpeg: FFmpeg, processed: Path, reference: Path, frames: int, run: CodecRun, crf: float, folder: Path
+) -> _Point:
+    """Encodes `processed` at one CRF and compares what is decoded with `reference`; both are YUV4MPEG2 files."""
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
+        private = Path(name)
+        stream = private / f"encoded{run.codec.suffix}"
+        ffmpeg.run(encode_arguments(processed, stream, encoder_options(run, crf, round(GOP_SECONDS * _RATE))))
+        return _Point(stream.stat().st_size, _compare(ffmpeg, stream, reference, frames, private))
+
+
+def _compare(ffmpeg: FFmpeg, distorted: Path, reference: Path, frames: int, folder: Path) -> Scores:
+    """The scores of one video file against another."""
+    log = folder / "libvmaf.json"
+    completed = ffmpeg.run(
+        compare_arguments(["-i", input_name(distorted)], ["-i", input_name(reference)], filter_graph(log))
+    )
+    decoded = count_frames(completed.stdout)
+    if decoded != frames:
+        raise VerificationError(f"{decoded} frames came out of x264 and {frames} went in")
+    # libvmaf can fail while ffmpeg ends with 0.
+    if not log.exists():
+        reason = completed.messages.splitlines()[:1] or ["no message"]
+        raise VerificationError(f"libvmaf gave no scores: {reason[0]}")
+    scores = parse_log(log.read_bytes())
+    if scores.frames != frames:
+        raise VerificationError(f"libvmaf compared {scores.frames} frames of {frames}")
+    return scores

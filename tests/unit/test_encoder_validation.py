@@ -1,0 +1,258 @@
+"""Validation by a real x264 and a real libvmaf on tiny clips, and what happens when it cannot be done."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data as photographs
+
+from scene.errors import MissingError, UsageError
+from scene.evaluation.clip import count_raw_video
+from scene.evaluation.codecs import codec_run
+from scene.evaluation.point import measure_point
+from scene.picture import Picture
+from scene.progress import Progress
+from scene.training import encoder_validation
+from scene.training.config import ValidationConfig
+from scene.training.encoder_validation import (
+    METRICS,
+    EncoderValidation,
+    EncoderValidator,
+    MetricReading,
+    _pictures,
+    _summarise,
+)
+from scene.training.pan import pan, spread
+from scene.video.ffmpeg import FFmpeg, ProcessError
+
+CONFIG = ValidationConfig(clips=2, frames=3, size=(216, 176), metrics=("vmaf", "ms_ssim"))
+POINTS = CONFIG.clips * len(CONFIG.crf)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("astronaut", "coffee"):
+        Image.fromarray(getattr(photographs, name)()[:400]).save(folder / f"{name}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def validator(photos: Path) -> EncoderValidator:
+    """Shared, so that the unprocessed clips are encoded once for all tests."""
+    return EncoderValidator(photos, CONFIG)
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def unchanged(pictures: list[Picture]) -> list[Picture]:
+    return pictures
+
+
+def with_luma(pictures: list[Picture], gain: float) -> list[Picture]:
+    changed = []
+    for picture in pictures:
+        luma = ((picture.planes[0].astype(float) - 128) * gain + 128).round().clip(0, 255).astype(np.uint8)
+        changed.append(Picture(picture.format, (luma, *picture.planes[1:])))
+    return changed
+
+
+def program(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_no_change_is_zero_and_the_unprocessed_clips_are_measured_once(
+    photos: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validator = EncoderValidator(photos, CONFIG)
+    measured = []
+    measure = encoder_validation._measure_point
+
+    def counting(*arguments: Any) -> Any:
+        measured.append(arguments)
+        return measure(*arguments)
+
+    monkeypatch.setattr(encoder_validation, "_measure_point", counting)
+    told: list[Progress] = []
+    first = validator(unchanged, told.append)
+    assert len(measured) == 2 * POINTS
+    assert [(p.done, p.total) for p in told] == [(n + 1, 2 * POINTS) for n in range(2 * POINTS)]
+    assert first == EncoderValidation(0.0, {name: MetricReading(0.0, 0.0, 0) for name in METRICS}, CONFIG.clips)
+    assert validator(unchanged) == first
+    assert len(measured) == 3 * POINTS
+    assert not list(temporary.iterdir())
+
+
+def test_contrast_buys_vmaf_and_the_figures_repeat(validator: EncoderValidator) -> None:
+    reading, again = (validator(lambda pictures: with_luma(pictures, 1.05)) for _ in range(2))
+    assert reading == again
+    vmaf, ms_ssim = reading.metrics["vmaf"], reading.metrics["ms_ssim"]
+    assert vmaf.mean is not None
+    assert vmaf.worst is not None
+    assert ms_ssim.mean is not None
+    assert vmaf.mean < -2
+    assert vmaf.mean <= vmaf.worst < 0
+    assert reading.objective == pytest.approx((vmaf.mean + ms_ssim.mean) / 2)
+    figures = reading.figures()
+    assert figures["objective"] == reading.objective
+    assert figures["bd_rate_vmaf"] == vmaf.mean
+    assert set(figures) == {"objective"} | {
+        f"bd_rate_{name}{suffix}" for name in METRICS for suffix in ("", "_worst", "_undefined")
+    }
+
+
+def test_a_point_is_that_of_scene_evaluate(validator: EncoderValidator, tmp_path: Path) -> None:
+    clip, changed = tmp_path / "clip.y4m", tmp_path / "changed.y4m"
+    encoder_validation._write(clip, validator._clips[0])
+    encoder_validation._write(changed, with_luma(validator._clips[0], 1.1))
+    ffmpeg, run = validator._ffmpeg, validator._run
+    point = encoder_validation._measure_point(ffmpeg, changed, clip, CONFIG.frames, run, 27, tmp_path)
+    reference, processed = (count_raw_video(path, "bt709") for path in (clip, changed))
+    measured = measure_point(ffmpeg, reference, processed, codec_run("x264"), 27, 48, folder=tmp_path)
+    assert (point.size, point.scores) == (measured.bytes, measured.scores)
+
+
+def test_ruined_pictures_are_never_the_best(validator: EncoderValidator) -> None:
+    reading = validator(lambda pictures: with_luma(pictures, 0))
+    assert reading.objective == math.inf
+    assert reading.metrics["vmaf"] == MetricReading(None, None, CONFIG.clips)
+    assert "objective" not in reading.figures()
+    assert all(math.isfinite(value) for value in reading.figures().values())
+
+
+@pytest.mark.parametrize(
+    ("percents", "reading"),
+    [
+        ([-4.0, -2.0, -3.0], MetricReading(-3.0, -2.0, 0)),
+        ([-4.0, 2.0, None], MetricReading(0.0, 2.0, 1)),
+        ([-4.0, -2.0, None], MetricReading(-2.0, -2.0, 1)),
+        ([-4.0, None], MetricReading(None, -4.0, 1)),
+        ([None], MetricReading(None, None, 1)),
+    ],
+)
+def test_a_clip_without_a_figure_never_improves_the_mean(percents: list[float | None], reading: MetricReading) -> None:
+    assert _summarise(percents) == reading
+
+
+def test_it_runs_where_pyav_is_not_installed(photos: Path) -> None:
+    code = (
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('av', 'matplotlib'):\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+        "from pathlib import Path\n"
+        "from scene.training.config import ValidationConfig\n"
+        "from scene.training.encoder_validation import EncoderValidator\n"
+        "config = ValidationConfig(clips=1, frames=2, size=(216, 176))\n"
+        f"assert EncoderValidator(Path({str(photos)!r}), config)(lambda pictures: pictures).objective == 0\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_without_a_fitting_ffmpeg_nothing_begins(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENE_FFMPEG", str(tmp_path / "none"))
+    with pytest.raises(MissingError, match=r"needs an ffmpeg with libx264 and libvmaf.*SCENE_FFMPEG$"):
+        EncoderValidator(photos, CONFIG)
+    fake = program(tmp_path / "fake", 'test "$1" = -version || exit 8; echo "ffmpeg version 1 Copyright"')
+    monkeypatch.setenv("SCENE_FFMPEG", str(fake))
+    with pytest.raises(MissingError, match=r"SCENE_FFMPEG \(.*/fake: ffmpeg ended with code 8"):
+        EncoderValidator(photos, CONFIG)
+
+
+def test_an_interruption_kills_what_runs_and_leaves_nothing(
+    validator: EncoderValidator, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        validator, "_ffmpeg", FFmpeg(program(temporary / "fake", f"touch {temporary}/began; exec sleep 60"), "1", "1")
+    )
+    calls = []
+
+    def interrupted(pictures: list[Picture]) -> list[Picture]:
+        calls.append(pictures)
+        if len(calls) == 2:
+            while not (temporary / "began").exists():
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+        return pictures
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        validator(interrupted)
+    assert time.monotonic() - began < 30
+    assert {path.name for path in temporary.iterdir()} == {"fake", "began"}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("validation")]
+    monkeypatch.undo()
+    assert validator(unchanged).objective == 0
+
+
+def test_a_failing_encoder_is_an_error(
+    validator: EncoderValidator, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validator, "_ffmpeg", FFmpeg(program(temporary / "fake", "exit 9"), "1", "1"))
+    with pytest.raises(ProcessError, match="code 9"):
+        validator(unchanged)
+    assert [path.name for path in temporary.iterdir()] == ["fake"]
+
+
+def test_a_lost_picture_is_the_callers_mistake(validator: EncoderValidator) -> None:
+    with pytest.raises(ValueError, match="as many pictures"):
+        validator(lambda pictures: pictures[1:])
+
+
+def test_clips_too_small_for_the_metrics_are_refused(photos: Path) -> None:
+    with pytest.raises(UsageError, match="at least 216"):
+        EncoderValidator(photos, ValidationConfig(size=(176, 176)))
+
+
+def test_a_pan_moves_slowly_and_the_same_way_every_time() -> None:
+    photo = photographs.astronaut()
+    frames = list(pan(photo, 12, 216, 176, seed=1))
+    assert [(frame.shape, frame.dtype) for frame in frames] == [((176, 216, 3), np.dtype(np.uint8))] * 12
+    assert all(np.array_equal(a, b) for a, b in zip(frames, pan(photo, 12, 216, 176, seed=1), strict=True))
+    assert not np.array_equal(frames[0], next(pan(photo, 12, 216, 176, seed=2)))
+    luma = [frame.mean(axis=2)[20:-20, 20:-20] for frame in frames]
+    wide = frames[0].mean(axis=2)
+    shifts = [(down, right) for down in range(-4, 5) for right in range(-4, 5)]
+    nearest = min(shifts, key=lambda s: abs(wide[20 + s[0] : 156 + s[0], 20 + s[1] : 196 + s[1]] - luma[1]).mean())
+    assert 1 <= math.hypot(*nearest) <= 3
+
+
+def test_photographs_are_taken_evenly() -> None:
+    assert spread(24, 6) == [0, 5, 9, 14, 18, 23]
+    assert spread(3, 6) == [0, 1, 2]
+    assert spread(5, 1) == [0]
+
+
+@pytest.mark.parametrize(
+    ("colour", "codes"),
+    [
+        ((0, 0, 0), (16, 128, 128)),
+        ((255, 255, 255), (235, 128, 128)),
+        ((255, 0, 0), (63, 102, 240)),
+        ((0, 0, 255), (32, 240, 118)),
+    ],
+)
+def test_colours_become_limited_range_bt709(colour: tuple[int, int, int], codes: tuple[int, int, int]) -> None:
+    frame = np.full((4, 6, 3), colour, np.uint8)
+    (picture,) = _pictures([frame])
+    assert [plane.shape for plane in picture.planes] == [(4, 6), (2, 3), (2, 3)]
+    assert [plane.dtype for plane in picture.planes] == [np.dtype(np.uint8)] * 3
+    assert [(plane.min(), plane.max()) for plane in picture.planes] == [(code, code) for code in codes]
