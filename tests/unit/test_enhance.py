@@ -23,7 +23,7 @@ class Shift(nn.Module):
         self.delta = torch.tensor(delta).view(1, -1, 1, 1)
         self.seen: list[torch.Tensor] = []
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, embedding: torch.Tensor | None = None) -> torch.Tensor:
         self.seen.append(x.clone())
         return x + self.delta
 

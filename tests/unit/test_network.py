@@ -42,15 +42,15 @@ def test_assembled_convolution_equals_a_loop_over_channels_and_kernels() -> None
     with torch.no_grad():
         conv.bias.normal_()
     x = torch.randn(2, 3, 7, 9)
-    coefficients = torch.randn(2, 5, 4)
+    coefficients = torch.randn(2, 5, 4, 1, 1)
     expected = torch.empty(2, 5, 7, 9)
     for sample in range(2):
         for channel in range(5):
             kernel = torch.zeros(3, 3, 3)
             bias = torch.zeros(())
             for i in range(4):
-                kernel += coefficients[sample, channel, i] * conv.bank[i, channel].reshape(3, 3, 3)
-                bias += coefficients[sample, channel, i] * conv.bias[i, channel]
+                kernel += coefficients[sample, channel, i, 0, 0] * conv.bank[i, channel].reshape(3, 3, 3)
+                bias += coefficients[sample, channel, i, 0, 0] * conv.bias[i, channel]
             expected[sample, channel] = F.conv2d(x[sample : sample + 1], kernel[None], bias[None], padding=1)[0, 0]
     torch.testing.assert_close(conv(x, coefficients), expected)
 
@@ -60,30 +60,29 @@ def test_mixing_kernels_equals_mixing_outputs() -> None:
     torch.manual_seed(1)
     conv = AssembledConv2d(4, 4, kernels=3)
     x = torch.randn(2, 4, 8, 8)
-    coefficients = torch.randn(2, 4, 3)
+    coefficients = torch.randn(2, 4, 3, 1, 1)
     mixed = sum(
-        coefficients[:, :, i, None, None] * F.conv2d(x, conv.bank[i].reshape(4, 4, 3, 3), conv.bias[i], padding=1)
-        for i in range(3)
+        coefficients[:, :, i] * F.conv2d(x, conv.bank[i].reshape(4, 4, 3, 3), conv.bias[i], padding=1) for i in range(3)
     )
     torch.testing.assert_close(conv(x, coefficients), mixed)
 
 
 def test_a_shared_coefficient_set_equals_repeating_it() -> None:
     conv = AssembledConv2d(4, 4)
-    x, coefficients = torch.randn(3, 4, 8, 8), torch.randn(1, 4, 4)
-    torch.testing.assert_close(conv(x, coefficients), conv(x, coefficients.expand(3, -1, -1)))
+    x, coefficients = torch.randn(3, 4, 8, 8), torch.randn(1, 4, 4, 1, 1)
+    torch.testing.assert_close(conv(x, coefficients), conv(x, coefficients.expand(3, -1, -1, -1, -1)))
 
 
 def test_coefficients_start_near_one_over_e() -> None:
     control = ControlModule(16, 8, convolutions=3, channels=8, kernels=4)
-    coefficients = control(torch.randn(5, 16))
-    assert coefficients.shape == (5, 3, 8, 4)
+    coefficients = control(torch.randn(5, 16, 1, 1))
+    assert coefficients.shape == (5, 3, 8, 4, 1, 1)
     assert (coefficients - 0.25).abs().max() < 0.15
 
 
 def test_softmax_coefficients_sum_to_one() -> None:
     control = ControlModule(16, 8, 3, 8, 4, normalisation="softmax")
-    torch.testing.assert_close(control(torch.randn(5, 16)).sum(dim=-1), torch.ones(5, 3, 8))
+    torch.testing.assert_close(control(torch.randn(5, 16, 1, 1)).sum(dim=3), torch.ones(5, 3, 8, 1, 1))
 
 
 @pytest.mark.parametrize("guidance", ["embedding", "features"])
@@ -91,7 +90,7 @@ def test_softmax_coefficients_sum_to_one() -> None:
 def test_a_batch_equals_its_samples_one_by_one(guidance: str, planes: str) -> None:
     network = randomised(small(guidance=guidance, planes=planes))
     x = torch.rand(3, network.in_channels, 18, 22)
-    embedding = torch.randn(3, 12) if guidance == "embedding" else None
+    embedding = torch.randn(3, 12, 1, 1) if guidance == "embedding" else None
     together = network(x, embedding)
     for i in range(3):
         alone = network(x[i : i + 1], None if embedding is None else embedding[i : i + 1])
@@ -119,7 +118,7 @@ def test_an_odd_size_is_padded_by_repeating_the_border() -> None:
 @pytest.mark.parametrize("normalisation", ["none", "softmax"])
 def test_gradients_reach_every_parameter(guidance: str, normalisation: str) -> None:
     network = randomised(small(guidance=guidance, normalisation=normalisation)).train()
-    embedding = torch.randn(2, 12) if guidance == "embedding" else None
+    embedding = torch.randn(2, 12, 1, 1) if guidance == "embedding" else None
     network(torch.rand(2, 3, 32, 32), embedding).square().mean().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -144,7 +143,7 @@ def test_without_the_global_skip_the_output_is_the_networks_own() -> None:
 def test_without_activations_and_skips_a_fixed_kernel_set_is_affine_in_the_frame() -> None:
     """The public AsConvSR re-implementations have no activation: per coefficient set their output is affine."""
     network = randomised(small(activation="none", global_skip=False))
-    embedding = torch.randn(1, 12)
+    embedding = torch.randn(1, 12, 1, 1)
     # The second block's coefficients follow the features; freeze them to what a constant vector gives.
     second = network.blocks[1]
     second.control.squeeze.weight.data.zero_()
@@ -156,7 +155,7 @@ def test_without_activations_and_skips_a_fixed_kernel_set_is_affine_in_the_frame
 def test_the_embedding_changes_the_result() -> None:
     network = randomised(small())
     x = torch.rand(1, 3, 16, 16)
-    assert not torch.equal(network(x, torch.zeros(1, 12)), network(x, torch.ones(1, 12)))
+    assert not torch.equal(network(x, torch.zeros(1, 12, 1, 1)), network(x, torch.ones(1, 12, 1, 1)))
 
 
 def test_a_missing_embedding_is_a_clear_error() -> None:

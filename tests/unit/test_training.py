@@ -19,9 +19,10 @@ from scene.model import NetworkConfig, build_network, load_model, read_record
 from scene.progress import Progress
 from scene.training import TrainingConfig, read_config, train
 from scene.training.config import DataConfig, LossConfig, ProxyConfig, RunConfig
-from scene.training.data import ConsecutiveBatches, ImageFolder, collate, rgb_to_luma
-from scene.training.loop import _draw_steps
+from scene.training.data import ConsecutiveBatches, Crops, collate, rgb_to_luma
+from scene.training.loop import _draw
 from scene.training.loss import CodecLoss
+from scene.training.sources import open_source
 
 TINY = TrainingConfig(
     network=NetworkConfig(guidance="features", planes="luma", channels=8),
@@ -38,6 +39,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("astronaut", "coffee", "cat"):
         Image.fromarray(getattr(photographs, name)()[:200, :240]).save(folder / f"{name}.png")
     return folder
+
+
+def crops(folder: Path, crop: int, pan: int, seed: int) -> Crops:
+    return Crops(open_source(folder, "images"), crop, pan, seed)
 
 
 def write(path: Path, text: str) -> Path:
@@ -95,18 +100,18 @@ def test_files_that_are_no_toml_are_input_errors(tmp_path: Path) -> None:
 
 
 def test_samples_depend_on_seed_and_number_alone(photos: Path) -> None:
-    one, two = ImageFolder(photos, 64, 4, seed=1), ImageFolder(photos, 64, 4, seed=1)
+    one, two = crops(photos, 64, 4, seed=1), crops(photos, 64, 4, seed=1)
     two[0], two[7]  # in another order than below
     for number in (7, 0, 3):
         for a, b in zip(one[number], two[number], strict=True):
             assert torch.equal(a, b)
-    assert not torch.equal(one[0].frame, ImageFolder(photos, 64, 4, seed=2)[0].frame)
+    assert not torch.equal(one[0].frame, crops(photos, 64, 4, seed=2)[0].frame)
     assert not torch.equal(one[0].frame, one[1].frame)
 
 
 def test_a_neighbour_is_the_same_picture_further_on(photos: Path) -> None:
-    dataset = ImageFolder(photos, 64, 4, seed=0)
-    still = ImageFolder(photos, 64, 0, seed=0)
+    dataset = crops(photos, 64, 4, seed=0)
+    still = crops(photos, 64, 0, seed=0)
     moved = 0
     for number in range(6):
         sample = dataset[number]
@@ -124,17 +129,17 @@ def test_batches_go_on_where_they_stopped() -> None:
 def test_broken_and_small_photographs_are_left_out(photos: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "small.png")
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
-    with pytest.raises(InputError, match="no photograph is readable"):
-        ImageFolder(tmp_path, 64, 0, seed=0)[0]
+    with pytest.raises(InputError, match="no frame is readable"):
+        crops(tmp_path, 64, 0, seed=0)[0]
     (tmp_path / "good.png").write_bytes((photos / "cat.png").read_bytes())
-    assert ImageFolder(tmp_path, 64, 0, seed=0)[0].frame.shape == (3, 64, 64)
+    assert crops(tmp_path, 64, 0, seed=0)[0].frame.shape == (3, 64, 64)
 
 
 def test_folders_without_photographs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image"):
-        ImageFolder(tmp_path, 64, 0, seed=0)
+        crops(tmp_path, 64, 0, seed=0)
     with pytest.raises(InputError, match="not a folder"):
-        ImageFolder(tmp_path / "missing", 64, 0, seed=0)
+        crops(tmp_path / "missing", 64, 0, seed=0)
 
 
 def test_luma_is_limited_range_bt709() -> None:
@@ -146,7 +151,7 @@ def test_luma_is_limited_range_bt709() -> None:
 
 def prepared(config: TrainingConfig, photos: Path) -> tuple[CodecLoss, tuple[torch.Tensor, ...]]:
     loss = CodecLoss(config.loss, config.proxy, config.network.planes)
-    dataset = ImageFolder(photos, 64, 4, seed=0)
+    dataset = crops(photos, 64, 4, seed=0)
     source, motion = loss.prepare(collate([dataset[i] for i in range(4)]))
     return loss, (source, motion, torch.full((4,), 20.0), loss.gain_limits(4))
 
@@ -167,7 +172,7 @@ def test_structure_adds_the_log_of_what_ms_ssim_misses(photos: Path) -> None:
     weighted = dataclasses.replace(TINY.loss, structure=0.1)
     loss = CodecLoss(weighted, TINY.proxy, "luma")
     plain = CodecLoss(TINY.loss, TINY.proxy, "luma")
-    dataset = ImageFolder(photos, 176, 4, seed=0)
+    dataset = crops(photos, 176, 4, seed=0)
     source, motion = loss.prepare(collate([dataset[i] for i in range(2)]))
     losses = []
     for step in (10.0, 40.0):
@@ -293,11 +298,10 @@ def test_divergence_stops_with_a_clear_error(photos: Path, tmp_path: Path, monke
 
 def test_the_logged_gradient_norm_is_that_of_the_loss(photos: Path, finished: Path) -> None:
     loss = CodecLoss(TINY.loss, TINY.proxy, "luma")
-    dataset = ImageFolder(photos, TINY.data.crop, TINY.data.pan, TINY.run.seed)
+    dataset = crops(photos, TINY.data.crop, TINY.data.pan, TINY.run.seed)
     source, motion = loss.prepare(collate([dataset[i] for i in range(TINY.run.batch)]))
     network = build_network(TINY.network, seed=TINY.run.seed)
-    step = _draw_steps(TINY, 0, "cpu")
-    loss(source, network(source), motion, step, loss.gain_limits(TINY.run.batch)).total.backward()
+    loss(source, network(source), motion, *_draw(TINY, loss, 0, 1)).total.backward()
     expected = torch.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
     logged = json.loads((finished / "log.jsonl").read_text().splitlines()[0])
     assert logged["gradient_norm"] == pytest.approx(float(expected), rel=1e-4)

@@ -6,6 +6,7 @@ luma runs from 16/255 (black) to 235/255 (white), chroma from 16/255 to 240/255 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -90,6 +91,14 @@ def upsample_chroma(plane: torch.Tensor, chroma: Chroma, height: int, width: int
     rows = plane.shape[-2] * (2 if chroma == "420" else 1)
     up = F.interpolate(plane, size=(rows, plane.shape[-1] * 2), mode="bilinear", align_corners=False)
     return up[..., :height, :width]
+
+
+def full_size_chroma(studio: Sequence[torch.Tensor], fmt: PictureFormat) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Cb and Cr at luma size from the planes of a picture on the studio scale; nothing where it has luma alone."""
+    if len(studio) < 3:
+        return None
+    cb, cr = (upsample_chroma(plane, fmt.chroma, fmt.height, fmt.width) for plane in studio[1:])
+    return cb, cr
 
 
 def subsample_chroma(plane: torch.Tensor, chroma: Chroma) -> torch.Tensor:

@@ -8,43 +8,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from scene.enhance.cadence import DEFAULT_INTERVAL, EmbeddingCadence
 from scene.enhance.colour import (
     add_code_delta,
     chroma_scale,
+    full_size_chroma,
     luma_scale,
     pad_to_multiple,
     rgb_delta_to_studio,
     studio_to_rgb,
     subsample_chroma,
-    upsample_chroma,
 )
-from scene.errors import InputError, MissingError, UsageError
+from scene.enhance.device import resolve_device
+from scene.enhance.semantics import SemanticGuide, open_semantics
+from scene.errors import InputError, UsageError
 from scene.picture import Picture, PictureFormat, Plane
 
 if TYPE_CHECKING:
     from scene.model import Network
-
-
-def resolve_device(name: str) -> torch.device:
-    """The torch device of "auto" (a GPU where there is one), "cpu" or "cuda".
-
-    Raises:
-        UsageError: the name is none of these.
-        MissingError: "cuda" is asked for and this machine has none.
-    """
-    if name not in {"auto", "cpu", "cuda"}:
-        raise UsageError(f"device {name!r} is unknown; choose auto, cpu or cuda.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise MissingError("no CUDA device is available to this torch; use --device auto or cpu.")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
 
 
 class Enhancer:
@@ -54,19 +42,35 @@ class Enhancer:
         network: of `scene.model`; it is moved to the device and set to evaluation.
         strength: how much of the network's change to apply; 0 never calls it, values above 1 exaggerate.
         device: "auto", "cpu" or "cuda".
+        semantics: what steers a network that takes embeddings; see `open_semantics`, which is asked where none is
+            given. Networks without embeddings ignore it.
+        interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
+
+    An enhancer follows one video from its first frame on: where the network is steered by embeddings, what it does to a
+    frame depends on the shot's frames before.
 
     Raises:
-        UsageError: the strength is negative or not finite, the device is unknown, or the network needs embeddings.
-        MissingError: the device is not on this machine.
+        UsageError: the strength is negative or not finite, or the device is unknown.
+        InputError, CheckpointError, MissingError: the device or the semantic encoder is not to be had.
     """
 
-    def __init__(self, network: Network, *, strength: float = 1.0, device: str = "auto") -> None:
+    def __init__(
+        self,
+        network: Network,
+        *,
+        strength: float = 1.0,
+        device: str = "auto",
+        semantics: SemanticGuide | None = None,
+        interval: int = DEFAULT_INTERVAL,
+    ) -> None:
         if not math.isfinite(strength) or strength < 0:
             raise UsageError(f"strength {strength} makes no sense; give 0 (no change) to about 2.")
-        if network.config.guidance == "embedding":
-            raise UsageError(f"model {network.identity} needs semantic embeddings, which are not available yet.")
         self.device = resolve_device(device)
         self.strength = strength
+        self._semantics: SemanticGuide | None = None
+        if network.config.guidance == "embedding":
+            self._semantics = semantics or open_semantics(network, device=device)
+        self._cadence = EmbeddingCadence(interval)
         self.identity = network.identity
         # Pictures a call that keep the device busy; more only costs memory and delay.
         self.batch = 4 if self.device.type == "cuda" else 1
@@ -111,29 +115,45 @@ class Enhancer:
             for index in range(count)
         ]
         studio = [scale.to_studio(plane) for scale, plane in zip(scales, codes, strict=True)]
-        deltas = self._delta(studio, fmt)
+        deltas = self._delta(studio, fmt, self._embeddings(pictures, studio[0]))
         result: list[Plane] = []
         for plane, delta, scale in zip(codes, deltas, scales, strict=True):
             out = add_code_delta(plane, scale.to_code_delta(delta * self.strength), fmt.bit_depth)
             result.append(cast(Plane, out[:, 0].cpu().numpy()))
         return result
 
-    def _delta(self, studio: list[torch.Tensor], fmt: PictureFormat) -> list[torch.Tensor]:
+    def _embeddings(self, pictures: Sequence[Picture], luma: torch.Tensor) -> torch.Tensor | None:
+        """What steers the network for each picture, (N, D, h, w), or (1, D, h, w) where it is the same for all."""
+        semantics = self._semantics
+        if semantics is None:
+            return None
+        embeddings = []
+        for index, picture in enumerate(pictures):
+            # Deferred: most frames keep the embedding of an earlier one, and need no colour.
+            embeddings.append(
+                self._cadence.next(
+                    luma[index : index + 1], partial(semantics.embed, self._network, picture, self.device)
+                )
+            )
+        if all(embedding is embeddings[0] for embedding in embeddings):
+            return embeddings[0]
+        return torch.cat(embeddings)
+
+    def _delta(
+        self, studio: list[torch.Tensor], fmt: PictureFormat, embedding: torch.Tensor | None
+    ) -> list[torch.Tensor]:
         """The network's change of each plane on the studio scale, shapes as given."""
         luma = studio[0]
         if self._planes == "luma":
-            return [self._network(luma) - luma]
+            return [self._network(luma, embedding) - luma]
         if self._planes == "yuv420":
             x = torch.cat([F.pixel_unshuffle(pad_to_multiple(luma, 2, 2), 2), *studio[1:]], dim=1)
-            delta = self._network(x) - x
+            delta = self._network(x, embedding) - x
             full = F.pixel_shuffle(delta[:, :4], 2)[..., : fmt.height, : fmt.width]
             return [full, delta[:, 4:5], delta[:, 5:6]]
-        chroma = None
-        if len(studio) == 3:
-            cb, cr = (upsample_chroma(plane, fmt.chroma, fmt.height, fmt.width) for plane in studio[1:])
-            chroma = (cb, cr)
+        chroma = full_size_chroma(studio, fmt)
         x = studio_to_rgb(luma, chroma, fmt.matrix)
-        y, cb_delta, cr_delta = rgb_delta_to_studio(self._network(x) - x, fmt.matrix)
+        y, cb_delta, cr_delta = rgb_delta_to_studio(self._network(x, embedding) - x, fmt.matrix)
         if chroma is None:
             return [y]
         return [y, subsample_chroma(cb_delta, fmt.chroma), subsample_chroma(cr_delta, fmt.chroma)]

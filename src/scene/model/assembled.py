@@ -59,12 +59,15 @@ class AssembledConv2d(nn.Module):
 
         Args:
             x: (B, in_channels, H, W).
-            coefficients: (B, out_channels, E), or (1, out_channels, E) to share one set over the batch.
+            coefficients: (B, out_channels, E, h, w), or one set (1, ...) to share over the batch. Above h = w = 1 they
+                are a map over the frame, interpolated to the size of `x`.
 
         Returns:
             (B, out_channels, H, W).
         """
-        kernels, biases = self.assemble(coefficients)
+        if coefficients.shape[-2:] != (1, 1):
+            return self._mix_outputs(x, coefficients)
+        kernels, biases = self.assemble(coefficients[..., 0, 0])
         padding = self.kernel_size // 2
         if kernels.shape[0] == 1:
             return F.conv2d(x, kernels[0], biases[0], padding=padding)
@@ -78,6 +81,16 @@ class AssembledConv2d(nn.Module):
             groups=batch,
         )
         return y.reshape(batch, self.out_channels, height, width)
+
+    def _mix_outputs(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """``sum_i c_i (k_i * x)``, which equals mixing kernels and lets the coefficients vary over the frame."""
+        shape = (self.kernels, self.out_channels, self.in_channels, self.kernel_size, self.kernel_size)
+        y = x.new_zeros(())
+        # One kernel after the other: E outputs at once would take E times the memory of a frame.
+        for index, (kernel, bias) in enumerate(zip(self.bank.reshape(shape), self.bias, strict=True)):
+            weight = F.interpolate(coefficients[:, :, index], x.shape[-2:], mode="bilinear", align_corners=False)
+            y = y + weight * F.conv2d(x, kernel, bias, padding=self.kernel_size // 2)
+        return y
 
     def extra_repr(self) -> str:
         return f"{self.in_channels}, {self.out_channels}, kernels={self.kernels}, kernel_size={self.kernel_size}"

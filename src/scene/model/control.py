@@ -47,16 +47,16 @@ class ControlModule(nn.Module):
         assert self.expand.bias is not None
         nn.init.constant_(self.expand.bias, 0.0 if normalisation == "softmax" else 1.0 / kernels)
 
-    def forward(self, vector: Tensor) -> Tensor:
+    def forward(self, vectors: Tensor) -> Tensor:
         """
         Args:
-            vector: (B, in_channels).
+            vectors: (B, in_channels, h, w): one vector for the frame (h = w = 1), or one for each region of it.
 
         Returns:
-            Coefficients (B, convolutions, channels, E).
+            Coefficients (B, convolutions, channels, E, h, w).
         """
-        flat: Tensor = self.expand(torch.relu(self.squeeze(vector[:, :, None, None])))
-        coefficients = flat.reshape(-1, self.convolutions, self.channels, self.kernels)
+        flat: Tensor = self.expand(torch.relu(self.squeeze(vectors)))
+        coefficients = flat.reshape(-1, self.convolutions, self.channels, self.kernels, *vectors.shape[-2:])
         if self.normalisation == "softmax":
-            return torch.softmax(coefficients / _SOFTMAX_TEMPERATURE, dim=-1)
+            return torch.softmax(coefficients / _SOFTMAX_TEMPERATURE, dim=3)
         return coefficients

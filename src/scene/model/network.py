@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from scene.errors import UsageError
 from scene.model.assembled import AssembledConv2d
 from scene.model.control import ControlModule, Normalisation
+from scene.model.semantics.controls import Control
 
 Planes = Literal["rgb", "luma", "yuv420"]
 Guidance = Literal["embedding", "features"]
 Activation = Literal["relu", "none"]
 
 _SHUFFLE = 2
+# Training pictures whose embeddings a network carries; fewer where each is a grid.
+_REFERENCES = 64
 # Channels at half resolution: three or one pixel-unshuffled planes; four luma phases beside U and V.
 _UNSHUFFLED_CHANNELS: dict[Planes, int] = {"rgb": 12, "luma": 4, "yuv420": 6}
 
@@ -32,6 +35,8 @@ class NetworkConfig:
         channels: width of the features.
         kernels: number E of base kernels.
         embedding_width: width of the semantic embedding; unused with guidance "features".
+        semantic_grid: 1 steers the first block by one embedding of the frame (the paper); G above 1 by G x G
+            embeddings of its regions, which give coefficient maps (beyond the paper).
         semantic_hidden: hidden width of the control module that an embedding drives.
         feature_reduction: features over hidden width in a control module that features drive.
         activation: after the first and second assembled convolution of a block.
@@ -45,6 +50,7 @@ class NetworkConfig:
     channels: int = 64
     kernels: int = 4
     embedding_width: int = 1152
+    semantic_grid: int = 1
     semantic_hidden: int = 256
     feature_reduction: int = 4
     activation: Activation = "relu"
@@ -62,6 +68,8 @@ class NetworkConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(allowed)}")
+        if not isinstance(self.semantic_grid, int) or not 1 <= self.semantic_grid <= 64:
+            raise UsageError(f"semantic_grid = {self.semantic_grid!r} must be a whole number from 1 to 64")
         for name in ("channels", "kernels", "embedding_width", "semantic_hidden", "feature_reduction"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 8192:
@@ -93,20 +101,35 @@ class AssembledBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        """(B, channels, h, w) to the same shape; `embedding` is (B or 1, embedding_width) where that steers."""
+        """(B, channels, h, w) to the same shape; `embedding` is (B or 1, embedding_width, G, G) where that steers."""
         if self.guidance == "embedding":
             if embedding is None:
                 raise UsageError("this network is guided by a semantic embedding and none was given")
-            vector = embedding
+            vectors = embedding
         else:
-            vector = x.mean(dim=(-2, -1))
-        coefficients = self.control(vector)
+            vectors = x.mean(dim=(-2, -1), keepdim=True)
+        coefficients = self.control(vectors)
         y = x
         for index, conv in enumerate(self.convs):
             y = conv(y, coefficients[:, index])
             if index < self.convolutions - 1:
                 y = self.activation(y)
         return x + y if self.skip else y
+
+
+@dataclass(frozen=True, slots=True)
+class Semantics:
+    """What steered a network's first block while it was trained.
+
+    Attributes:
+        encoder: as `scene.model.load_encoder` takes it.
+        identity: of that encoder, with its weights' hash.
+        control: the encoder's own embeddings, or the control that stood in for them.
+    """
+
+    encoder: str
+    identity: str
+    control: Control = "embedding"
 
 
 class Network(nn.Module):
@@ -117,16 +140,27 @@ class Network(nn.Module):
     Attributes:
         config: the shape, as given.
         identity: name and content hash of the checkpoint the weights came from, "untrained" before that.
+        semantics: where the embeddings it was trained with came from; None with guidance "features".
+        references: (R, embedding_width, G, G), embeddings of some training pictures. Their mean is subtracted from
+            every embedding, for the conditioning of the first 1x1 convolution, whose bias could do the same; controls
+            draw from them. No parameters; absent with guidance "features".
     """
+
+    references: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
         self.identity = "untrained"
+        self.semantics: Semantics | None = None
         folded = _UNSHUFFLED_CHANNELS[config.planes]
         self.head = nn.Conv2d(folded, config.channels, 3, padding=1)
         self.blocks = nn.ModuleList([AssembledBlock(config, config.guidance), AssembledBlock(config, "features")])
         self.tail = nn.Conv2d(config.channels, folded, 3, padding=1)
+        if config.guidance == "embedding":
+            grid = config.semantic_grid
+            shape = (max(_REFERENCES // grid, 8), config.embedding_width, grid, grid)
+            self.register_buffer("references", torch.zeros(shape))
         if config.global_skip:
             nn.init.zeros_(self.tail.weight)
             assert self.tail.bias is not None
@@ -145,7 +179,8 @@ class Network(nn.Module):
                 limited-range code values over 255. With "yuv420" C = 6 at half the picture's size: the four
                 phases of the luma plane (`pixel_unshuffle` by 2), then U and V, all limited-range codes over 255.
                 H and W are free with "rgb" and "luma": odd sizes are padded inside by repeating the last line.
-            embedding: (B, embedding_width) or (1, embedding_width); needed with guidance "embedding".
+            embedding: (B, embedding_width, h, w), or one (1, ...) for the whole batch; needed with guidance
+                "embedding". Grids of another size than G x G are resampled to it.
 
         Returns:
             The same shape as `x`, not clipped.
@@ -159,6 +194,8 @@ class Network(nn.Module):
         else:
             padded = F.pad(x, (0, width % _SHUFFLE, 0, height % _SHUFFLE), mode="replicate")
             folded = F.pixel_unshuffle(padded, _SHUFFLE)
+        if embedding is not None and self.config.guidance == "embedding":
+            embedding = self._centre(embedding)
         features = self.head(folded)
         for block in self.blocks:
             features = block(features, embedding)
@@ -166,6 +203,12 @@ class Network(nn.Module):
         if self.config.planes != "yuv420":
             change = F.pixel_shuffle(change, _SHUFFLE)[..., :height, :width]
         return x + change if self.config.global_skip else change
+
+    def _centre(self, embedding: Tensor) -> Tensor:
+        grid = (self.config.semantic_grid, self.config.semantic_grid)
+        if embedding.shape[-2:] != grid:
+            embedding = F.interpolate(embedding, grid, mode="bilinear", align_corners=False, antialias=True)
+        return embedding - self.references.mean(dim=(0, 2, 3), keepdim=True)
 
     def count_parameters(self) -> int:
         """Trainable parameters."""

@@ -169,6 +169,9 @@ class ValidationConfig:
             f"size = {list(self.size)} must be two even numbers of at least 176, which MS-SSIM needs",
         )
         _require(
+            max(self.size) >= 216, f"size = {list(self.size)} must have a side of at least 216, which VMAF v1 needs"
+        )
+        _require(
             len(set(self.crf)) == len(self.crf) >= 4 and all(0 <= c <= 51 for c in self.crf),
             f"crf = {list(self.crf)} must be at least four different numbers from 0 to 51",
         )
@@ -220,6 +223,11 @@ class TrainingConfig:
             self.loss.structure == 0 or self.data.crop > MS_SSIM_SIDE,
             f"crop = {self.data.crop} must be above {MS_SSIM_SIDE} where structure has a weight",
         )
+        _require(
+            self.validation.encode_every % self.run.validate_every == 0,
+            f"encode_every = {self.validation.encode_every} must be a multiple of validate_every ="
+            f" {self.run.validate_every}",
+        )
 
 
 def read_config(path: Path) -> TrainingConfig:
@@ -245,7 +253,9 @@ def read_config(path: Path) -> TrainingConfig:
     try:
         return TrainingConfig(**built)
     except UsageError as error:
-        raise UsageError(f"{_place(path, text, 'data', 'crop')}: {error}") from error
+        key = str(error).split(" = ")[0]
+        section = next(name for name, hint in sections.items() if key in typing.get_type_hints(hint))
+        raise UsageError(f"{_place(path, text, section, key)}: {error}") from error
 
 
 def config_as_dict(config: TrainingConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Photographs as training samples: random crops, flips, and a shifted neighbour for VMAF's motion (section 3.1)."""
+"""Training samples: random crops and flips of frames, each with a neighbour for VMAF's motion (section 3.1)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, get_worker_info
 
 from scene.errors import InputError, MissingError
+from scene.training.frames import FrameSource, Image
 
 _LOG = logging.getLogger("scene.training")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
-Image = npt.NDArray[np.uint8]
+_CACHE_BYTES = 1 << 30
 
 
 class Sample(NamedTuple):
@@ -26,93 +27,136 @@ class Sample(NamedTuple):
 
     Attributes:
         frame: ([B,] 3, crop, crop) uint8 RGB.
-        neighbour: the same picture some pixels further on, same shape.
+        neighbour: the frame before or after it, or the same photograph some pixels further on, same shape.
+        sequence: ([B,]) int64, the number of the sequence the crop was taken from.
+        region: ([B,] 4) float32 left, top, right, bottom of the crop in the whole frame, each from 0 to 1; left is
+            above right where the crop is mirrored, top above bottom where it is upside down.
     """
 
     frame: Tensor
     neighbour: Tensor
+    sequence: Tensor
+    region: Tensor
 
 
-class ImageFolder(Dataset[Sample]):
-    """Crops from every photograph below a folder, decoded once and kept in memory.
+class Crops(Dataset[Sample]):
+    """Random crops and flips of a source's frames, which are kept in memory as far as `cache_bytes` allow.
 
     Sample number n depends on the seed and n alone, so that an interrupted run goes on with what it would have seen.
+    Each run of `len(source)` samples takes every sequence once, in an order of its own.
 
     Args:
-        folder: searched recursively, in the order of names.
-        crop: side of the crops; smaller photographs are left out with a warning.
-        pan: largest shift of the neighbour along each axis, in pixels.
+        source: frames to crop.
+        crop: side of the crops; smaller or unreadable frames are left out with a warning, and others take their place.
+        pan: largest shift of the neighbour along each axis, in pixels, where a sequence has a single frame.
         seed: of everything random.
-
-    Raises:
-        InputError: no such folder, or no usable photograph in it.
-        MissingError: Pillow is not installed.
+        cache_bytes: of decoded frames to keep, over all processes that one loader starts.
     """
 
-    def __init__(self, folder: Path, crop: int, pan: int, seed: int) -> None:
-        self.files = list_images(folder)
+    def __init__(self, source: FrameSource, crop: int, pan: int, seed: int, cache_bytes: int = _CACHE_BYTES) -> None:
+        self.source = source
         self.crop = crop
         self.pan = pan
         self.seed = seed
-        self._decoded: dict[int, Image] = {}
-        self._too_small: set[int] = set()
+        self._cache_bytes = cache_bytes
+        self._cached: dict[tuple[int, int], Image] = {}
+        self._cached_bytes = 0
+        self._unusable: set[int] = set()
+        self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.source)
 
     def __getitem__(self, number: int) -> Sample:
         random = np.random.default_rng((self.seed, number))
-        image = self._draw_image(random)
-        height, width = image.shape[:2]
+        sequence = self._sequence(number)
+        while True:
+            frames = self._read_pair(sequence, random)
+            if frames is not None:
+                break
+            self._unusable.add(sequence)
+            if len(self._unusable) == len(self.source):
+                raise InputError(f"no frame is readable and at least {self.crop} pixels high and wide")
+            sequence = int(random.integers(len(self.source)))
+        return self._cut(sequence, *frames, random)
+
+    def _sequence(self, number: int) -> int:
+        epoch, position = divmod(number, len(self.source))
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng((self.seed, epoch, 1)).permutation(len(self.source)))
+        return int(self._order[1][position])
+
+    def _read_pair(self, sequence: int, random: np.random.Generator) -> tuple[Image, Image | None] | None:
+        """A frame of a sequence, and the one before it (after it, for the first)."""
+        length = self.source.length(sequence)
+        index = int(random.integers(length))
+        if sequence in self._unusable:
+            return None
+        try:
+            frame = self._read(sequence, index)
+            beside = self._read(sequence, index - 1 if index else 1) if length > 1 else None
+        except InputError as error:
+            _LOG.warning("left out: %s", error)
+            return None
+        if min(frame.shape[:2]) < self.crop or (beside is not None and beside.shape != frame.shape):
+            _LOG.warning("left out: %s is smaller than the %d-pixel crop", self.source.name(sequence, index), self.crop)
+            return None
+        return frame, beside
+
+    def _read(self, sequence: int, index: int) -> Image:
+        key = (sequence, index)
+        if key in self._cached:
+            return self._cached[key]
+        frame = self.source.read(sequence, index)
+        worker = get_worker_info()
+        # The first frames stay: each is seen once an epoch, so that evicting the oldest would never find any again.
+        if self._cached_bytes + frame.nbytes <= self._cache_bytes // (worker.num_workers if worker else 1):
+            self._cached[key] = frame
+            self._cached_bytes += frame.nbytes
+        return frame
+
+    def _cut(self, sequence: int, frame: Image, beside: Image | None, random: np.random.Generator) -> Sample:
+        height, width = frame.shape[:2]
         top = int(random.integers(0, height - self.crop + 1))
         left = int(random.integers(0, width - self.crop + 1))
         down, right = (int(v) for v in random.integers(-self.pan, self.pan + 1, size=2))
-        flip_horizontally, flip_vertically = random.random(2) < 0.5
+        mirrored, upturned = (bool(v) for v in random.random(2) < 0.5)
+        if beside is None:
+            places = ((frame, top, left), (frame, top + down, left + right))
+        else:
+            places = ((frame, top, left), (beside, top, left))
         crops = []
-        for y, x in ((top, left), (top + down, left + right)):
+        for image, y, x in places:
             y, x = min(max(y, 0), height - self.crop), min(max(x, 0), width - self.crop)
             crop = image[y : y + self.crop, x : x + self.crop]
-            crop = crop[:, ::-1] if flip_horizontally else crop
-            crop = crop[::-1] if flip_vertically else crop
+            crop = crop[:, ::-1] if mirrored else crop
+            crop = crop[::-1] if upturned else crop
             crops.append(torch.from_numpy(np.ascontiguousarray(crop.transpose(2, 0, 1))))
-        return Sample(*crops)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def _draw_image(self, random: np.random.Generator) -> Image:
-        while len(self._too_small) < len(self.files):
-            index = int(random.integers(len(self.files)))
-            if index in self._too_small:
-                continue
-            image = self._decode(index)
-            if image is not None:
-                return image
-        raise InputError(f"no photograph is readable and at least {self.crop} pixels high and wide")
-
-    def _decode(self, index: int) -> Image | None:
-        if index not in self._decoded:
-            try:
-                image = read_image(self.files[index])
-            except InputError as error:
-                _LOG.warning("left out: %s", error)
-                self._too_small.add(index)
-                return None
-            if min(image.shape[:2]) < self.crop:
-                _LOG.warning("left out: %s is smaller than the %d-pixel crop", self.files[index], self.crop)
-                self._too_small.add(index)
-                return None
-            self._decoded[index] = image
-        return self._decoded[index]
+        columns = (left / width, (left + self.crop) / width)
+        rows = (top / height, (top + self.crop) / height)
+        (near, far), (upper, lower) = columns[:: -1 if mirrored else 1], rows[:: -1 if upturned else 1]
+        return Sample(crops[0], crops[1], torch.tensor(sequence), torch.tensor([near, upper, far, lower]))
 
 
 class ConsecutiveBatches(Sampler[list[int]]):
-    """Batches of consecutive sample numbers for the steps from `first` to `last`, without end of an epoch."""
+    """Batches of consecutive sample numbers for the steps from `first` to `last`, without end of an epoch.
 
-    def __init__(self, first: int, last: int, batch: int) -> None:
+    Args:
+        first, last: steps, the last excluded.
+        batch: samples of a step and process.
+        rank, processes: which process of how many; together they take what one with the joint batch would.
+    """
+
+    def __init__(self, first: int, last: int, batch: int, rank: int = 0, processes: int = 1) -> None:
         self.steps = range(first, last)
         self.batch = batch
+        self.rank = rank
+        self.processes = processes
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in self.steps:
-            yield list(range(step * self.batch, (step + 1) * self.batch))
+            start = (step * self.processes + self.rank) * self.batch
+            yield list(range(start, start + self.batch))
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -120,7 +164,7 @@ class ConsecutiveBatches(Sampler[list[int]]):
 
 def collate(samples: Sequence[Sample]) -> Sample:
     """Stacks samples into a batch."""
-    return Sample(torch.stack([s.frame for s in samples]), torch.stack([s.neighbour for s in samples]))
+    return Sample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
-from scene.errors import MissingError, SceneError, UsageError, VerificationError
+from scene.errors import MissingError, SceneError, VerificationError
 from scene.evaluation.codecs import (
     GOP_SECONDS,
     CodecRun,
@@ -33,8 +33,7 @@ from scene.metrics.libvmaf import Scores, compare_arguments, count_frames, filte
 from scene.picture import Picture, PictureFormat
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import ValidationConfig
-from scene.training.data import list_images, read_image
-from scene.training.frames import Image
+from scene.training.frames import FrameSource, Image
 from scene.training.pan import pan, spread
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, input_name
 from scene.video.y4m import Y4MHeader, write_frame, write_header
@@ -44,8 +43,6 @@ Enhance = Callable[[list[Picture]], list[Picture]]
 METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
 
 _RATE = Fraction(24)
-# One side of the pictures must have it, or VMAF v1's banding feature gives nothing.
-_LONG_SIDE = 216
 _MAX_UNDEFINED = Fraction(1, 3)
 _PREFIX = "scene-validation-"
 _NEEDED = (
@@ -116,29 +113,23 @@ class EncoderValidator:
     the same figures whatever runs beside.
 
     Args:
-        photos: folder of held-out photographs.
+        source: held-out frames; of a sequence the middle one is taken.
         config: clips, size, CRFs, and the metrics that count.
         jobs: encodes and comparisons side by side; by default one for each core.
 
     Raises:
         MissingError: no ffmpeg with libx264 and libvmaf, or no Pillow.
-        InputError: no photograph in the folder, or one that cannot be read.
-        UsageError: clips too small for VMAF v1.
+        InputError: a frame that cannot be read.
     """
 
-    def __init__(self, photos: Path, config: ValidationConfig, *, jobs: int | None = None) -> None:
+    def __init__(self, source: FrameSource, config: ValidationConfig, *, jobs: int | None = None) -> None:
         width, height = config.size
-        if max(config.size) < _LONG_SIDE:
-            raise UsageError(
-                f"size = {list(config.size)} must have a side of at least {_LONG_SIDE}, which VMAF v1 needs"
-            )
         self.config = config
         self._run = codec_run("x264", crfs=config.crf)
         self._jobs = jobs or os.cpu_count() or 1
-        files = list_images(photos)
         self._clips = [
-            _pictures(list(pan(read_image(files[index]), config.frames, width, height, seed=index)))
-            for index in spread(len(files), config.clips)
+            _pictures(list(pan(_middle(source, index), config.frames, width, height, seed=index)))
+            for index in spread(len(source), config.clips)
         ]
         self._ffmpeg = _find_ffmpeg(self._run, self._clips[0][:2])
         self._anchors: list[_Curve] | None = None
@@ -199,6 +190,10 @@ class EncoderValidator:
             ffmpeg.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
         return self._anchors or _results(anchors), _results(tests)
+
+
+def _middle(source: FrameSource, sequence: int) -> Image:
+    return source.read(sequence, source.length(sequence) // 2)
 
 
 def _results(curves: list[list[Future[_Point]]]) -> list[_Curve]:

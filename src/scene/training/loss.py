@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +48,15 @@ class CodecLoss(nn.Module):
     A weighted log(1 - MS-SSIM) may be added; see `LossConfig.structure`.
     """
 
-    def __init__(self, loss: LossConfig, proxy: ProxyConfig, planes: str) -> None:
+    def __init__(
+        self, loss: LossConfig, proxy: ProxyConfig, planes: str, gather: Callable[[Tensor], Tensor] = lambda x: x
+    ) -> None:
+        """
+        Args:
+            loss, proxy: see there.
+            planes: of the network.
+            gather: the values of all processes of a run, along dimension 0; see `Processes.gather`.
+        """
         super().__init__()
         try:
             from pytorch_msssim import ms_ssim
@@ -57,13 +66,14 @@ class CodecLoss(nn.Module):
         if planes == "yuv420":
             raise UsageError("planes = 'yuv420' can be built but not trained yet; use rgb or luma")
         self.config = loss
+        self._gather = gather
         self.planes = planes
         self.proxy = JpegProxy(proxy.tables, proxy.rounding, proxy.smoothing)
         self.vmaf = DifferentiableVmaf()
 
     def prepare(self, batch: Sample) -> tuple[Tensor, Tensor]:
         """A batch of 8-bit RGB as network input (B, C, H, W) and VMAF's motion (B,)."""
-        frame, neighbour = (x.float() / 255.0 for x in batch)
+        frame, neighbour = (x.float() / 255.0 for x in (batch.frame, batch.neighbour))
         luma = rgb_to_luma(frame)
         motion = self.vmaf.motion(luma * 255.0, rgb_to_luma(neighbour)[None] * 255.0)
         return (luma if self.planes == "luma" else frame), motion
@@ -119,6 +129,6 @@ class CodecLoss(nn.Module):
         # Exactly flat samples divide zero by zero inside VMAF; they have nothing to teach.
         gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
         norms = gradient.flatten(1).norm(dim=1)
-        cap = self.config.gradient_cap * norms.median()
+        cap = self.config.gradient_cap * self._gather(norms).median()
         scale: Tensor = (cap / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
         return gradient * scale[:, None, None, None]

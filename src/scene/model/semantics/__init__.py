@@ -2,5 +2,13 @@
 
 from scene.model.semantics.controls import Control, control_embeddings
 from scene.model.semantics.encoder import SemanticEncoder, unit_mean_square
+from scene.model.semantics.loading import encoder_names, load_encoder
 
-__all__ = ["Control", "SemanticEncoder", "control_embeddings", "unit_mean_square"]
+__all__ = [
+    "Control",
+    "SemanticEncoder",
+    "control_embeddings",
+    "encoder_names",
+    "load_encoder",
+    "unit_mean_square",
+]

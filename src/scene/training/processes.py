@@ -1,0 +1,92 @@
+"""One process or many: what `torchrun` starts work together as one run with the joint batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from scene.errors import UsageError
+
+# The others wait while the first process validates with a real encoder.
+_PATIENCE = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among those of a run.
+
+    Attributes:
+        rank: its number; the process with number 0 writes, validates and reports.
+        count: of all processes.
+        device: that this one computes on.
+    """
+
+    rank: int
+    count: int
+    device: torch.device
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        """The network with gradients averaged over the processes in every backward pass."""
+        if self.count == 1:
+            return network
+        return DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over the processes, elementwise; the same bits everywhere."""
+        if self.count > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+            values /= self.count
+        return values
+
+    def gather(self, values: Tensor) -> Tensor:
+        """The values of all processes one after the other along dimension 0."""
+        if self.count == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.count)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        if self.count > 1:
+            dist.barrier()
+
+
+@contextmanager
+def join_processes(device: str) -> Iterator[Processes]:
+    """The processes that torchrun started, or this one alone.
+
+    Args:
+        device: "cpu" or "cuda"; with "cuda" each process of a machine takes the GPU of its own number.
+
+    Raises:
+        UsageError: more processes than GPUs.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes(0, 1, torch.device(device))
+        return
+    cuda = device.startswith("cuda")
+    chosen = torch.device(device)
+    if cuda:
+        local = int(os.environ["LOCAL_RANK"])
+        if local >= torch.cuda.device_count():
+            raise UsageError(
+                f"torchrun started more processes than the {torch.cuda.device_count()} GPUs of this machine"
+            )
+        chosen = torch.device("cuda", local)
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE, device_id=chosen if cuda else None)
+    try:
+        yield Processes(dist.get_rank(), count, chosen)
+    finally:
+        dist.destroy_process_group()
