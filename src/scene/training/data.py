@@ -61,7 +61,9 @@ class Crops(Dataset[Sample]):
         self._cache_bytes = cache_bytes
         self._cached: dict[tuple[int, int], Image] = {}
         self._cached_bytes = 0
-        self._unusable: set[int] = set()
+        # Frames, not sequences: what a sample holds must not depend on which were drawn before it.
+        self._unusable: set[tuple[int, int]] = set()
+        self._frames: int | None = None
         self._order: tuple[int, npt.NDArray[np.int64]] = (-1, np.empty(0, np.int64))
 
     def __len__(self) -> int:
@@ -74,8 +76,9 @@ class Crops(Dataset[Sample]):
             frames = self._read_pair(sequence, random)
             if frames is not None:
                 break
-            self._unusable.add(sequence)
-            if len(self._unusable) == len(self.source):
+            if self._frames is None:
+                self._frames = sum(self.source.length(other) for other in range(len(self.source)))
+            if len(self._unusable) == self._frames:
                 raise InputError(f"no frame is readable and at least {self.crop} pixels high and wide")
             sequence = int(random.integers(len(self.source)))
         return self._cut(sequence, *frames, random)
@@ -90,16 +93,18 @@ class Crops(Dataset[Sample]):
         """A frame of a sequence, and the one before it (after it, for the first)."""
         length = self.source.length(sequence)
         index = int(random.integers(length))
-        if sequence in self._unusable:
+        if (sequence, index) in self._unusable:
             return None
         try:
             frame = self._read(sequence, index)
             beside = self._read(sequence, index - 1 if index else 1) if length > 1 else None
         except InputError as error:
             _LOG.warning("left out: %s", error)
+            self._unusable.add((sequence, index))
             return None
         if min(frame.shape[:2]) < self.crop or (beside is not None and beside.shape != frame.shape):
             _LOG.warning("left out: %s is smaller than the %d-pixel crop", self.source.name(sequence, index), self.crop)
+            self._unusable.add((sequence, index))
             return None
         return frame, beside
 
@@ -195,7 +200,8 @@ def read_image(path: Path) -> Image:
     try:
         with PillowImage.open(path) as image:
             return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
+    except Exception as error:
+        # Decoders raise whatever damaged bytes lead them to.
         raise InputError(f"{path} cannot be read as an image ({error})") from error
 
 

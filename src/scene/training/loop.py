@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import math
@@ -9,7 +10,7 @@ import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,8 @@ def train(
     Writes into `out`: `last.safetensors` and, with validation, `best.safetensors` (weights for use), `last.state`
     (for resuming), `log.jsonl`, and event files that TensorBoard reads.
 
-    SIGINT and SIGTERM are noted and acted upon after the step at hand, once a checkpoint is written.
+    SIGINT and SIGTERM are noted and acted upon after the step at hand, once a checkpoint is written. With several
+    processes one that is told to stop stops all of them, at the same step.
 
     Args:
         config: see `scene.training.config`.
@@ -90,9 +92,11 @@ def train(
         device: a torch device.
 
     Raises:
-        UsageError: `out` already holds a run and `resume` is off, or the state is of another configuration.
+        UsageError: `out` already holds a run and `resume` is off, or the state is of another configuration, of other
+            data, of another semantic encoder or of another number of processes.
         InputError, CheckpointError, MissingError: data, weights or packages are missing or damaged.
-        SceneError: the loss is no longer finite, or a checkpoint cannot be written.
+        SceneError: the loss is no longer finite, a checkpoint or the log cannot be written, or another process of the
+            run was told to stop.
     """
     try:
         import schedulefree
@@ -108,12 +112,12 @@ def train(
         signals = stack.enter_context(StopSignals())
         processes = stack.enter_context(join_processes(device))
         here = processes.device
-        source, held_out = open_sources(data, validation, config.data.layout)
+        with signals.interruptible():
+            source, held_out = open_sources(data, validation, config.data.layout)
         steps = _count_steps(config, len(source), processes.count)
 
         # Everything random is drawn from generators of its own, seeded by the step, so that a resumed run repeats them.
-        with signals.interruptible():
-            network, steering, held_out_steering, encoder = _prepare(config, source, held_out, processes, on_progress)
+        network, encoder = _build(config, here)
         loss = CodecLoss(config.loss, config.proxy, config.network.planes, processes.gather).to(here)
         optimiser = schedulefree.AdamWScheduleFree(
             network.parameters(),
@@ -121,12 +125,20 @@ def train(
             warmup_steps=config.optimiser.warmup_steps,
             weight_decay=config.optimiser.weight_decay,
         )
-        judge = None
-        if held_out is not None and processes.rank == 0:
-            with signals.interruptible():
-                judge = Judge(config, held_out, held_out_steering, encoder, loss, here)
-        progress = _begin(config, out, network, optimiser, resume)
+        inputs = {
+            "training data": source.identity,
+            "validation data": held_out.identity if held_out is not None else None,
+            "semantic encoder": encoder.identity if encoder is not None else None,
+            "number of processes": processes.count,
+        }
+        # Before the long work, so that what does not belong together is refused at once.
+        progress = _begin(config, inputs, out, network, optimiser, resume)
         first = int(progress["step"])
+        judge = None
+        with signals.interruptible():
+            steering, held_out_steering = _steer(config, network, encoder, source, held_out, processes, on_progress)
+            if held_out is not None and processes.rank == 0:
+                judge = Judge(config, held_out, held_out_steering, encoder, loss, here)
         batches = DataLoader(
             Crops(source, config.data.crop, config.data.pan, config.run.seed),
             batch_sampler=ConsecutiveBatches(first, steps, config.run.batch, processes.rank, processes.count),
@@ -140,41 +152,47 @@ def train(
         # One process alone writes.
         writer = None
         if processes.rank == 0:
-            out.mkdir(parents=True, exist_ok=True)
-            if resume:
-                _rewind_log(out / LOG, first)
-            writer = stack.enter_context(closing(SummaryWriter(str(out), purge_step=first)))
+            validated = int(progress["validated"])
+            with _writing("the log"):
+                out.mkdir(parents=True, exist_ok=True)
+                _rewind_log(out / LOG, first, validated)
+                # What TensorBoard shows from this step on is logged again; a validation of the last one is not.
+                again = max(first, validated + 1) if resume else None
+                writer = SummaryWriter(str(out), purge_step=again)
+            stack.callback(_close, writer)
         log = _Log(out, writer, config)
-        began = time.monotonic() - float(progress["seconds"])
+        started = time.monotonic()
+        began = started - float(progress["seconds"])
 
-        def checkpoint(step: int) -> None:
+        def checkpoint(step: int, *, validate: bool) -> None:
             """Saves the averaged weights for use and the stepped ones for resuming; validates before where due."""
-            progress["step"] = step
-            progress["seconds"] = time.monotonic() - began
-            if processes.rank > 0:
-                return
-            with _averaged_weights(network, optimiser):
+            reached = {**progress, "step": step, "seconds": time.monotonic() - began}
+            if processes.rank == 0:
+                averaged = _average(network, optimiser)
                 due = step == steps or step % config.run.validate_every == 0
-                if judge is not None and due and int(progress["validated"]) < step:
+                if judge is not None and validate and due and int(progress["validated"]) < step:
                     with signals.interruptible():
-                        reading = judge(network, step, last=step == steps)
+                        reading = judge(averaged, step, last=step == steps)
                     log.validation(step, reading)
-                    progress["validated"] = step
-                    if reading.comparable and (progress["best_loss"] is None or reading.figure < progress["best_loss"]):
-                        progress["best_loss"] = reading.figure
-                        _write(save_network, network, out / BEST_WEIGHTS, _record(config, progress, here))
-                _write(save_network, network, out / WEIGHTS, _record(config, progress, here))
-            _write(save_state, state_path, network, optimiser, progress)
+                    reached["validated"] = step
+                    if reading.comparable and (reached["best_loss"] is None or reading.figure < reached["best_loss"]):
+                        reached["best_loss"] = reading.figure
+                        _write(save_network, averaged, out / BEST_WEIGHTS, _record(config, reached, here))
+                _write(save_network, averaged, out / WEIGHTS, _record(config, reached, here))
+                _write(save_state, state_path, network, optimiser, reached)
+            # Only now: whatever breaks this off leaves the run where its files say it is.
+            progress.update(reached)
 
         network.train()
         optimiser.train()
         model = processes.wrap(network)
         done = first
         whole = True
+        stop = 0.0
         try:
             if resume:
-                checkpoint(first)
-            for step, batch in enumerate(batches, start=first):
+                checkpoint(first, validate=True)
+            for step, batch in enumerate(_read(batches), start=first):
                 on_device = Sample(*(x.to(here, non_blocking=True) for x in batch))
                 source_planes, motion = loss.prepare(on_device)
                 embedding = steering(batch, here) if steering else None
@@ -188,6 +206,8 @@ def train(
                 told = torch.tensor(float(signals.received is not None), device=here)
                 total, stop = processes.mean(torch.stack([terms.total.detach(), told])).tolist()
                 if not math.isfinite(total):
+                    # The last checkpoint is better than what diverged after it.
+                    whole = False
                     raise SceneError(f"the loss is no longer finite at step {step}: lower the learning rate")
                 if step % _LOG_EVERY == 0:
                     # Before the step: schedule-free overwrites gradients.
@@ -197,48 +217,58 @@ def train(
                 done = step + 1
                 whole = True
                 if processes.rank == 0:
-                    speed = (done - first) / max(time.monotonic() - began - float(progress["seconds"]), 1e-9)
+                    speed = (done - first) / max(time.monotonic() - started, 1e-9)
                     on_progress(Progress(done, steps, {"loss": total, "steps/s": speed}))
                 if stop or done == steps or done % config.run.validate_every == 0:
-                    checkpoint(done)
+                    # Whoever wants it to stop does not wait for a validation; the resumed run makes up for it.
+                    checkpoint(done, validate=not stop)
                 if stop:
                     break
-        except SceneError:
-            # The last checkpoint is better than what diverged after it.
-            raise
-        except BaseException:
-            # An interruption: what was learned so far is kept.
+            processes.wait()
+        except BaseException as error:
+            # An interruption or a failure: what was learned so far is kept.
             if whole and int(progress["step"]) < done:
-                judge = None
-                checkpoint(done)
+                checkpoint(done, validate=False)
+            if processes.count > 1 and isinstance(error, RuntimeError):
+                # Another process has left because of the same signal, and what failed here is the exchange with it.
+                signals.deliver()
             raise
         signals.deliver()
-        processes.wait()
-    best = out / BEST_WEIGHTS
-    return TrainingResult(out / WEIGHTS, best if best.exists() else None, done, float(progress["seconds"]))
+        if stop:
+            raise SceneError(f"another process was told to stop: stopped after step {done}, go on with --resume")
+    best = out / BEST_WEIGHTS if progress["best_loss"] is not None else None
+    return TrainingResult(out / WEIGHTS, best, done, float(progress["seconds"]))
 
 
-def _prepare(
+def _build(config: TrainingConfig, device: torch.device) -> tuple[Network, SemanticEncoder | None]:
+    """The untrained network, and the encoder whose embeddings steer it, if any."""
+    if config.network.guidance == "features":
+        return build_network(config.network, seed=config.run.seed).to(device), None
+    encoder = load_encoder(config.semantics.encoder, device)
+    network = build_network(replace(config.network, embedding_width=encoder.width), seed=config.run.seed)
+    network.semantics = Semantics(config.semantics.encoder, encoder.identity, config.semantics.control)
+    return network.to(device), encoder
+
+
+def _steer(
     config: TrainingConfig,
+    network: Network,
+    encoder: SemanticEncoder | None,
     source: FrameSource,
     held_out: FrameSource | None,
     processes: Processes,
     on_progress: OnProgress,
-) -> tuple[Network, Steering | None, Steering | None, SemanticEncoder | None]:
-    """The untrained network, and what steers it on the training and on the held-out frames."""
-    if config.network.guidance == "features":
-        return build_network(config.network, seed=config.run.seed).to(processes.device), None, None, None
-    encoder = load_encoder(config.semantics.encoder, processes.device)
-    shape = replace(config.network, embedding_width=encoder.width)
-    network = build_network(shape, seed=config.run.seed)
-    network.semantics = Semantics(config.semantics.encoder, encoder.identity, config.semantics.control)
+) -> tuple[Steering | None, Steering | None]:
+    """What steers the network on the training and on the held-out frames."""
+    if encoder is None:
+        return None, None
 
     def table(frames: FrameSource) -> EmbeddingTable:
         return compute_embeddings(
             frames,
             encoder,
             default_cache_folder() / "embeddings",
-            spatial=shape.semantic_grid > 1,
+            spatial=network.config.semantic_grid > 1,
             device=processes.device,
             on_progress=on_progress if processes.rank == 0 else silent,
         )
@@ -251,7 +281,7 @@ def _prepare(
         processes.wait()
     set_references(network, tables[0])
     steerings = [Steering(rows, network.references, config.semantics.control, salt) for salt, rows in enumerate(tables)]
-    return network.to(processes.device), steerings[0], steerings[1] if len(steerings) > 1 else None, encoder
+    return steerings[0], steerings[1] if len(steerings) > 1 else None
 
 
 def _count_steps(config: TrainingConfig, sequences: int, processes: int) -> int:
@@ -261,33 +291,64 @@ def _count_steps(config: TrainingConfig, sequences: int, processes: int) -> int:
 
 
 def _begin(
-    config: TrainingConfig, out: Path, network: Network, optimiser: torch.optim.Optimizer, resume: bool
+    config: TrainingConfig,
+    inputs: dict[str, Any],
+    out: Path,
+    network: Network,
+    optimiser: torch.optim.Optimizer,
+    resume: bool,
 ) -> dict[str, Any]:
     """How far a run is: at its start, or where its state says, which is loaded."""
     recorded = json.loads(json.dumps(config_as_dict(config)))
     if not resume:
-        return {"step": 0, "seconds": 0.0, "validated": 0, "best_loss": None, "config": recorded}
+        begun = {"step": 0, "seconds": 0.0, "validated": 0, "best_loss": None}
+        return {**begun, "config": recorded, "inputs": inputs}
     progress = load_state(out / STATE, network, optimiser)
     if progress["config"] != recorded:
         raise UsageError(f"{out / STATE} was written by another configuration; resume with the one it began with")
+    for what, identity in progress.setdefault("inputs", inputs).items():
+        if inputs[what] != identity:
+            raise UsageError(
+                f"{out / STATE} was written with another {what} ({identity}, not {inputs[what]});"
+                " resume with what it began with"
+            )
     return progress
 
 
+def _average(network: Network, optimiser: Any) -> Network:
+    """A copy of the network with schedule-free's averaged weights, in eval mode.
+
+    The optimiser's own `eval` and `train` change the weights in place, which rounds, and which a signal can break off.
+    """
+    averaged = copy.deepcopy(network).eval()
+    beta = optimiser.param_groups[0]["betas"][0]
+    with torch.no_grad():
+        for stepped, mean in zip(network.parameters(), averaged.parameters(), strict=True):
+            if "z" in optimiser.state[stepped]:
+                mean.lerp_(optimiser.state[stepped]["z"], 1 - 1 / beta)
+    return averaged
+
+
+def _read(batches: DataLoader[Sample]) -> Iterator[Sample]:
+    """The loader's batches, and its processes' errors in their own words."""
+    try:
+        yield from batches
+    except SceneError as error:
+        # A loader's process wraps the message in its traceback, whose last line it is.
+        message = str(error).strip().splitlines()[-1]
+        raise type(error)(message.removeprefix(f"scene.errors.{type(error).__name__}: ")) from error
+
+
 @contextmanager
-def _averaged_weights(network: Network, optimiser: Any) -> Iterator[None]:
-    """The network in eval mode with schedule-free's averaged weights."""
-    # Switching to the averaged weights and back rounds; a copy puts the same bits back.
-    stepped = [p.detach().clone() for p in network.parameters()]
-    optimiser.eval()
-    network.eval()
+def _writing(what: str) -> Iterator[None]:
+    """Turns a full disk, or one that refuses, into an error that says what to do."""
     try:
         yield
-    finally:
-        optimiser.train()
-        network.train()
-        with torch.no_grad():
-            for parameter, saved in zip(network.parameters(), stepped, strict=True):
-                parameter.copy_(saved)
+    except OSError as error:
+        raise SceneError(
+            f"{what} cannot be written ({error.strerror or error}); the last checkpoint is untouched:"
+            " make room and go on with --resume"
+        ) from error
 
 
 def _write(save: Callable[..., None], *arguments: Any) -> None:
@@ -296,13 +357,13 @@ def _write(save: Callable[..., None], *arguments: Any) -> None:
     Raises:
         SceneError: the disk is full or refuses.
     """
-    try:
+    with _writing("the checkpoint"):
         save(*arguments)
-    except OSError as error:
-        raise SceneError(
-            f"the checkpoint cannot be written ({error.strerror}); the one before it is untouched:"
-            " make room and go on with --resume"
-        ) from error
+
+
+def _close(writer: Any) -> None:
+    with _writing("the log"):
+        writer.close()
 
 
 def _leave_signals(_worker: int) -> None:
@@ -342,8 +403,14 @@ def _gradient_norm(network: Network) -> float:
     return float(torch.stack(norms).norm()) if norms else 0.0
 
 
-def _rewind_log(path: Path, step: int) -> None:
-    """Takes out what a killed run logged after its last checkpoint, which will be done again."""
+def _rewind_log(path: Path, step: int, validated: int) -> None:
+    """Takes out what a killed run logged after its last checkpoint, which will be done again.
+
+    Args:
+        path: of the log.
+        step: that the run goes on with.
+        validated: the last step whose validation is part of the checkpoint.
+    """
     if not path.exists():
         return
     kept = []
@@ -353,7 +420,7 @@ def _rewind_log(path: Path, step: int) -> None:
         except json.JSONDecodeError:
             # Cut off in the middle of a line.
             continue
-        if entry["step"] < step or (entry["step"] == step and entry["phase"] != "train"):
+        if entry["step"] < step if entry["phase"] == "train" else entry["step"] <= validated:
             kept.append(line + "\n")
     write_atomically(path, "".join(kept))
 
@@ -388,10 +455,11 @@ class _Log:
     def _append(self, step: int, phase: str, figures: dict[str, float]) -> None:
         if self._writer is None:
             return
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"phase": phase, "step": step, **figures}) + "\n")
-        for name, value in figures.items():
-            self._writer.add_scalar(f"{phase}/{name}", value, step)
+        with _writing("the log"):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"phase": phase, "step": step, **figures}) + "\n")
+            for name, value in figures.items():
+                self._writer.add_scalar(f"{phase}/{name}", value, step)
 
 
 def _record(config: TrainingConfig, progress: dict[str, Any], device: torch.device) -> dict[str, Any]:

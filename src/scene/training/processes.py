@@ -15,8 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from scene.errors import UsageError
 
-# The others wait while the first process validates with a real encoder.
-_PATIENCE = timedelta(hours=1)
+# The others wait while the first process embeds the data set or validates with a real encoder. One that has died is
+# noticed much earlier, by its connections or by torchrun.
+_PATIENCE = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
