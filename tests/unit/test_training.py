@@ -56,7 +56,8 @@ def test_every_configuration_of_the_project_is_valid_and_names_its_command() -> 
     assert configs
     for path in configs:
         read_config(path)
-        assert path.read_text().startswith(f"# scene train configs/{path.name} ")
+        first = path.read_text().splitlines()[0]
+        assert first.startswith("# ") and f"scene train configs/{path.name} --data " in first
 
 
 def test_a_configuration_file_is_read(tmp_path: Path) -> None:
@@ -90,6 +91,16 @@ def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path: Path, text: str
     with pytest.raises(UsageError, match=message) as caught:
         read_config(write(tmp_path / "c.toml", text))
     assert f"c.toml:{line}:" in str(caught.value)
+
+
+def test_settings_take_the_place_of_what_the_file_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.toml", "[run]\nsteps = 5\nbatch = 3\n")
+    config = read_config(path, ["run.steps=7", "semantics.encoder=student", "proxy.steps=[4, 8]"])
+    assert (config.run.steps, config.run.batch, config.semantics.encoder) == (7, 3, "student")
+    assert config.proxy.steps == (4.0, 8.0)
+    for wrong in ("run.steps", "steps=3", "run.speed=3", "rum.steps=3", "run.steps=soon", "run.steps=0"):
+        with pytest.raises(UsageError):
+            read_config(path, [wrong])
 
 
 def test_files_that_are_no_toml_are_input_errors(tmp_path: Path) -> None:

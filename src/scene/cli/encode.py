@@ -20,6 +20,8 @@ def encode(
     encoder_args: str = "",
     model: str = "asconvsr",
     strength: float = 1.0,
+    semantics: str = "auto",
+    semantic_interval: int = 30,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     on_error: Literal["fail", "skip"] = "fail",
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
@@ -38,6 +40,9 @@ def encode(
         encoder_args: The encoder's own parameters, as key=value:key=value.
         model: Name of a shipped model (see `scene models`), a .safetensors file, or none to encode unchanged.
         strength: How much of the model's change to apply; 0 changes nothing.
+        semantics: What steers a model that takes semantic embeddings: auto for the encoder it was trained with, the
+            name, file or folder of another, or a control: none, constant, random, shuffled.
+        semantic_interval: Frames between two embeddings within a shot; 0 for one a shot.
         device: Where the model runs.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         overwrite: Replace DST if it exists.
@@ -59,6 +64,8 @@ def encode(
         settings=EncoderSettings(codec, crf, preset, encoder_args),
         model=model,
         strength=strength,
+        semantics=semantics,
+        semantic_interval=semantic_interval,
         device=device,
         overwrite=overwrite,
         skip_damage=on_error == "skip",

@@ -17,11 +17,12 @@ def train(
     data: Path,
     validation: Path | None = None,
     out: Path = Path("runs/train"),
+    settings: Annotated[list[str] | None, Parameter(name="--set", negative=())] = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     log_format: LogFormat = "text",
 ) -> None:
-    """Train a network on a folder of photographs.
+    """Train a network on photographs or video frames, in this process or in all that torchrun starts.
 
     Writes last.safetensors, best.safetensors, log.jsonl and TensorBoard event files into OUT.
 
@@ -30,11 +31,13 @@ def train(
     config:
         TOML file; configs/ holds one for each published result.
     data:
-        Folder of photographs to train on.
+        Folder to train on, laid out as the file's data.layout says.
     validation:
-        Folder of held-out photographs; without it no best.safetensors is chosen.
+        Folder of held-out material, laid out alike; without it a tenth of DATA is held out.
     out:
         Folder for weights and logs.
+    settings:
+        SECTION.KEY=VALUE in place of what the file says, as often as needed.
     resume:
         Go on with the run that OUT holds.
     device:
@@ -49,7 +52,7 @@ def train(
     setup_logging(log_format)
     with progress_display("train", "steps", log_format) as on_progress:
         result = run_training(
-            read_config(config),
+            read_config(config, settings or ()),
             data,
             out,
             validation=validation,

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 # To be raised whenever the same weights would give other pictures than before.
 _ENHANCE_VERSION = 1
+# To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
+_SEMANTICS_VERSION = 1
+
+_CONTROLS = ("none", "constant", "random", "shuffled")
 
 DEFAULT_CONTRAST = 1.05
 DEFAULT_UNSHARP = 0.3
@@ -32,6 +36,7 @@ class Method:
         unsharp: amount of a 5x5 unsharp mask on luma, or None.
         network: a network of `scene.model`, or None.
         strength: how much of the network's change is applied.
+        semantics: what steers a network that takes embeddings; see `scene.enhance.open_semantics`.
     """
 
     label: str
@@ -40,6 +45,7 @@ class Method:
     unsharp: float | None = None
     network: Network | None = None
     strength: float = 1.0
+    semantics: str = "auto"
 
     def filter_graph(self, bit_depth: int) -> str | None:
         """The method as a filter of ffmpeg, if it is one."""
@@ -57,6 +63,9 @@ NONE = Method("none", "none")
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
     """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], a shipped network, or a weights file.
 
+    A network that takes semantic embeddings may be followed by the control that stands in for them: `scene:none`,
+    `scene:constant`, `scene:random`, `scene:shuffled`.
+
     Raises:
         UsageError: an unknown name, or a parameter out of range.
         InputError, CheckpointError: the weights file is missing or damaged.
@@ -70,7 +79,10 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
     if name == "unsharp":
         amount = _parameter(text, parameter, DEFAULT_UNSHARP, -2.0, 5.0)
         return Method(text, f"unsharp:5:5:{amount:g}", unsharp=amount)
-    return _network_method(text, strength)
+    network, _, control = text.rpartition(":")
+    if control in _CONTROLS:
+        return _network_method(network, strength, control)
+    return _network_method(text, strength, "auto")
 
 
 def parse_methods(names: Sequence[str], *, strength: float = 1.0) -> tuple[Method, ...]:
@@ -92,7 +104,7 @@ def parse_methods(names: Sequence[str], *, strength: float = 1.0) -> tuple[Metho
     return tuple(unique)
 
 
-def _network_method(text: str, strength: float) -> Method:
+def _network_method(text: str, strength: float, semantics: str) -> Method:
     # Imported here: torch takes seconds to load, and filters do not need it.
     from scene.model import load_model, model_names
 
@@ -105,7 +117,13 @@ def _network_method(text: str, strength: float) -> Method:
     fingerprint = network.identity.rpartition("@")[2]
     identity = f"network:{fingerprint}:strength={strength:g}:v{_ENHANCE_VERSION}"
     label = text if shipped else printable(Path(text).stem)
-    return Method(label, identity, network=network, strength=strength)
+    if network.config.guidance == "embedding":
+        identity += f":semantics={semantics}:v{_SEMANTICS_VERSION}"
+    if semantics != "auto":
+        if network.config.guidance != "embedding":
+            raise UsageError(f"{text!r} takes no semantic embedding, so that {semantics!r} cannot stand in for one.")
+        label = f"{label}:{semantics}"
+    return Method(label, identity, network=network, strength=strength, semantics=semantics)
 
 
 def _parameter(text: str, parameter: str, default: float, low: float, high: float) -> float:

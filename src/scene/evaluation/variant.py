@@ -40,10 +40,12 @@ def make_variant(
 
 
 def _enhance(method: Method, reference: RawVideo, destination: Path, device: str) -> None:
-    from scene.enhance import Enhancer
+    from scene.enhance import Enhancer, open_semantics
 
     assert method.network is not None
-    enhancer = Enhancer(method.network, strength=method.strength, device=device)
+    guided = method.network.config.guidance == "embedding"
+    semantics = open_semantics(method.network, method.semantics, device=device) if guided else None
+    enhancer = Enhancer(method.network, strength=method.strength, device=device, semantics=semantics)
     with reference.path.open("rb") as source, destination.open("wb") as sink:
         header = read_header(source, matrix=reference.header.format.matrix)
         write_header(sink, header)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "asconvsr"
+# That of scene.enhance, which is not imported here since it loads torch.
+DEFAULT_SEMANTIC_INTERVAL = 30
 BYPASS = "none"
 
 
@@ -38,6 +40,8 @@ class EncodeRequest:
         source, destination: the suffix of the destination chooses the container.
         model: a name or a weights file; "none" encodes the source's own pictures.
         strength: how much of the model's change to apply; 0 is the same as model "none".
+        semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
+        semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
         device: "auto", "cpu" or "cuda".
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
@@ -48,6 +52,8 @@ class EncodeRequest:
     settings: EncoderSettings = field(default_factory=EncoderSettings)
     model: str = DEFAULT_MODEL
     strength: float = 1.0
+    semantics: str = "auto"
+    semantic_interval: int = DEFAULT_SEMANTIC_INTERVAL
     device: str = "auto"
     overwrite: bool = False
     skip_damage: bool = False
@@ -142,10 +148,22 @@ def _load_enhancer(request: EncodeRequest, info: SourceInfo) -> Enhancer | None:
     if request.model == BYPASS or request.strength == 0:
         return None
     # Torch takes seconds to import, and a bypass does without.
-    from scene.enhance import Enhancer
+    from scene.enhance import Enhancer, open_semantics
     from scene.model import load_model
 
-    enhancer = Enhancer(load_model(request.model), strength=request.strength, device=request.device)
+    network = load_model(request.model)
+    guide = None
+    if network.config.guidance == "embedding":
+        guide = open_semantics(network, request.semantics, device=request.device)
+    elif request.semantics != "auto":
+        raise UsageError(f"model {network.identity} takes no semantic embedding; leave --semantics out.")
+    enhancer = Enhancer(
+        network,
+        strength=request.strength,
+        device=request.device,
+        semantics=guide,
+        interval=request.semantic_interval,
+    )
     enhancer.check(info.format)
     return enhancer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from scene.model.semantics.controls import Control
 MS_SSIM_SIDE = 160
 
 RateUnit = Literal["bits_per_pixel", "relative"]
-Layout = Literal["images", "videos", "vimeo-septuplet", "vimeo-triplet"]
+Layout = Literal["auto", "images", "videos", "vimeo-septuplet", "vimeo-triplet"]
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -40,7 +40,7 @@ class DataConfig:
         workers: processes that load data, 0 to load in the training process.
     """
 
-    layout: Layout = "images"
+    layout: Layout = "auto"
     crop: int = 256
     pan: int = 12
     workers: int = 0
@@ -230,8 +230,12 @@ class TrainingConfig:
         )
 
 
-def read_config(path: Path) -> TrainingConfig:
+def read_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
     """Reads and checks a training file.
+
+    Args:
+        path: TOML, one table for each section.
+        settings: `section.key=value` in place of what the file says, the value as TOML or a bare word.
 
     Raises:
         InputError: the file is missing or not TOML.
@@ -244,6 +248,11 @@ def read_config(path: Path) -> TrainingConfig:
         raise InputError(f"{path} cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid TOML: {error}") from error
+    for setting in settings:
+        section, key, value = _parse_setting(setting)
+        table = tables.setdefault(section, {})
+        if isinstance(table, dict):
+            table[key] = value
     sections = typing.get_type_hints(TrainingConfig)
     built: dict[str, Any] = {}
     for name, table in tables.items():
@@ -276,6 +285,17 @@ def _build(section: type, section_name: str, table: Mapping[str, Any], path: Pat
     except UsageError as error:
         key = str(error).split(" = ")[0]
         raise UsageError(f"{_place(path, text, section_name, key)}: {error}") from error
+
+
+def _parse_setting(text: str) -> tuple[str, str, Any]:
+    name, equals, value = text.partition("=")
+    section, dot, key = name.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise UsageError(f"--set {text!r} must be SECTION.KEY=VALUE, for example run.batch=4")
+    try:
+        return section, key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return section, key, value.strip()
 
 
 def _convert(value: Any, hint: Any, what: str) -> Any:

@@ -17,21 +17,24 @@ from torch import Tensor
 
 from scene import __version__
 from scene.errors import InputError, SceneError, UsageError
-from scene.model.semantics import SemanticEncoder
+from scene.model.semantics import SemanticEncoder, unit_mean_square
 from scene.model.semantics.student import StudentConfig, StudentEncoder, save_student
 from scene.progress import OnProgress, Progress, silent
-from scene.training.data import list_images, read_image
-from scene.training.frames import Image
+from scene.training.frames import FrameSource, Image
+from scene.training.sources import open_source
 
 _LOG = logging.getLogger("scene.training")
 
-# Views are kept at this size: enough for a student of 128 pixels, and a teacher sees what the student sees.
-_VIEW_SIDE = 256
-# Regions of the teacher are learned as averages over this grid, which every teacher's and student's grid covers.
-_GRID = 4
-_CHUNK = 16
-# Beside the loss on the frame's embedding.
-_REGION_WEIGHT = 0.5
+# Photographs are kept with this short side, and views squashed to the other: what a teacher of 224 pixels needs.
+_SHORT_SIDE = 384
+_VIEW_SIDE = 224
+# Views of the smallest share of a picture's area.
+_LEAST_AREA = 0.1
+# Share of batches in which views are blended with one another: with few photographs a student would otherwise learn
+# them by heart. Whatever it is shown, the teacher says what it means.
+_BLENDED = 0.5
+# Batches that give the mean embedding, before the first step.
+_MEAN_BATCHES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +42,19 @@ class DistillConfig:
     """How a student is distilled.
 
     Attributes:
-        views: random views of each photograph; the teacher embeds each once.
         steps: optimiser steps.
-        batch: views a step.
+        batch: random views a step, which teacher and student embed.
         learning_rate: at its peak; it rises linearly over the first twentieth and falls as a cosine to zero.
         seed: of the initial weights, the views and their order.
     """
 
-    views: int = 16
     steps: int = 2000
     batch: int = 32
     learning_rate: float = 2e-3
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("views", "steps", "batch"):
+        for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} = {getattr(self, name)} must be at least 1")
         if not 0 < self.learning_rate < 1:
@@ -94,10 +95,10 @@ class DistillResult:
 def distill(
     teacher: SemanticEncoder,
     data: Path,
-    held_out: Path,
     out: Path,
     config: DistillConfig | None = None,
     *,
+    validation: Path | None = None,
     device: str = "cpu",
     on_progress: OnProgress = silent,
 ) -> DistillResult:
@@ -106,34 +107,36 @@ def distill(
     Args:
         teacher: any encoder; it is moved to the device.
         data: folder of photographs to learn on.
-        held_out: folder of other photographs, to measure on.
         out: the student's .safetensors file; its name is the student's.
         config: see there.
+        validation: folder of other photographs, to measure on; without it a tenth of `data` is held out.
         device: a torch device.
 
     Raises:
         UsageError: `out` is not a .safetensors file, or its folder does not exist.
-        InputError, MissingError: no photographs, or Pillow is missing.
+        InputError, MissingError: too few photographs, or Pillow is missing.
         SceneError: the loss is no longer finite.
     """
     config = config or DistillConfig()
     if out.suffix != ".safetensors" or not out.parent.is_dir():
         raise UsageError(f"{out} must be a .safetensors file in a folder that exists")
     began = time.monotonic()
-    photographs = [read_image(path) for path in list_images(held_out)]
+    source = open_source(data, "images", part="all" if validation else "train")
+    held_out = open_source(validation, "images") if validation else open_source(data, "images", part="held-out")
+    photographs = [held_out.read(index, 0) for index in range(len(held_out))]
     teacher = teacher.to(device)
-    views = _Views.make(teacher, list_images(data), config, device, on_progress)
+    views = _Views(source, config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         student = StudentEncoder(StudentConfig(width=teacher.width)).to(device)
     student.teacher = teacher.identity
-    _train(student, views, config, device, on_progress)
+    _train(student, teacher, views, config, device, on_progress)
     student.eval()
     agreement = measure_agreement(student, teacher, photographs, device)
     seconds = time.monotonic() - began
     record: dict[str, Any] = {
         "config": asdict(config),
-        "photographs": views.photographs,
+        "photographs": len(views.photographs),
         "held_out": asdict(agreement),
         "seconds": round(seconds, 1),
         "torch": torch.__version__,
@@ -171,81 +174,99 @@ def measure_agreement(
     )
 
 
-@dataclass(frozen=True, slots=True)
 class _Views:
-    """Views (N, 3, side, side) uint8, and the teacher's embeddings of them, (N, D) and (N, D, grid, grid), float16."""
+    """Random views of photographs, which are kept in memory.
 
-    pictures: Tensor
-    frames: Tensor
-    regions: Tensor
-    photographs: int
+    Attributes:
+        photographs: (3, H, W) uint8 RGB each.
+    """
 
-    @classmethod
-    def make(
-        cls, teacher: SemanticEncoder, files: Sequence[Path], config: DistillConfig, device: str, report: OnProgress
-    ) -> _Views:
-        random = np.random.default_rng((config.seed, 1))
-        pictures: list[Tensor] = []
-        photographs = 0
-        for path in files:
+    def __init__(self, source: FrameSource, seed: int) -> None:
+        self.photographs: list[Tensor] = []
+        for sequence in range(len(source)):
             try:
-                image = _to_tensor(read_image(path))
+                self.photographs.append(_shrink(_to_tensor(source.read(sequence, 0))))
             except InputError as error:
                 _LOG.warning("left out: %s", error)
-                continue
-            photographs += 1
-            pictures += [_view(image, random) for _ in range(config.views)]
-        if not pictures:
+        if not self.photographs:
             raise InputError("none of the photographs to learn from can be read")
-        frames, regions = [], []
-        for start in range(0, len(pictures), _CHUNK):
-            batch = torch.stack(pictures[start : start + _CHUNK]).to(device).float() / 255.0
-            frames.append(teacher(batch)[:, :, 0, 0].half().cpu())
-            spatial = F.adaptive_avg_pool2d(teacher(batch, spatial=True), _GRID)
-            regions.append(spatial.half().cpu())
-            report(Progress(start + len(batch), len(pictures), {"teacher": teacher.identity}))
-        return cls(torch.stack(pictures), torch.cat(frames), torch.cat(regions), photographs)
+        self._random = np.random.default_rng((seed, 1))
+
+    def draw(self, count: int) -> Tensor:
+        """(count, 3, side, side) float RGB in [0, 1]: rectangles of any place, size and shape, squashed to squares."""
+        random = self._random
+        picks = random.integers(len(self.photographs), size=count)
+        views = torch.stack([self._view(self.photographs[pick]) for pick in picks])
+        contrast = torch.from_numpy(random.uniform(0.7, 1.3, (count, 3, 1, 1)).astype(np.float32))
+        views = ((views - 0.5) * contrast + 0.5).clamp(0, 1)
+        if random.random() < _BLENDED:
+            share = torch.from_numpy(random.uniform(0, 0.5, (count, 1, 1, 1)).astype(np.float32))
+            views = views + share * (views.roll(1, 0) - views)
+        return views
+
+    def _view(self, photograph: Tensor) -> Tensor:
+        random = self._random
+        height, width = photograph.shape[-2:]
+        share = math.sqrt(random.uniform(_LEAST_AREA, 1.0))
+        shape = 2.0 ** random.uniform(-0.4, 0.4)
+        rows = max(min(round(height * share * shape), height), 1)
+        columns = max(min(round(width * share / shape), width), 1)
+        top, left = int(random.integers(0, height - rows + 1)), int(random.integers(0, width - columns + 1))
+        window = photograph[:, top : top + rows, left : left + columns].float() / 255.0
+        if random.random() < 0.5:
+            window = window.flip(-1)
+        return _resize(window, _VIEW_SIDE, _VIEW_SIDE)
 
 
-def _train(student: StudentEncoder, views: _Views, config: DistillConfig, device: str, report: OnProgress) -> None:
-    # The mean is the best guess before anything is learned.
-    frame_mean = views.frames.float().mean(dim=0)
-    region_mean = views.regions.float().mean(dim=(0, 2, 3))
-    spread = float((views.frames.float() - frame_mean).square().mean())
+def _train(
+    student: StudentEncoder,
+    teacher: SemanticEncoder,
+    views: _Views,
+    config: DistillConfig,
+    device: str,
+    report: OnProgress,
+) -> None:
+    kind = torch.device(device).type
+    grid = student.config.grid
+
+    def teach(pictures: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.autocast(kind, torch.bfloat16):
+            frame, regions = teacher.both(pictures)
+        regions = F.interpolate(regions, (grid, grid), mode="bilinear", align_corners=False, antialias=True)
+        return frame, unit_mean_square(regions)
+
+    # The means are the best guess before anything is learned, and what is common to all pictures teaches nothing.
+    lessons = [teach(views.draw(config.batch).to(device)) for _ in range(_MEAN_BATCHES)]
+    means = [torch.cat(part).mean(dim=(0, 2, 3)) for part in zip(*lessons, strict=True)]
     with torch.no_grad():
-        for head, mean in ((student.frame_head, frame_mean), (student.region_head, region_mean)):
+        for head, mean in zip((student.frame_head, student.region_head), means, strict=True):
             assert head.bias is not None
             head.bias.copy_(mean)
+    means = [mean[None, :, None, None] for mean in means]
     optimiser = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config.steps))
     student.train()
-    generator = torch.Generator().manual_seed(config.seed)
-    order = torch.empty(0, dtype=torch.long)
-    frame_mean = frame_mean.to(device)
     for step in range(config.steps):
-        while len(order) < config.batch:
-            order = torch.cat([order, torch.randperm(len(views.pictures), generator=generator)])
-        picks, order = order[: config.batch], order[config.batch :]
-        features = student.features(views.pictures[picks].to(device).float() / 255.0)
-        frame = student.frame(features)[:, :, 0, 0]
-        taught = views.frames[picks].to(device).float()
-        error = (frame - taught).square().mean() / spread
-        angle = 1 - F.cosine_similarity(frame - frame_mean, taught - frame_mean).mean()
-        taught_regions = views.regions[picks].to(device).float()
-        pooled = F.adaptive_avg_pool2d(student.regions(features), _GRID)
-        region_error = 1 - F.cosine_similarity(pooled, taught_regions).mean()
-        loss = error + angle + _REGION_WEIGHT * region_error
-        if not math.isfinite(float(loss.detach())):
+        pictures = views.draw(config.batch).to(device)
+        taught = teach(pictures)
+        with torch.autocast(kind, torch.bfloat16):
+            features = student.features(pictures)
+            learned = student.frame(features), student.regions(features)
+        angles = [
+            F.cosine_similarity(mine - mean, theirs - mean).mean()
+            for mine, theirs, mean in zip(learned, taught, means, strict=True)
+        ]
+        errors = [(mine - theirs).square().mean() for mine, theirs in zip(learned, taught, strict=True)]
+        loss = sum(errors) - sum(angles)
+        assert isinstance(loss, Tensor)
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise SceneError(f"the loss is no longer finite at step {step}: lower the learning rate")
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-        report(
-            Progress(
-                step + 1, config.steps, {"loss": float(loss.detach()), "centred cosine": 1 - float(angle.detach())}
-            )
-        )
+        report(Progress(step + 1, config.steps, {"loss": value, "centred cosine": float(angles[0].detach())}))
 
 
 def _rate(step: int, steps: int) -> float:
@@ -259,18 +280,15 @@ def _to_tensor(image: Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def _view(image: Tensor, random: np.random.Generator) -> Tensor:
-    """A rectangle of between a fifth and all of the picture's area, squashed to a square: (3, side, side) uint8."""
-    height, width = image.shape[-2:]
-    share = math.sqrt(random.uniform(0.2, 1.0))
-    shape = 2.0 ** random.uniform(-0.4, 0.4)
-    rows, columns = (
-        max(min(round(side), limit), 1)
-        for side, limit in ((height * share * shape, height), (width * share / shape, width))
-    )
-    top, left = int(random.integers(0, height - rows + 1)), int(random.integers(0, width - columns + 1))
-    window = image[None, :, top : top + rows, left : left + columns].float()
-    if random.random() < 0.5:
-        window = window.flip(-1)
-    view = F.interpolate(window, (_VIEW_SIDE, _VIEW_SIDE), mode="bilinear", align_corners=False, antialias=True)
-    return view[0].round().clamp(0, 255).to(torch.uint8)
+def _shrink(photograph: Tensor) -> Tensor:
+    height, width = photograph.shape[-2:]
+    scale = _SHORT_SIDE / min(height, width)
+    if scale >= 1:
+        return photograph
+    shrunk = _resize(photograph.float(), round(height * scale), round(width * scale))
+    return shrunk.round().clamp(0, 255).to(torch.uint8)
+
+
+def _resize(picture: Tensor, height: int, width: int) -> Tensor:
+    resized = F.interpolate(picture[None], (height, width), mode="bilinear", align_corners=False, antialias=True)
+    return resized[0]

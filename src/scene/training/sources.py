@@ -21,6 +21,7 @@ def open_source(folder: Path, layout: Layout, *, part: Part = "all") -> FrameSou
 
     Args:
         folder: where it is; below it are
+            for "auto", any of the following, which the lists' names tell, and otherwise whether there are photographs;
             for "images", photographs, each a sequence of one frame;
             for "videos", video files, each giving short windows of consecutive frames;
             for "vimeo-septuplet", `sep_trainlist.txt` and `sequences/00001/0001/im1.png` to `im7.png`;
@@ -33,15 +34,24 @@ def open_source(folder: Path, layout: Layout, *, part: Part = "all") -> FrameSou
         InputError: the folder does not hold what the layout says, or nothing usable of the part.
         MissingError: a package that reads the layout is not installed.
     """
-    match layout:
-        case "images":
-            return ImageSource(folder, part)
-        case "videos":
-            return VideoSource(folder, part)
-        case "vimeo-septuplet":
-            return VimeoSource(folder, SEPTUPLETS, part)
-        case "vimeo-triplet":
-            return VimeoSource(folder, TRIPLETS, part)
+    found = _detect_layout(folder) if layout == "auto" else layout
+    if found == "images":
+        return ImageSource(folder, part)
+    if found == "videos":
+        return VideoSource(folder, part)
+    return VimeoSource(folder, SEPTUPLETS if found == "vimeo-septuplet" else TRIPLETS, part)
+
+
+def _detect_layout(folder: Path) -> Layout:
+    if (folder / SEPTUPLETS.train_list).exists():
+        return "vimeo-septuplet"
+    if (folder / TRIPLETS.train_list).exists():
+        return "vimeo-triplet"
+    try:
+        list_images(folder)
+    except InputError:
+        return "videos" if folder.is_dir() else "images"
+    return "images"
 
 
 class ImageSource:

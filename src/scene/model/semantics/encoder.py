@@ -33,6 +33,12 @@ class SemanticEncoder(nn.Module, ABC):
             square, since only directions carry meaning in a contrastively trained space. No gradient flows.
         """
 
+    def both(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """The embeddings of the frames and of their regions; encoders that get the two in one pass do so here."""
+        frame: Tensor = self(pictures)
+        regions: Tensor = self(pictures, spatial=True)
+        return frame, regions
+
 
 def unit_mean_square(embedding: Tensor) -> Tensor:
     """Scales vectors along dimension 1 to a mean square of one, in float32; zero vectors stay zero."""

@@ -80,10 +80,13 @@ class MobileNetEncoder(SemanticEncoder):
         self.identity = f"mobilenetv2-imagenet@{file.content_hash[:12]}"
         self.eval().requires_grad_(False)
 
-    @torch.no_grad()
     def forward(self, pictures: Tensor, *, spatial: bool = False) -> Tensor:
+        return self.both(pictures)[1 if spatial else 0]
+
+    @torch.no_grad()
+    def both(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         regions = self.last(self.blocks(self.stem(squash(pictures, _SIDE) * 2.0 - 1.0)))
-        return unit_mean_square(regions if spatial else regions.mean(dim=(2, 3), keepdim=True))
+        return unit_mean_square(regions.mean(dim=(2, 3), keepdim=True)), unit_mean_square(regions)
 
 
 def is_mobilenet(file: TensorFile) -> bool:
