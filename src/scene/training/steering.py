@@ -20,7 +20,7 @@ class Steering:
         table: embeddings of the source that samples are drawn from, of whole frames.
         references: of the network, (R, D, G, G); see `Network.references`.
         control: see `control_embeddings`; a sequence keeps its control all through the run.
-        salt: tells apart the controls of sources whose sequences have the same numbers.
+        salt: 0 or 1, tells apart the controls of sources whose sequences have the same numbers.
     """
 
     def __init__(self, table: EmbeddingTable, references: Tensor, control: Control, salt: int = 0) -> None:
@@ -34,7 +34,8 @@ class Steering:
         embeddings = self._table.lookup(batch.sequence.cpu())
         grid = self._references.shape[-1]
         if self._control != "embedding":
-            keys = [int(sequence) + (self._salt << 40) for sequence in batch.sequence]
+            # torch's generators look at the lower 32 bits of a seed alone.
+            keys = [int(sequence) + (self._salt << 31) for sequence in batch.sequence]
             embeddings = control_embeddings(self._control, _resample(embeddings, grid), self._references, keys)
         if grid > 1:
             embeddings = crop_grid(embeddings, batch.region.cpu(), grid)
