@@ -26,6 +26,8 @@ app.command("scene.cli.demo:demo", name="demo")
 app.command("scene.cli.encode:encode", name="encode")
 app.command("scene.cli.evaluate:evaluate", name="evaluate")
 app.command("scene.cli.train:train", name="train")
+app.command("scene.cli.distill:distill", name="distill")
+app.command("scene.cli.bench:bench", name="bench")
 app.command("scene.cli.models:models", name="models")
 
 
