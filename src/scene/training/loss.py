@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scene.errors import MissingError, UsageError
-from scene.metrics.vmaf import DifferentiableVmaf, bound_score
+from scene.metrics.vmaf import DifferentiableVmaf, ThinConvolutions, bound_score
 from scene.proxy import JpegProxy
 from scene.training.config import LossConfig, ProxyConfig
 from scene.training.data import Sample, rgb_to_luma
@@ -59,10 +59,9 @@ class CodecLoss(nn.Module):
         """
         super().__init__()
         try:
-            from pytorch_msssim import ms_ssim
+            from pytorch_msssim import MS_SSIM
         except ImportError as error:
             raise MissingError("training needs pytorch-msssim: pip install 'scene-codec[train]'") from error
-        self._ms_ssim = ms_ssim
         if planes == "yuv420":
             raise UsageError("planes = 'yuv420' can be built but not trained yet; use rgb or luma")
         self.config = loss
@@ -70,6 +69,7 @@ class CodecLoss(nn.Module):
         self.planes = planes
         self.proxy = JpegProxy(proxy.tables, proxy.rounding, proxy.smoothing)
         self.vmaf = DifferentiableVmaf()
+        self.ms_ssim = MS_SSIM(data_range=1.0, size_average=False, channel=1)
 
     def prepare(self, batch: Sample) -> tuple[Tensor, Tensor]:
         """A batch of 8-bit RGB as network input (B, C, H, W) and VMAF's motion (B,)."""
@@ -111,7 +111,8 @@ class CodecLoss(nn.Module):
         total = config.perceptual * perceptual + config.bitrate * rate + config.before * before + config.after * after
         structure = judged.new_zeros(())
         if config.structure > 0:
-            similarity = self._ms_ssim(judged.float(), reference.float(), data_range=1.0, size_average=False)
+            with ThinConvolutions():
+                similarity = self.ms_ssim(judged.float(), reference.float())
             structure = torch.log(1.0 - similarity + _STRUCTURE_FLOOR).mean()
             total = total + config.structure * structure
         return LossTerms(
