@@ -401,6 +401,29 @@ def test_a_failing_validation_keeps_what_was_learned(
     assert_same(tmp_path, finished)
 
 
+def test_weights_that_diverged_in_the_last_step_replace_no_checkpoint(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import schedulefree
+
+    original = schedulefree.AdamWScheduleFree.step
+
+    def step(self: Any) -> None:
+        original(self)
+        if self.param_groups[0]["k"] == 4:
+            self.param_groups[0]["params"][0].fill_(float("inf"))
+
+    kept = {}
+
+    def keep() -> None:
+        kept.update({name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "last.state")})
+
+    monkeypatch.setattr(schedulefree.AdamWScheduleFree, "step", torch.no_grad()(step))
+    with pytest.raises(SceneError, match="no longer finite after step 4"):
+        train(TINY, photos, tmp_path, validation=photos, on_progress=after(3, keep))
+    assert kept == {name: (tmp_path / name).read_bytes() for name in kept}
+
+
 # Logs
 
 

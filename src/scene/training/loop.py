@@ -169,6 +169,9 @@ def train(
             reached = {**progress, "step": step, "seconds": time.monotonic() - began}
             if processes.rank == 0:
                 averaged = _average(network, optimiser)
+                if not all(bool(parameter.isfinite().all()) for parameter in averaged.parameters()):
+                    # The loss would only tell after the next step.
+                    raise SceneError(f"the weights are no longer finite after step {step}: lower the learning rate")
                 due = step == steps or step % config.run.validate_every == 0
                 if judge is not None and validate and due and int(progress["validated"]) < step:
                     with signals.interruptible():
