@@ -25,8 +25,8 @@ SMOOTHING = 0.5
 class ShotDetector:
     """Tells where shots begin, frame by frame and without looking ahead.
 
-    The measure is the mean absolute difference of 32x18 thumbnails of luma; see the constants above. Dissolves are
-    missed, which only delays the next embedding until the interval is over.
+    The measure is the mean absolute difference of 32x18 thumbnails of luma; see the constants above. Dissolves, and
+    cuts right after a shot's first frame, are missed: the next embedding then comes when the interval is over.
     """
 
     def __init__(self) -> None:
@@ -41,10 +41,14 @@ class ShotDetector:
             return True
         change = float((thumbnail - previous).abs().mean())
         usual = self._usual
-        if change > _CUT_CHANGE and (usual is None or change > _CUT_RATIO * usual):
+        if usual is None:
+            # The second frame of a shot: how much it moves is what later changes are held against.
+            self._usual = change
+            return False
+        if change > _CUT_CHANGE and change > _CUT_RATIO * usual:
             self._usual = None
             return True
-        self._usual = change if usual is None else (1 - _NEWEST) * usual + _NEWEST * change
+        self._usual = (1 - _NEWEST) * usual + _NEWEST * change
         return False
 
 
