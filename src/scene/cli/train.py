@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,4 +61,6 @@ def train(
             device=str(resolve_device(device)),
             on_progress=on_progress,
         )
-    print(result.best or result.weights)
+    # Of several processes, one speaks.
+    if os.environ.get("RANK", "0") == "0":
+        print(result.best or result.weights)

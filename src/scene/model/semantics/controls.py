@@ -29,10 +29,11 @@ def control_embeddings(control: Control, embeddings: Tensor, references: Tensor,
     if control == "embedding":
         return embeddings
     if control == "none":
-        return references.mean(dim=0, keepdim=True).expand_as(embeddings)
+        return references.mean(dim=(0, 2, 3), keepdim=True).expand_as(embeddings)
     if control == "constant":
         return references[:1].expand_as(embeddings)
-    generators = [torch.Generator().manual_seed(key % 2**63) for key in keys]
+    # Torch's generator on the CPU looks at 32 bits of a seed.
+    generators = [torch.Generator().manual_seed(key % 2**32) for key in keys]
     if control == "shuffled":
         picks = [int(torch.randint(len(references), (), generator=generator)) for generator in generators]
         return references[picks]
