@@ -59,6 +59,52 @@ def training(
         _print_training(result)
 
 
+@bench.command
+def semantics(
+    model: str = "scene",
+    /,
+    *,
+    size: str = "1920x1080",
+    encoder: str = "auto",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Measure what semantic embeddings cost beside the network that they steer.
+
+    Parameters
+    ----------
+    model:
+        A shipped model's name, or a .safetensors file.
+    size:
+        Of the frame, WIDTHxHEIGHT.
+    encoder:
+        Semantic encoder in the place of the model's own.
+    device:
+        Where both run; auto takes a GPU where there is one.
+    json:
+        Print one JSON object instead of text.
+    """
+    import dataclasses
+    from json import dumps
+
+    from scene.enhance.bench import bench_semantics
+    from scene.errors import UsageError
+    from scene.model import load_model
+
+    width, cross, height = size.partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and 0 < int(width) <= 8192 and 0 < int(height) <= 8192):
+        raise UsageError(f"--size {size!r} must be WIDTHxHEIGHT, each from 1 to 8192.")
+    result = bench_semantics(load_model(model), width=int(width), height=int(height), semantics=encoder, device=device)
+    if json:
+        print(dumps(dataclasses.asdict(result)))
+        return
+    print(f"{size}, {result.device}, {result.threads} threads, medians")
+    print(f"encoder {result.encoder}, {result.parameters:,} parameters")
+    print(f"  {1000 * result.encoder_s:.1f} ms a frame from RGB, {1000 * result.embedding_s:.1f} ms from 8-bit 4:2:0")
+    print(f"model {result.model}: {1000 * result.frame_s:.1f} ms a frame")
+    print(f"embeddings every {result.interval} frames take {100 * result.share:.2f} % of the time")
+
+
 def _print_training(result: TrainingBenchmark) -> None:
     from rich.console import Console
     from rich.table import Table

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 
 def models() -> None:
-    """List the models that come with the package, with their size and how they were trained."""
+    """List the models and semantic encoders that come with the package, with their size and how they were trained."""
     from rich.console import Console
     from rich.table import Table
 
     from scene.model import load_model, model_names, read_record, resolve_model
+    from scene.model.semantics import encoder_names, load_encoder
+    from scene.model.semantics.student import StudentEncoder
 
     table = Table(box=None)
     for column in ("name", "guided by", "planes", "parameters", "trained", "identity"):
@@ -17,7 +19,17 @@ def models() -> None:
         network = load_model(name)
         record = read_record(resolve_model(name))
         trained = f"{record['steps']} steps, {record['seconds'] / 60:.0f} min, {record['device']}"
-        planes, guidance = network.config.planes, network.config.guidance
-        table.add_row(name, guidance, planes, f"{network.count_parameters():,}", trained, network.identity)
+        guide = network.semantics.encoder if network.semantics else network.config.guidance
+        table.add_row(name, guide, network.config.planes, f"{network.count_parameters():,}", trained, network.identity)
     table.add_row("none", "", "", "0", "the frame as it is", "")
-    Console().print(table)
+    encoders = Table(box=None)
+    for column in ("encoder", "teacher", "width", "parameters", "identity"):
+        encoders.add_column(column, overflow="fold", no_wrap=column in ("encoder", "identity"))
+    for name in encoder_names():
+        student = load_encoder(name)
+        assert isinstance(student, StudentEncoder)
+        encoders.add_row(name, student.teacher, str(student.width), f"{student.count_parameters():,}", student.identity)
+    console = Console()
+    console.print(table)
+    console.print()
+    console.print(encoders)
