@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -246,8 +247,8 @@ def _train(
     optimiser = torch.optim.AdamW(student.parameters(), lr=config.learning_rate, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, config.steps))
     student.train()
-    for step in range(config.steps):
-        pictures = views.draw(config.batch).to(device)
+    for step, drawn in enumerate(_ahead(views, config)):
+        pictures = drawn.to(device)
         taught = teach(pictures)
         with torch.autocast(kind, torch.bfloat16):
             features = student.features(pictures)
@@ -267,6 +268,16 @@ def _train(
         optimiser.step()
         schedule.step()
         report(Progress(step + 1, config.steps, {"loss": value, "centred cosine": float(angles[0].detach())}))
+
+
+def _ahead(views: _Views, config: DistillConfig) -> Iterator[Tensor]:
+    """A batch of views for each step, drawn while the step before is at work."""
+    with ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(views.draw, config.batch)
+        for _ in range(config.steps):
+            pictures = drawn.result()
+            drawn = pool.submit(views.draw, config.batch)
+            yield pictures
 
 
 def _rate(step: int, steps: int) -> float:
