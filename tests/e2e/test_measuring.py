@@ -11,11 +11,12 @@ from pan_clip import write_pan
 from scene.errors import InputError, MissingError, SceneError, VerificationError
 from scene.evaluation import grid as grid_module
 from scene.evaluation.cache import Measurement, PointCache
-from scene.evaluation.clip import RawVideo, Recipe, count_raw_video, make_reference, open_clips
+from scene.evaluation.clip import Recipe, make_reference, open_clips
 from scene.evaluation.codecs import CODECS, codec_run, encoder_version
 from scene.evaluation.grid import Grid, Measured, measure_grid
 from scene.evaluation.methods import parse_method, parse_methods
 from scene.evaluation.point import compare, measure_point
+from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.evaluation.results import make_report, results_json
 from scene.evaluation.summary import clip_rows, mean_rows
 from scene.evaluation.table import table_markdown

@@ -18,7 +18,7 @@ from skimage import data as photographs
 
 from scene.cli import _run
 from scene.errors import UsageError
-from scene.metrics.vmaf import ThinConvolutions
+from scene.metrics.thin_convolutions import ThinConvolutions
 from scene.model import NetworkConfig
 from scene.progress import Progress
 from scene.training import TrainingConfig

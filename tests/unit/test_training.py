@@ -301,7 +301,7 @@ def test_divergence_stops_with_a_clear_error(photos: Path, tmp_path: Path, monke
             network.tail.bias.fill_(float("nan"))  # type: ignore[union-attr]
         return network
 
-    monkeypatch.setattr("scene.training.loop.build_network", broken)
+    monkeypatch.setattr("scene.training.guidance.build_network", broken)
     with pytest.raises(SceneError, match="no longer finite"):
         train(TINY, photos, tmp_path)
     assert not list(tmp_path.glob("last.*")), "diverged weights must not replace a good checkpoint"

@@ -40,7 +40,8 @@ from scene.training.config import ValidationConfig
 from scene.training.data import Crops, read_image
 from scene.training.encoder_validation import EncoderValidation, EncoderValidator
 from scene.training.judging import Judge
-from scene.training.loop import _count_steps, _rewind_log
+from scene.training.log import rewind_log
+from scene.training.loop import _count_steps
 from scene.training.loss import CodecLoss
 from scene.training.sources import open_source
 from scene.training.stopping import StopSignals
@@ -437,11 +438,11 @@ def test_a_rewound_log_holds_what_the_checkpoint_knows(tmp_path: Path) -> None:
         '{"phase": "train", "ste',
     ]
     path.write_text("\n".join(lines), encoding="utf-8")
-    _rewind_log(path, 4, 4)
+    rewind_log(path, 4, 4)
     assert path.read_text(encoding="utf-8").splitlines() == lines[:3]
-    _rewind_log(path, 4, 2)
+    rewind_log(path, 4, 2)
     assert path.read_text(encoding="utf-8").splitlines() == lines[:1]
-    _rewind_log(tmp_path / "missing", 4, 2)
+    rewind_log(tmp_path / "missing", 4, 2)
 
 
 def test_a_run_that_died_before_its_first_checkpoint_leaves_no_line_behind(

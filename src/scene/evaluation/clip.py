@@ -9,10 +9,10 @@ from pathlib import Path
 
 from scene.errors import InputError
 from scene.evaluation.names import printable
+from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.picture import Matrix
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
 from scene.video.probe import probe
-from scene.video.y4m import Y4MHeader, read_header
 
 # To be raised whenever the same clip and recipe would give another reference than before.
 _REFERENCE_VERSION = 1
@@ -61,15 +61,6 @@ class Recipe:
         halve = self.halve_above is not None and clip.height > self.halve_above
         factor = 4 if halve else 2
         return tuple(2 * (side // factor) for side in (clip.width, clip.height))  # type: ignore[return-value]
-
-
-@dataclass(frozen=True, slots=True)
-class RawVideo:
-    """A YUV4MPEG2 file whose frames have been counted."""
-
-    path: Path
-    header: Y4MHeader
-    frames: int
 
 
 def reference_key(clip: Clip, recipe: Recipe) -> dict[str, object]:
@@ -124,21 +115,6 @@ def make_reference(ffmpeg: FFmpeg, clip: Clip, recipe: Recipe, destination: Path
         return count_raw_video(destination, clip.matrix)
     except ProcessError as error:
         raise InputError(f"{clip.name} cannot be decoded ({error})") from error
-
-
-def count_raw_video(path: Path, matrix: Matrix) -> RawVideo:
-    """Reads the header of a YUV4MPEG2 file that ffmpeg wrote, and counts its frames by its size.
-
-    Raises:
-        InputError: it holds no frame, or a fraction of one.
-    """
-    with path.open("rb") as stream:
-        header = read_header(stream, matrix=matrix)
-        payload = path.stat().st_size - stream.tell()
-    frames, rest = divmod(payload, header.frame_bytes + len(b"FRAME\n"))
-    if rest or not frames:
-        raise InputError(f"decoding gave {frames} frames and {rest} bytes more")
-    return RawVideo(path, header, frames)
 
 
 def open_clips(paths: list[Path]) -> tuple[Clip, ...]:

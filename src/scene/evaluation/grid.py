@@ -14,10 +14,11 @@ from typing import Any
 
 from scene.errors import MissingError, SceneError, UsageError
 from scene.evaluation.cache import Measurement, PointCache
-from scene.evaluation.clip import Clip, RawVideo, Recipe, make_reference, reference_key
+from scene.evaluation.clip import Clip, Recipe, make_reference, reference_key
 from scene.evaluation.codecs import GOP_SECONDS, CodecRun, encoder_options, encoder_version
 from scene.evaluation.methods import Method
 from scene.evaluation.point import measure_point
+from scene.evaluation.raw_video import RawVideo
 from scene.evaluation.variant import make_variant
 from scene.metrics.libvmaf import METRICS_VERSION
 from scene.progress import OnProgress, Progress, silent

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from scene.errors import VerificationError
 from scene.evaluation.cache import Measurement
-from scene.evaluation.clip import RawVideo
 from scene.evaluation.codecs import CodecRun, encode_arguments, encoder_options
+from scene.evaluation.raw_video import RawVideo
 from scene.metrics.libvmaf import Scores, compare_arguments, count_frames, filter_graph, parse_log
 from scene.video.ffmpeg import FFmpeg
 

@@ -6,8 +6,8 @@ import itertools
 from pathlib import Path
 
 from scene.errors import VerificationError
-from scene.evaluation.clip import RawVideo, count_raw_video
 from scene.evaluation.methods import Method
+from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.video.ffmpeg import FFmpeg
 from scene.video.y4m import read_frames, read_header, write_frame, write_header
 

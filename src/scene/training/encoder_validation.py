@@ -20,22 +20,22 @@ import numpy as np
 import torch
 
 from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
-from scene.errors import MissingError, SceneError, VerificationError
+from scene.errors import MissingError, SceneError
+from scene.evaluation.cache import Measurement
 from scene.evaluation.codecs import (
     GOP_SECONDS,
     CodecRun,
     codec_run,
-    encode_arguments,
-    encoder_options,
 )
+from scene.evaluation.point import measure_point
+from scene.evaluation.raw_video import RawVideo
 from scene.metrics.bjontegaard import bd_rate
-from scene.metrics.libvmaf import Scores, compare_arguments, count_frames, filter_graph, parse_log
 from scene.picture import Picture, PictureFormat
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import ValidationConfig
 from scene.training.frames import FrameSource, Image
 from scene.training.pan import pan, spread
-from scene.video.ffmpeg import FFmpeg, find_ffmpeg, input_name
+from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.y4m import Y4MHeader, write_frame, write_header
 
 Enhance = Callable[[list[Picture]], list[Picture]]
@@ -94,15 +94,7 @@ class EncoderValidation:
         return figures
 
 
-@dataclass(frozen=True, slots=True)
-class _Point:
-    """An encode: bytes of the elementary stream, and the decoded clip against the unprocessed one."""
-
-    size: int
-    scores: Scores
-
-
-_Curve = list[_Point]
+_Curve = list[Measurement]
 
 
 class EncoderValidator:
@@ -161,26 +153,24 @@ class EncoderValidator:
         """The curves of all clips, unprocessed and enhanced; the former measured only where they are not known."""
         ffmpeg = replace(self._ffmpeg, stop=threading.Event())
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="validation")
-        anchors: list[list[Future[_Point]]] = []
-        tests: list[list[Future[_Point]]] = []
+        anchors: list[list[Future[Measurement]]] = []
+        tests: list[list[Future[Measurement]]] = []
 
-        def submit(processed: Path, reference: Path) -> list[Future[_Point]]:
+        def submit(processed: RawVideo, reference: RawVideo) -> list[Future[Measurement]]:
             return [
-                pool.submit(_measure_point, ffmpeg, processed, reference, self.config.frames, self._run, crf, folder)
+                pool.submit(_measure_point, ffmpeg, processed, reference, self._run, crf, folder)
                 for crf in self._run.crfs
             ]
 
         try:
             for number, clip in enumerate(self._clips):
-                reference, processed = folder / f"{number}.y4m", folder / f"{number}-enhanced.y4m"
-                _write(reference, clip)
+                reference = _write(folder / f"{number}.y4m", clip)
                 if self._anchors is None:
                     anchors.append(submit(reference, reference))
                 enhanced = enhance(list(clip))
                 if [picture.format for picture in enhanced] != [picture.format for picture in clip]:
                     raise ValueError("enhance must give as many pictures as it takes, of the same format")
-                _write(processed, enhanced)
-                tests.append(submit(processed, reference))
+                tests.append(submit(_write(folder / f"{number}-enhanced.y4m", enhanced), reference))
             futures = [future for curve in anchors + tests for future in curve]
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()
@@ -196,14 +186,14 @@ def _middle(source: FrameSource, sequence: int) -> Image:
     return source.read(sequence, source.length(sequence) // 2)
 
 
-def _results(curves: list[list[Future[_Point]]]) -> list[_Curve]:
+def _results(curves: list[list[Future[Measurement]]]) -> list[_Curve]:
     return [[future.result() for future in curve] for curve in curves]
 
 
 def _read_metric(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str) -> MetricReading:
     """One metric's BD-rates, clip by clip."""
     curves = [
-        [[(point.size, getattr(point.scores, metric)) for point in curve] for curve in pair]
+        [[(point.bytes, getattr(point.scores, metric)) for point in curve] for curve in pair]
         for pair in zip(anchors, tests, strict=True)
     ]
     return _summarise([bd_rate(anchor, test).percent for anchor, test in curves])
@@ -231,9 +221,8 @@ def _find_ffmpeg(run: CodecRun, trial: Sequence[Picture]) -> FFmpeg:
         raise MissingError(_NEEDED) from error
     try:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
-            clip = Path(name) / "trial.y4m"
-            _write(clip, trial)
-            _measure_point(ffmpeg, clip, clip, len(trial), run, run.crfs[0], Path(name))
+            clip = _write(Path(name) / "trial.y4m", trial)
+            _measure_point(ffmpeg, clip, clip, run, run.crfs[0], Path(name))
     except SceneError as error:
         raise MissingError(f"{_NEEDED} ({ffmpeg.path}: {error})") from error
     return ffmpeg
@@ -251,39 +240,18 @@ def _pictures(frames: Sequence[Image]) -> list[Picture]:
     return [Picture(fmt, tuple(plane[index] for plane in planes)) for index in range(len(frames))]
 
 
-def _write(path: Path, pictures: Sequence[Picture]) -> None:
+def _write(path: Path, pictures: Sequence[Picture]) -> RawVideo:
+    header = Y4MHeader(pictures[0].format, _RATE)
     with path.open("wb") as stream:
-        write_header(stream, Y4MHeader(pictures[0].format, _RATE))
+        write_header(stream, header)
         for picture in pictures:
             write_frame(stream, picture)
+    return RawVideo(path, header, len(pictures))
 
 
-# `scene.evaluation.point` does the same for videos of any origin, and loads PyAV to look into them.
 def _measure_point(
-    ffmpeg: FFmpeg, processed: Path, reference: Path, frames: int, run: CodecRun, crf: float, folder: Path
-) -> _Point:
-    """Encodes `processed` at one CRF and compares what is decoded with `reference`; both are YUV4MPEG2 files."""
-    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
-        private = Path(name)
-        stream = private / f"encoded{run.codec.suffix}"
-        ffmpeg.run(encode_arguments(processed, stream, encoder_options(run, crf, round(GOP_SECONDS * _RATE))))
-        return _Point(stream.stat().st_size, _compare(ffmpeg, stream, reference, frames, private))
-
-
-def _compare(ffmpeg: FFmpeg, distorted: Path, reference: Path, frames: int, folder: Path) -> Scores:
-    """The scores of one video file against another."""
-    log = folder / "libvmaf.json"
-    completed = ffmpeg.run(
-        compare_arguments(["-i", input_name(distorted)], ["-i", input_name(reference)], filter_graph(log))
-    )
-    decoded = count_frames(completed.stdout)
-    if decoded != frames:
-        raise VerificationError(f"{decoded} frames came out of x264 and {frames} went in")
-    # libvmaf can fail while ffmpeg ends with 0.
-    if not log.exists():
-        reason = completed.messages.splitlines()[:1] or ["no message"]
-        raise VerificationError(f"libvmaf gave no scores: {reason[0]}")
-    scores = parse_log(log.read_bytes())
-    if scores.frames != frames:
-        raise VerificationError(f"libvmaf compared {scores.frames} frames of {frames}")
-    return scores
+    ffmpeg: FFmpeg, processed: RawVideo, reference: RawVideo, run: CodecRun, crf: float, folder: Path
+) -> Measurement:
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as private:
+        gop = round(GOP_SECONDS * _RATE)
+        return measure_point(ffmpeg, reference, processed, run, crf, gop, folder=Path(private))

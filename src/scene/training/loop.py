@@ -10,8 +10,8 @@ import platform
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +21,18 @@ from torch.utils.data import DataLoader
 
 from scene import __version__
 from scene.errors import MissingError, SceneError, UsageError
-from scene.evaluation.cache import default_cache_folder
-from scene.files import write_atomically
-from scene.model import Network, Semantics, build_network, save_network
-from scene.model.semantics import SemanticEncoder, load_encoder
+from scene.model import Network, save_network
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import TrainingConfig, config_as_dict
 from scene.training.data import ConsecutiveBatches, Crops, Sample, collate
-from scene.training.embedding_table import EmbeddingTable
-from scene.training.embeddings import compute_embeddings
-from scene.training.frames import FrameSource
-from scene.training.judging import Judge, Judgement
+from scene.training.guidance import build, steer
+from scene.training.judging import Judge
+from scene.training.log import NAME as LOG
+from scene.training.log import RunLog, rewind_log, writing
 from scene.training.loss import CodecLoss, LossTerms
 from scene.training.processes import Processes, join_processes
 from scene.training.sources import open_sources
 from scene.training.state import load_state, save_state
-from scene.training.steering import Steering, set_references
 from scene.training.stopping import StopSignals
 
 _LOG = logging.getLogger("scene.training")
@@ -45,7 +41,6 @@ _LOG_EVERY = 10
 WEIGHTS = "last.safetensors"
 BEST_WEIGHTS = "best.safetensors"
 STATE = "last.state"
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +112,7 @@ def train(
         steps = _count_steps(config, len(source), processes.count)
 
         # Everything random is drawn from generators of its own, seeded by the step, so that a resumed run repeats them.
-        network, encoder = _build(config, here)
+        network, encoder = build(config, here)
         loss = CodecLoss(config.loss, config.proxy, config.network.planes, processes.gather).to(here)
         optimiser = schedulefree.AdamWScheduleFree(
             network.parameters(),
@@ -136,7 +131,7 @@ def train(
         first = int(progress["step"])
         judge = None
         with signals.interruptible():
-            steering, held_out_steering = _steer(config, network, encoder, source, held_out, processes, on_progress)
+            steering, held_out_steering = steer(config, network, encoder, source, held_out, processes, on_progress)
             if held_out is not None and processes.rank == 0:
                 judge = Judge(config, held_out, held_out_steering, encoder, loss, here)
         batches = DataLoader(
@@ -153,14 +148,14 @@ def train(
         writer = None
         if processes.rank == 0:
             validated = int(progress["validated"])
-            with _writing("the log"):
+            with writing("the log"):
                 out.mkdir(parents=True, exist_ok=True)
-                _rewind_log(out / LOG, first, validated)
+                rewind_log(out / LOG, first, validated)
                 # What TensorBoard shows from this step on is logged again; a validation of the last one is not.
                 again = max(first, validated + 1) if resume else None
                 writer = SummaryWriter(str(out), purge_step=again)
             stack.callback(_close, writer)
-        log = _Log(out, writer, config)
+        log = RunLog(out, writer, config)
         started = time.monotonic()
         began = started - float(progress["seconds"])
 
@@ -243,50 +238,6 @@ def train(
     return TrainingResult(out / WEIGHTS, best, done, float(progress["seconds"]))
 
 
-def _build(config: TrainingConfig, device: torch.device) -> tuple[Network, SemanticEncoder | None]:
-    """The untrained network, and the encoder whose embeddings steer it, if any."""
-    if config.network.guidance == "features":
-        return build_network(config.network, seed=config.run.seed).to(device), None
-    encoder = load_encoder(config.semantics.encoder, device)
-    network = build_network(replace(config.network, embedding_width=encoder.width), seed=config.run.seed)
-    network.semantics = Semantics(config.semantics.encoder, encoder.identity, config.semantics.control)
-    return network.to(device), encoder
-
-
-def _steer(
-    config: TrainingConfig,
-    network: Network,
-    encoder: SemanticEncoder | None,
-    source: FrameSource,
-    held_out: FrameSource | None,
-    processes: Processes,
-    on_progress: OnProgress,
-) -> tuple[Steering | None, Steering | None]:
-    """What steers the network on the training and on the held-out frames."""
-    if encoder is None:
-        return None, None
-
-    def table(frames: FrameSource) -> EmbeddingTable:
-        return compute_embeddings(
-            frames,
-            encoder,
-            default_cache_folder() / "embeddings",
-            spatial=network.config.semantic_grid > 1,
-            device=processes.device,
-            on_progress=on_progress if processes.rank == 0 else silent,
-        )
-
-    # The first process computes what is missing, the others find it done.
-    if processes.rank > 0:
-        processes.wait()
-    tables = [table(frames) for frames in (source, held_out) if frames is not None]
-    if processes.rank == 0:
-        processes.wait()
-    set_references(network, tables[0])
-    steerings = [Steering(rows, network.references, config.semantics.control, salt) for salt, rows in enumerate(tables)]
-    return steerings[0], steerings[1] if len(steerings) > 1 else None
-
-
 def _count_steps(config: TrainingConfig, sequences: int, processes: int) -> int:
     if config.run.epochs == 0:
         return config.run.steps
@@ -342,30 +293,18 @@ def _read(batches: DataLoader[Sample]) -> Iterator[Sample]:
         raise type(error)(message.removeprefix(f"scene.errors.{type(error).__name__}: ")) from error
 
 
-@contextmanager
-def _writing(what: str) -> Iterator[None]:
-    """Turns a full disk, or one that refuses, into an error that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise SceneError(
-            f"{what} cannot be written ({error.strerror or error}); the last checkpoint is untouched:"
-            " make room and go on with --resume"
-        ) from error
-
-
 def _write(save: Callable[..., None], *arguments: Any) -> None:
     """Saves a checkpoint whole or not at all.
 
     Raises:
         SceneError: the disk is full or refuses.
     """
-    with _writing("the checkpoint"):
+    with writing("the checkpoint"):
         save(*arguments)
 
 
 def _close(writer: Any) -> None:
-    with _writing("the log"):
+    with writing("the log"):
         writer.close()
 
 
@@ -404,65 +343,6 @@ def _average_terms(terms: LossTerms, processes: Processes) -> dict[str, float]:
 def _gradient_norm(network: Network) -> float:
     norms = [p.grad.norm() for p in network.parameters() if p.grad is not None]
     return float(torch.stack(norms).norm()) if norms else 0.0
-
-
-def _rewind_log(path: Path, step: int, validated: int) -> None:
-    """Takes out what a killed run logged after its last checkpoint, which will be done again.
-
-    Args:
-        path: of the log.
-        step: that the run goes on with.
-        validated: the last step whose validation is part of the checkpoint.
-    """
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            # Cut off in the middle of a line.
-            continue
-        if entry["step"] < step if entry["phase"] == "train" else entry["step"] <= validated:
-            kept.append(line + "\n")
-    write_atomically(path, "".join(kept))
-
-
-class _Log:
-    """Figures as JSON lines and as TensorBoard's events."""
-
-    def __init__(self, out: Path, writer: Any, config: TrainingConfig) -> None:
-        self._path = out / LOG
-        self._writer = writer
-        self._score_names = [f"vmaf_gain_limit_{limit:g}" for limit in config.loss.gain_limits]
-
-    def step(self, step: int, figures: dict[str, float], gradient_norm: float) -> None:
-        figures["rate_change"] = math.expm1(figures["rate_change"])
-        self._append(step, "train", {**figures, "gradient_norm": gradient_norm})
-
-    def validation(self, step: int, reading: Judgement) -> None:
-        proxy = reading.proxy
-        figures = {
-            "loss": proxy.loss,
-            "rate_change": proxy.rate_change,
-            "structure_change": proxy.structure_change,
-            "l1_before": proxy.before,
-            **{f"{n}_gain": g for n, g in zip(self._score_names, proxy.score_gains, strict=True)},
-        }
-        self._append(step, "validation", figures)
-        if reading.encoder is not None:
-            figures |= reading.encoder.figures()
-            self._append(step, "x264", reading.encoder.figures())
-        _LOG.info("step %d, validation: %s", step, ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
-
-    def _append(self, step: int, phase: str, figures: dict[str, float]) -> None:
-        if self._writer is None:
-            return
-        with _writing("the log"):
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"phase": phase, "step": step, **figures}) + "\n")
-            for name, value in figures.items():
-                self._writer.add_scalar(f"{phase}/{name}", value, step)
 
 
 def _record(config: TrainingConfig, progress: dict[str, Any], device: torch.device) -> dict[str, Any]:

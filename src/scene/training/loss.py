@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from scene.errors import MissingError, UsageError
-from scene.metrics.vmaf import DifferentiableVmaf, ThinConvolutions, bound_score
+from scene.metrics.thin_convolutions import ThinConvolutions
+from scene.metrics.vmaf import DifferentiableVmaf, bound_score
 from scene.proxy import JpegProxy
 from scene.training.config import LossConfig, ProxyConfig
 from scene.training.data import Sample, rgb_to_luma

@@ -1,0 +1,91 @@
+"""A run's log, and writing to a disk that may be full."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scene.errors import SceneError
+from scene.files import write_atomically
+from scene.training.config import TrainingConfig
+from scene.training.judging import Judgement
+
+_LOG = logging.getLogger("scene.training")
+
+NAME = "log.jsonl"
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Turns a full disk, or one that refuses, into an error that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise SceneError(
+            f"{what} cannot be written ({error.strerror or error}); the last checkpoint is untouched:"
+            " make room and go on with --resume"
+        ) from error
+
+
+class RunLog:
+    """Figures as JSON lines and as TensorBoard's events."""
+
+    def __init__(self, out: Path, writer: Any, config: TrainingConfig) -> None:
+        self._path = out / NAME
+        self._writer = writer
+        self._score_names = [f"vmaf_gain_limit_{limit:g}" for limit in config.loss.gain_limits]
+
+    def step(self, step: int, figures: dict[str, float], gradient_norm: float) -> None:
+        figures["rate_change"] = math.expm1(figures["rate_change"])
+        self._append(step, "train", {**figures, "gradient_norm": gradient_norm})
+
+    def validation(self, step: int, reading: Judgement) -> None:
+        proxy = reading.proxy
+        figures = {
+            "loss": proxy.loss,
+            "rate_change": proxy.rate_change,
+            "structure_change": proxy.structure_change,
+            "l1_before": proxy.before,
+            **{f"{n}_gain": g for n, g in zip(self._score_names, proxy.score_gains, strict=True)},
+        }
+        self._append(step, "validation", figures)
+        if reading.encoder is not None:
+            figures |= reading.encoder.figures()
+            self._append(step, "x264", reading.encoder.figures())
+        _LOG.info("step %d, validation: %s", step, ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
+
+    def _append(self, step: int, phase: str, figures: dict[str, float]) -> None:
+        if self._writer is None:
+            return
+        with writing("the log"):
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"phase": phase, "step": step, **figures}) + "\n")
+            for name, value in figures.items():
+                self._writer.add_scalar(f"{phase}/{name}", value, step)
+
+
+def rewind_log(path: Path, step: int, validated: int) -> None:
+    """Takes out what a killed run logged after its last checkpoint, which will be done again.
+
+    Args:
+        path: of the log.
+        step: that the run goes on with.
+        validated: the last step whose validation is part of the checkpoint.
+    """
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError:
+            # Cut off in the middle of a line.
+            continue
+        if entry["step"] < step if entry["phase"] == "train" else entry["step"] <= validated:
+            kept.append(line + "\n")
+    write_atomically(path, "".join(kept))
