@@ -35,7 +35,7 @@ from scene.errors import InputError, SceneError, UsageError
 from scene.metrics.vmaf import DifferentiableVmaf
 from scene.model import load_model, read_record
 from scene.progress import Progress
-from scene.training import TrainingConfig, loop, train
+from scene.training import TrainingConfig, guidance, loop, train
 from scene.training.config import ValidationConfig
 from scene.training.data import Crops, read_image
 from scene.training.encoder_validation import EncoderValidation, EncoderValidator
@@ -185,7 +185,7 @@ def test_a_signal_while_embeddings_are_computed_is_heeded_at_once(
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("the signal should have broken this off")
 
-    monkeypatch.setattr(loop, "compute_embeddings", compute)
+    monkeypatch.setattr(guidance, "compute_embeddings", compute)
     with pytest.raises(KeyboardInterrupt):
         train(config, photos, tmp_path / "out", validation=photos)
     assert not (tmp_path / "out").exists()
@@ -615,7 +615,7 @@ def test_resuming_with_another_encoder_under_the_same_name_is_refused_at_once(
     config = changed(TINY, network={"guidance": "embedding"}, semantics={"encoder": str(student)}, run={"steps": 1})
     train(config, photos, tmp_path / "out", validation=photos)
     write_student(student, seed=1)
-    monkeypatch.setattr(loop, "compute_embeddings", lambda *_, **__: pytest.fail("that takes long"))
+    monkeypatch.setattr(guidance, "compute_embeddings", lambda *_, **__: pytest.fail("that takes long"))
     with pytest.raises(UsageError, match=r"another semantic encoder \(student@\w+, not student@\w+\)"):
         train(config, photos, tmp_path / "out", validation=photos, resume=True)
 

@@ -16,15 +16,14 @@ from typing import Any, Protocol
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from scene.errors import MissingError, UsageError
 from scene.model import Network, build_network
 from scene.model.assembled import AssembledConv2d
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import TrainingConfig
-from scene.training.data import ConsecutiveBatches, Crops, Sample, collate
-from scene.training.loop import _draw, _leave_signals
+from scene.training.data import PREFETCH, ConsecutiveBatches, Crops, Sample, open_loader
+from scene.training.loop import _draw
 from scene.training.loss import CodecLoss
 from scene.training.sources import open_source
 
@@ -32,7 +31,6 @@ from scene.training.sources import open_source
 _TURN = 5
 # The first steps allocate memory and choose kernels.
 _WARM_UP = 3
-_PREFETCH = 4
 _LIMIT_REPEATS = 10
 
 
@@ -152,17 +150,14 @@ def bench_training(
         raise UsageError(f"steps = {steps} must be at least 1")
     trainee = _Trainee(config, torch.device(device))
     # Full queues would hide a slow loader: as many steps empty them first.
-    warm_up = max(_WARM_UP, _PREFETCH * config.data.workers)
+    warm_up = max(_WARM_UP, PREFETCH * config.data.workers)
     turns = [min(_TURN, steps - done) for done in range(0, steps, _TURN)]
     loaded = warm_up + steps
     total = loaded + warm_up + 2 * steps
-    loader = DataLoader(
+    loader = open_loader(
         Crops(open_source(data, config.data.layout), config.data.crop, config.data.pan, config.run.seed),
-        batch_sampler=ConsecutiveBatches(0, total, config.run.batch),
-        collate_fn=collate,
-        num_workers=config.data.workers,
-        prefetch_factor=_PREFETCH if config.data.workers > 0 else None,
-        worker_init_fn=_leave_signals,
+        ConsecutiveBatches(0, total, config.run.batch),
+        config.data.workers,
         pin_memory=trainee.device.type == "cuda",
     )
     count = itertools.count(1)

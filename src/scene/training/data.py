@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, get_worker_info
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from scene.errors import InputError, MissingError
 from scene.training.frames import FrameSource, Image
@@ -20,6 +21,8 @@ _LOG = logging.getLogger("scene.training")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 _CACHE_BYTES = 1 << 30
+# Batches that each loading process keeps ready.
+PREFETCH = 4
 
 
 class Sample(NamedTuple):
@@ -170,6 +173,35 @@ class ConsecutiveBatches(Sampler[list[int]]):
 def collate(samples: Sequence[Sample]) -> Sample:
     """Stacks samples into a batch."""
     return Sample(*(torch.stack(parts) for parts in zip(*samples, strict=True)))
+
+
+def open_loader(
+    crops: Crops, batches: ConsecutiveBatches, workers: int, *, pin_memory: bool = False
+) -> DataLoader[Sample]:
+    """Batches of crops, loaded ahead by processes of their own where there are any.
+
+    Args:
+        crops: the samples.
+        batches: their numbers.
+        workers: processes, 0 to load in this one.
+        pin_memory: for a device that copies from such memory.
+    """
+    return DataLoader(
+        crops,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=PREFETCH if workers > 0 else None,
+        worker_init_fn=_leave_signals,
+        pin_memory=pin_memory,
+    )
+
+
+def _leave_signals(_worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; those that load data are stopped by the one that trains."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def list_images(folder: Path) -> list[Path]:

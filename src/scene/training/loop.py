@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import platform
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from scene.errors import MissingError, SceneError, UsageError
 from scene.model import Network, save_network
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import TrainingConfig, config_as_dict
-from scene.training.data import ConsecutiveBatches, Crops, Sample, collate
+from scene.training.data import ConsecutiveBatches, Crops, Sample, open_loader
 from scene.training.guidance import build, steer
 from scene.training.judging import Judge
 from scene.training.log import NAME as LOG
@@ -134,14 +133,10 @@ def train(
             steering, held_out_steering = steer(config, network, encoder, source, held_out, processes, on_progress)
             if held_out is not None and processes.rank == 0:
                 judge = Judge(config, held_out, held_out_steering, encoder, loss, here)
-        batches = DataLoader(
+        batches = open_loader(
             Crops(source, config.data.crop, config.data.pan, config.run.seed),
-            batch_sampler=ConsecutiveBatches(first, steps, config.run.batch, processes.rank, processes.count),
-            collate_fn=collate,
-            num_workers=config.data.workers,
-            persistent_workers=config.data.workers > 0,
-            prefetch_factor=4 if config.data.workers > 0 else None,
-            worker_init_fn=_leave_signals,
+            ConsecutiveBatches(first, steps, config.run.batch, processes.rank, processes.count),
+            config.data.workers,
             pin_memory=here.type == "cuda",
         )
         # One process alone writes.
@@ -306,12 +301,6 @@ def _write(save: Callable[..., None], *arguments: Any) -> None:
 def _close(writer: Any) -> None:
     with writing("the log"):
         writer.close()
-
-
-def _leave_signals(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; those that load data are stopped by the one that trains."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _draw(config: TrainingConfig, loss: CodecLoss, step: int, processes: int) -> tuple[Tensor, Tensor]:
