@@ -140,4 +140,6 @@ def test_models_lists_what_is_shipped(capsys: pytest.CaptureFixture[str]) -> Non
     assert _run(["models"], debug=False) == 0
     listed = capsys.readouterr().out
     assert "asconvsr@" in listed
+    assert "scene@" in listed
+    assert "student-mobilenetv2@" in listed
     assert "none" in listed

@@ -22,7 +22,7 @@ _STILL_CROP = (88, 112, 192, 144)
 def demo(
     *,
     out: Path = Path("scene-demo"),
-    model: str = "asconvsr",
+    model: str = "scene",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     ffmpeg: Path | None = None,
     log_format: LogFormat = "text",

@@ -18,7 +18,7 @@ def encode(
     crf: float | None = None,
     preset: str | None = None,
     encoder_args: str = "",
-    model: str = "asconvsr",
+    model: str = "scene",
     strength: float = 1.0,
     semantics: str = "auto",
     semantic_interval: int = 30,

@@ -10,7 +10,7 @@ from scene.cli.console import LogFormat
 
 def evaluate(
     *clips: Path,
-    models: str = "none,contrast,unsharp,asconvsr",
+    models: str = "none,contrast,unsharp,asconvsr,scene",
     codecs: str = "x264,x265",
     crf: str | None = None,
     crf_svtav1: str | None = None,

@@ -14,7 +14,7 @@ def models() -> None:
 
     table = Table(box=None)
     for column in ("name", "guided by", "planes", "parameters", "trained", "identity"):
-        table.add_column(column, overflow="fold", no_wrap=column in ("name", "identity"))
+        table.add_column(column, no_wrap=True)
     for name in model_names():
         network = load_model(name)
         record = read_record(resolve_model(name))
@@ -24,12 +24,13 @@ def models() -> None:
     table.add_row("none", "", "", "0", "the frame as it is", "")
     encoders = Table(box=None)
     for column in ("encoder", "teacher", "width", "parameters", "identity"):
-        encoders.add_column(column, overflow="fold", no_wrap=column in ("encoder", "identity"))
+        encoders.add_column(column, no_wrap=True)
     for name in encoder_names():
         student = load_encoder(name)
         assert isinstance(student, StudentEncoder)
         encoders.add_row(name, student.teacher, str(student.width), f"{student.count_parameters():,}", student.identity)
     console = Console()
-    console.print(table)
+    # Long lines, rather than cells that are cut: identities are there to be copied.
+    console.print(table, soft_wrap=True)
     console.print()
-    console.print(encoders)
+    console.print(encoders, soft_wrap=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT_MODEL = "asconvsr"
+DEFAULT_MODEL = "scene"
 # That of scene.enhance, which is not imported here since it loads torch.
 DEFAULT_SEMANTIC_INTERVAL = 30
 BYPASS = "none"
