@@ -75,7 +75,21 @@ def test_only_video_touches_pyav_or_starts_processes() -> None:
             assert not roots & {"av", "subprocess"}, file
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["encode", "--help"], ["evaluate", "--help"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [*command, "--help"]
+        for command in (
+            [],
+            ["encode"],
+            ["evaluate"],
+            ["train"],
+            ["distill"],
+            ["bench", "training"],
+            ["bench", "semantics"],
+        )
+    ],
+)
 def test_help_loads_no_torch(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom scene.cli import _run\n"
