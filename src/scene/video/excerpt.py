@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from scene.errors import InputError
 from scene.picture import Matrix, Picture
 from scene.video.opening import open_input, reason
-from scene.video.pixel_format import frame_picture, picture_format
+from scene.video.pixel_format import frame_picture, source_format
 from scene.video.probe import best_video
 
 # Where a seek lands past its goal, or in the middle of a group of pictures, it is tried again from so many seconds
@@ -131,12 +131,7 @@ def _time(frame: av.VideoFrame, stream: VideoStream) -> Fraction | None:
 def _rgb(frame: av.VideoFrame, path: Path) -> RgbImage:
     if frame.is_corrupt:
         raise InputError(f"{path}: a frame is damaged.")
-    if frame.interlaced_frame:
-        raise InputError(f"{path} is interlaced; deinterlace it first.")
-    try:
-        fmt = picture_format(frame)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    fmt = source_format(frame, path)
     if fmt.chroma == "400":
         return _grey(frame_picture(frame, fmt))
     converted = frame.reformat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -63,6 +64,20 @@ def picture_format(frame: av.VideoFrame) -> PictureFormat:
         full_range=int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj"),
         matrix=guess_matrix(int(frame.colorspace), frame.width, frame.height),
     )
+
+
+def source_format(frame: av.VideoFrame, path: Path) -> PictureFormat:
+    """`picture_format` of a source's frame; its errors name the file.
+
+    Raises:
+        InputError: the frame is interlaced, or of a format that is not supported.
+    """
+    if frame.interlaced_frame:
+        raise InputError(f"{path} is interlaced; deinterlace it first.")
+    try:
+        return picture_format(frame)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def frame_picture(frame: av.VideoFrame, fmt: PictureFormat) -> Picture:

@@ -17,7 +17,7 @@ from scene.picture import PictureFormat
 from scene.video.chroma_location import read_chroma_location
 from scene.video.hdr import HdrMetadata, read_hdr, side_data
 from scene.video.opening import open_input, reason
-from scene.video.pixel_format import FULL_RANGE, picture_format
+from scene.video.pixel_format import FULL_RANGE, source_format
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +85,7 @@ def probe(path: Path) -> SourceInfo:
     with open_input(path) as container:
         stream = best_video(container, path)
         frame = _first_frame(container, stream, path)
-        if frame.interlaced_frame:
-            raise InputError(f"{path} is interlaced; deinterlace it first.")
-        try:
-            fmt = picture_format(frame)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
+        fmt = source_format(frame, path)
         _warn_of_losses(stream, frame, path)
         rate = _nominal_rate(stream)
         if stream.time_base is None:
