@@ -73,8 +73,11 @@ def write_config(path: Path, config: TrainingConfig) -> Path:
     return path
 
 
-def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Python as a process group of its own, for which signals are as a terminal's shell leaves them."""
+def start(*arguments: object, threads: int | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Python as a process group of its own, for which signals are as a terminal's shell leaves them.
+
+    It computes with as many threads as this process, unless told otherwise: sums in another order have other bits.
+    """
     limits = options.pop("preexec_fn", None)
 
     def prepare() -> None:
@@ -87,8 +90,7 @@ def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # As many threads as here: sums in another order have other bits.
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads()), "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads or torch.get_num_threads()), "CUDA_VISIBLE_DEVICES": ""},
         start_new_session=True,
         preexec_fn=prepare,
         **options,
