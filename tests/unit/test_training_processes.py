@@ -45,8 +45,7 @@ def torchrun(folder: Path, photos: Path, config: TrainingConfig, *extra: str) ->
     driver.write_text(DRIVER, encoding="utf-8")
     toml = write_config(folder / "run.toml", config)
     command = ["train", toml, "--data", photos, "--validation", photos, "--out", folder / "out", *extra]
-    # Several processes of several threads each would wait for one another by spinning.
-    return start("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, driver, *command, threads=1)
+    return start("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", 2, driver, *command)
 
 
 @pytest.fixture(scope="module")

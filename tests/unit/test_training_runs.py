@@ -264,7 +264,7 @@ def test_commands_leave_by_signal_with_its_code_and_without_a_trace(photos: Path
     # One after the other: on a quiet machine the second would be through before the first has ended.
     for number, folder in folders.items():
         folder.mkdir()
-        process = start(*command(folder, photos, configs[number]))
+        process = start(*command(folder, photos, configs[number]), threads=torch.get_num_threads())
         wait_for_log(folder / "out", 3)
         time.sleep(random.uniform(0, 0.3))
         (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
@@ -287,7 +287,7 @@ def test_commands_leave_by_signal_with_its_code_and_without_a_trace(photos: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("attempt", range(3))
 def test_a_killed_run_goes_on_bit_for_bit(photos: Path, longer: Path, tmp_path: Path, attempt: int) -> None:
-    process = start(*command(tmp_path, photos, LONGER))
+    process = start(*command(tmp_path, photos, LONGER), threads=torch.get_num_threads())
     wait_for_log(tmp_path / "out", 12)
     time.sleep(random.uniform(0, 1.5))
     process.kill()

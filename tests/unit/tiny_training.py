@@ -73,10 +73,11 @@ def write_config(path: Path, config: TrainingConfig) -> Path:
     return path
 
 
-def start(*arguments: object, threads: int | None = None, **options: Any) -> subprocess.Popen[str]:
+def start(*arguments: object, threads: int = 1, **options: Any) -> subprocess.Popen[str]:
     """Python as a process group of its own, for which signals are as a terminal's shell leaves them.
 
-    It computes with as many threads as this process, unless told otherwise: sums in another order have other bits.
+    What is compared bit for bit with a run in this process needs as many threads as this one: sums in another order
+    have other bits. Otherwise one, since several processes of several threads wait for one another by spinning.
     """
     limits = options.pop("preexec_fn", None)
 
@@ -90,7 +91,7 @@ def start(*arguments: object, threads: int | None = None, **options: Any) -> sub
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads or torch.get_num_threads()), "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), "CUDA_VISIBLE_DEVICES": ""},
         start_new_session=True,
         preexec_fn=prepare,
         **options,
