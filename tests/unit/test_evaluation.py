@@ -16,9 +16,9 @@ from scene.evaluation.figure import mean_curve
 from scene.evaluation.grid import Failure, Measured, Point
 from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
 from scene.evaluation.names import printable
-from scene.evaluation.summary import METRICS, clip_rows, mean_rows
+from scene.evaluation.summary import clip_rows, mean_rows
 from scene.files import write_atomically
-from scene.metrics.libvmaf import Scores
+from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
 
 RATES = {18: 1135.0, 22: 671.4, 26: 405.1, 30: 247.3, 34: 152.7}
@@ -53,7 +53,8 @@ def points(source: Clip, method: Method, scale: float = 1.0, lift: float = 0.0, 
             # 50 frames at 25/s: two seconds.
             Measurement(
                 *(round(RATES[int(crf)] * scale * 1000 * 2 / 8), 640, 360, 8),
-                Scores(*[SCORES[int(crf)] + lift] * 7, frames=50),
+                Scores(*[SCORES[int(crf)] + lift] * 9, frames=50),
+                dict.fromkeys(FRAME_METRICS, (SCORES[int(crf)] + lift,) * 50),
             ),
         )
         for crf in run.crfs
@@ -169,7 +170,7 @@ def test_the_mean_is_over_clips_that_are_defined() -> None:
         (Failure("b", "contrast", "x264", 38, "broken"),),
     )
     rows = clip_rows(measured)
-    assert [(row.clip, row.metric) for row in rows] == [(name, m) for name in "abc" for m in METRICS]
+    assert [(row.clip, row.metric) for row in rows] == [(name, m) for name in "abc" for m in BD_METRICS]
     by_clip = {row.clip: row for row in rows if row.metric == "vmaf"}
     assert by_clip["a"].percent == pytest.approx(-10, abs=0.01)
     assert by_clip["b"].note == "1 points could not be measured"

@@ -147,7 +147,7 @@ def _draw_still(program: FFmpeg, source: Path, encodes: dict[Path, tuple[str, fl
         reference = make_reference(program, clip, Recipe(), folder / "reference.y4m")
         columns = [Column(read_frame(program, source, _STILL_FRAME, WIDTH, HEIGHT), "source")]
         for video, (label, crf) in encodes.items():
-            scores = compare(program, video, reference, folder=folder)
+            scores = compare(program, video, reference, folder=folder).scores
             title = (
                 f"{label}: x264 CRF {crf:g}, {_video_bytes(program, video) / 1000:.1f} kB of video\n"
                 f"VMAF {scores.vmaf_clipped:.1f}, NEG {scores.vmaf_neg:.1f}, v1 {scores.vmaf_v1:.1f}"

@@ -6,15 +6,15 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from scene.errors import SceneError
 from scene.files import write_atomically
-from scene.metrics.libvmaf import Scores
+from scene.metrics.scores import FRAME_METRICS, Scores
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ class Measurement:
         bytes: size of the elementary stream.
         width, height, bit_depth: of the pictures that were encoded.
         scores: against the reference.
+        frames: scores of every frame, by name of `scene.metrics.scores.FRAME_METRICS`.
+        encode_seconds, compare_seconds: how long the encoder ran, and what came after it.
     """
 
     bytes: int
@@ -32,6 +34,9 @@ class Measurement:
     height: int
     bit_depth: int
     scores: Scores
+    frames: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    encode_seconds: float = field(default=0.0, compare=False)
+    compare_seconds: float = field(default=0.0, compare=False)
 
 
 class PointCache:
@@ -46,11 +51,7 @@ class PointCache:
             entry = json.loads(self._path(key).read_bytes())
             if entry["format"] != _FORMAT or entry["key"] != dict(key):
                 return None
-            measured = entry["measured"]
-            scores = {name: float(value) for name, value in measured["scores"].items() if name != "frames"}
-            frames = int(measured["scores"]["frames"])
-            size = {name: int(measured[name]) for name in ("bytes", "width", "height", "bit_depth")}
-            return Measurement(scores=Scores(frames=frames, **scores), **size)
+            return read_measurement(entry["measured"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Absent, cut short or of another version: measured again and replaced.
             return None
@@ -62,7 +63,7 @@ class PointCache:
             SceneError: the folder cannot be written to.
         """
         path = self._path(key)
-        entry = {"format": _FORMAT, "key": dict(key), "measured": asdict(measurement)}
+        entry = {"format": _FORMAT, "key": dict(key), "measured": measurement_record(measurement)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(entry, indent=1) + "\n")
@@ -74,6 +75,35 @@ class PointCache:
     def _path(self, key: Mapping[str, Any]) -> Path:
         name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.json"
+
+
+def measurement_record(measurement: Measurement) -> dict[str, Any]:
+    """A measurement as JSON types."""
+    return asdict(measurement)
+
+
+def read_measurement(record: Mapping[str, Any]) -> Measurement:
+    """The opposite of `measurement_record`.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is no such record.
+    """
+    given = record["scores"]
+    scores: dict[str, Any] = {
+        entry.name: float(given[entry.name]) for entry in fields(Scores) if entry.name != "flicker"
+    }
+    scores["flicker"] = None if given["flicker"] is None else float(given["flicker"])
+    scores["frames"] = int(given["frames"])
+    return Measurement(
+        bytes=int(record["bytes"]),
+        width=int(record["width"]),
+        height=int(record["height"]),
+        bit_depth=int(record["bit_depth"]),
+        scores=Scores(**scores),
+        frames={name: tuple(map(float, record["frames"][name])) for name in FRAME_METRICS},
+        encode_seconds=float(record["encode_seconds"]),
+        compare_seconds=float(record["compare_seconds"]),
+    )
 
 
 def default_cache_folder() -> Path:

@@ -24,7 +24,8 @@ class Codec:
         suffix: of the elementary stream's file, from which ffmpeg takes the muxer.
         preset: the default one.
         crfs: the default ladder.
-        options: encoder options that are always given; `{gop}` stands for the key-frame interval.
+        options: encoder options that are always given; `{gop}` stands for the key-frame interval, `{parameters}`
+            for what a method adds to the encoder's own list.
         version_pattern: how the encoder names its version, in its stream or in its log.
         qualities: the range that CRF may have.
     """
@@ -58,7 +59,7 @@ X265 = Codec(
     "medium",
     (18, 22, 26, 30, 34, 38, 42),
     (
-        *("-g", "{gop}", "-x265-params", "keyint={gop}:pools=1:frame-threads=1:log-level=error"),
+        *("-g", "{gop}", "-x265-params", "keyint={gop}:pools=1:frame-threads=1:log-level=error{parameters}"),
         *("-bsf:v", "filter_units=remove_types=39"),
     ),
     rb"x265 \(build \d+\) - ([^:\s]+)",
@@ -70,7 +71,7 @@ SVTAV1 = Codec(
     ".obu",
     "6",
     (20, 27, 34, 41, 48, 55, 63),
-    ("-g", "{gop}", "-svtav1-params", "tune=1:lp=1"),
+    ("-g", "{gop}", "-svtav1-params", "tune=1:lp=1{parameters}"),
     rb"SVT-AV1 Encoder Lib (v\S+)",
     (1, 63),
 )
@@ -112,9 +113,14 @@ def codec_run(name: str, *, preset: str | None = None, crfs: tuple[float, ...] |
     return CodecRun(codec, preset or codec.preset, ladder)
 
 
-def encoder_options(run: CodecRun, crf: float, gop: int) -> list[str]:
-    """The encoder's part of ffmpeg's arguments; it is also what a cache key says about the encoder."""
-    fixed = [option.format(gop=gop) for option in run.codec.options]
+def encoder_options(run: CodecRun, crf: float, gop: int, parameters: tuple[str, ...] = ()) -> list[str]:
+    """The encoder's part of ffmpeg's arguments; it is also what a cache key says about the encoder.
+
+    Args:
+        parameters: `key=value` settings of the encoder's own, for codecs that have such a list (`{parameters}`).
+    """
+    extra = "".join(f":{parameter}" for parameter in parameters)
+    fixed = [option.format(gop=gop, parameters=extra) for option in run.codec.options]
     return ["-c:v", run.codec.encoder, "-preset", run.preset, "-crf", f"{crf:g}", *fixed]
 
 

@@ -61,7 +61,7 @@ def _write_figure(report: Report, codec: str, path: Path) -> Path | None:
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (metric, title) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
-        for number, method in enumerate(report.grid.methods):
+        for number, method in enumerate(m for m in report.grid.methods if m.serves(codec)):
             own = [point for point in points if point.method is method]
             rates, scores = mean_curve(own, anchors, metric)
             label = f"{codec} only" if method.label == "none" else method.label

@@ -179,13 +179,13 @@ def _plan(grid: Grid, ffmpeg: FFmpeg, encoders: dict[str, str]) -> list[_Task]:
         reference = reference_key(clip, grid.recipe)
         gop = max(1, round(GOP_SECONDS * clip.rate))
         for method in grid.methods:
-            for run in grid.codecs:
+            for run in (run for run in grid.codecs if method.serves(run.codec.name)):
                 for crf in run.crfs:
                     key = {
                         "reference": reference,
                         "method": method.identity,
                         "encoder": encoders[run.codec.name],
-                        "options": encoder_options(run, crf, gop),
+                        "options": encoder_options(run, crf, gop, method.parameters),
                         "ffmpeg": ffmpeg.build,
                         "metrics": METRICS_VERSION,
                     }
@@ -214,6 +214,7 @@ def _measure_missing(
             with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as private:
                 return measure_point(
                     *(ffmpeg, reference, processed, task.run, task.crf, task.gop),
+                    parameters=task.method.parameters,
                     folder=Path(private),
                     threads=threads,
                 )

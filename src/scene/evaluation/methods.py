@@ -30,13 +30,15 @@ class Method:
     """One column of the comparison.
 
     Attributes:
-        label: its name in results, unique within an evaluation.
+        label: its name in results, unique among the methods of a codec.
         identity: tells methods with different results apart; part of every cache key.
         contrast: factor of luma around mid grey, or None.
         unsharp: amount of a 5x5 unsharp mask on luma, or None.
         network: a network of `scene.model`, or None.
         strength: how much of the network's change is applied.
         semantics: what steers a network that takes embeddings; see `scene.enhance.open_semantics`.
+        codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
+        parameters: further settings of the encoder, `key=value`, that belong to the method.
     """
 
     label: str
@@ -46,6 +48,12 @@ class Method:
     network: Network | None = None
     strength: float = 1.0
     semantics: str = "auto"
+    codecs: tuple[str, ...] | None = None
+    parameters: tuple[str, ...] = ()
+
+    def serves(self, codec: str) -> bool:
+        """Whether it is measured with this codec."""
+        return self.codecs is None or codec in self.codecs
 
     def filter_graph(self, bit_depth: int) -> str | None:
         """The method as a filter of ffmpeg, if it is one."""

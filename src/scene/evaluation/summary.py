@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from scene.evaluation.grid import Measured, Point
 from scene.metrics.bjontegaard import bd_rate
-
-METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
+from scene.metrics.scores import BD_METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def clip_rows(measured: Measured, *, anchor: str = "none") -> list[ClipRow]:
         base = curves.get((clip, codec, anchor), [])
         lost = [f for f in measured.failures if (f.clip, f.codec) == (clip, codec)]
         lost = [f for f in lost if f.method in (method, anchor)]
-        for metric in METRICS:
+        for metric in BD_METRICS:
             result = bd_rate(_curve(base, metric), _curve(points, metric))
             note = result.note
             if lost:

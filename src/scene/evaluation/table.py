@@ -11,6 +11,7 @@ _COLUMNS = {
     "vmaf_neg": "VMAF_NEG",
     "vmaf_v1": "VMAF v1",
     "psnr_y": "PSNR",
+    "xpsnr_y": "XPSNR",
 }
 
 
@@ -20,6 +21,8 @@ def table_rows(report: Report) -> list[list[str]]:
     rows = [["Codec", "Method", *_COLUMNS.values()]]
     for run in report.grid.codecs:
         for method in report.grid.methods[1:]:
+            if not method.serves(run.codec.name):
+                continue
             cells = [means.get((run.codec.name, method.label, metric)) for metric in _COLUMNS]
             rows.append([run.codec.name, method.label, *(_cell(row) for row in cells)])
     return rows

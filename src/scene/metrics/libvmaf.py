@@ -1,4 +1,4 @@
-"""What libvmaf is asked for, and what it answers. Pure: running ffmpeg is the caller's part.
+"""What ffmpeg's libvmaf and xpsnr are asked for, and what they answer. Pure: running ffmpeg is the caller's part.
 
 The set of metrics has a version, which goes into every cache key: change the graph, change METRICS_VERSION.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scene.errors import InputError
 
-METRICS_VERSION = "1"
+METRICS_VERSION = "2"
+
+_XPSNR_CAP = 100.0
 
 # VMAF unclipped, since BD-rate over scores that stick at 100 is meaningless; v1.0.16 at three picture heights.
 _MODELS = (
@@ -23,7 +26,7 @@ _MODELS = (
     "version=vmaf_v1.0.16_3d0h\\:name=vmaf_v1",
 )
 _FEATURES = ("name=float_ms_ssim", "name=psnr", "name=cambi")
-_POOLED = {
+_LIBVMAF = {
     "vmaf": "vmaf",
     "vmaf_neg": "vmaf_neg",
     "vmaf_v1": "vmaf_v1",
@@ -34,50 +37,42 @@ _POOLED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """Means over the frames of one distorted clip.
+class Reading:
+    """What ffmpeg's filters say about one pair of clips.
 
     Attributes:
-        vmaf: VMAF v0.6.1, not clipped; an identical clip scores 97 to 102.
-        vmaf_clipped: the same with each frame clipped to [0, 100], as players of the field show it.
-        vmaf_neg: VMAF NEG v0.6.1, at most 100.
-        vmaf_v1: VMAF v1.0.16, at most 100.
-        ms_ssim: MS-SSIM of the luma plane, at most 1.
-        psnr_y: PSNR of the luma plane in dB, at most 60 for 8 bit.
-        cambi: banding, 0 (none) upwards.
-        frames: how many frames were compared.
+        means: by name of `scene.metrics.scores.Scores`, all but `flicker` and `frames`.
+        frames: every frame's own values, by name of `scene.metrics.scores.FRAME_METRICS`.
     """
 
-    vmaf: float
-    vmaf_clipped: float
-    vmaf_neg: float
-    vmaf_v1: float
-    ms_ssim: float
-    psnr_y: float
-    cambi: float
-    frames: int
+    means: Mapping[str, float]
+    frames: Mapping[str, tuple[float, ...]]
 
 
-def filter_graph(log_path: Path, threads: int = 1) -> str:
+def filter_graph(libvmaf_log: Path, xpsnr_log: Path, threads: int = 1) -> str:
     """The -lavfi graph that compares input 0 (distorted) with input 1 (reference), frame by frame.
 
     Time stamps are replaced by the frame's number, so that frame n meets frame n whatever the containers say.
 
     Args:
-        log_path: where libvmaf writes its JSON; escaped here for both levels of the graph's syntax.
+        libvmaf_log, xpsnr_log: where the filters write; escaped here for both levels of the graph's syntax.
         threads: of libvmaf.
     """
-    align = "settb=AVTB,setpts=N"
+    align = "settb=AVTB,setpts=N,split"
     options = ":".join(
         (
             f"model='{'|'.join(_MODELS)}'",
             f"feature='{'|'.join(_FEATURES)}'",
             f"n_threads={threads}",
             "log_fmt=json",
-            f"log_path={escape_option(str(log_path))}",
+            f"log_path={escape_option(str(libvmaf_log))}",
         )
     )
-    return f"[0:v]{align}[dis];[1:v]{align}[ref];[dis][ref]libvmaf={options}"
+    # libvmaf takes the distorted pictures first; xpsnr, which weighs errors by the original's activity, the original.
+    return (
+        f"[0:v]{align}[dis1][dis2];[1:v]{align}[ref1][ref2];[dis1][ref1]libvmaf={options}[vmaf];"
+        f"[ref2][dis2]xpsnr=stats_file={escape_option(str(xpsnr_log))}[xpsnr]"
+    )
 
 
 def escape_option(value: str) -> str:
@@ -88,7 +83,7 @@ def escape_option(value: str) -> str:
 
 
 def compare_arguments(distorted: Sequence[str], reference: Sequence[str], graph: str) -> list[str]:
-    """ffmpeg's arguments: compare, and list the distorted frames on stdout so that they can be counted.
+    """ffmpeg's arguments that run the comparison and keep no pictures.
 
     Args:
         distorted, reference: input options ending in -i NAME.
@@ -96,32 +91,49 @@ def compare_arguments(distorted: Sequence[str], reference: Sequence[str], graph:
     """
     one_thread = ("-threads", "1")
     return [
-        *(*one_thread, *distorted, *one_thread, *reference, "-lavfi", graph, "-f", "null", "-"),
-        *("-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framecrc", "-"),
+        *(*one_thread, *distorted, *one_thread, *reference, "-filter_complex_threads", "1", "-lavfi", graph),
+        *("-map", "[vmaf]", "-f", "null", "-", "-map", "[xpsnr]", "-f", "null", "-"),
     ]
 
 
-def count_frames(framecrc: bytes) -> int:
-    """How many frames a framecrc listing has."""
-    return sum(1 for line in framecrc.splitlines() if line and not line.startswith(b"#"))
-
-
-def parse_log(text: str | bytes) -> Scores:
-    """Reads libvmaf's JSON log.
+def parse_logs(libvmaf_log: str | bytes, xpsnr_log: str) -> Reading:
+    """Reads libvmaf's JSON log and xpsnr's text.
 
     Raises:
-        InputError: it is not such a log, has no frames, lacks a metric, or holds a value that is not finite.
+        InputError: they are not such logs, have no frames or not as many, lack a metric, or hold a value that is not
+            finite.
     """
     try:
-        log = json.loads(text)
-        pooled, frames = log["pooled_metrics"], log["frames"]
-        means = {name: _finite(pooled[key]["mean"]) for name, key in _POOLED.items()}
-        clipped = [min(max(_finite(frame["metrics"]["vmaf"]), 0.0), 100.0) for frame in frames]
+        log = json.loads(libvmaf_log)
+        pooled, entries = log["pooled_metrics"], log["frames"]
+        means = {name: _finite(pooled[key]["mean"]) for name, key in _LIBVMAF.items()}
+        frames = {name: tuple(_finite(entry["metrics"][key]) for entry in entries) for name, key in _LIBVMAF.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
-    if not clipped:
+    if not entries:
         raise InputError("libvmaf compared no frames")
-    return Scores(vmaf_clipped=sum(clipped) / len(clipped), frames=len(clipped), **means)
+    clipped = [min(max(score, 0.0), 100.0) for score in frames["vmaf"]]
+    means["vmaf_clipped"] = sum(clipped) / len(clipped)
+    means["xpsnr_y"], frames["xpsnr_y"] = _parse_xpsnr(xpsnr_log)
+    if len(frames["xpsnr_y"]) != len(entries):
+        raise InputError(f"libvmaf compared {len(entries)} frames and xpsnr {len(frames['xpsnr_y'])}")
+    return Reading(means, frames)
+
+
+def _parse_xpsnr(log: str) -> tuple[float, tuple[float, ...]]:
+    frames = tuple(_decibels(value) for value in re.findall(r"^n: +[0-9]+ +XPSNR y: *(\S+)", log, re.MULTILINE))
+    average = re.search(r"^XPSNR average, .* y: *(\S+)", log, re.MULTILINE)
+    if average is None:
+        raise InputError("xpsnr's log cannot be read")
+    return _decibels(average[1]), frames
+
+
+def _decibels(text: str) -> float:
+    """XPSNR, `inf` of identical pictures being 100 so that means stay finite."""
+    try:
+        return min(float(text), _XPSNR_CAP) if text != "nan" else _finite(text)
+    except ValueError as error:
+        raise InputError(f"xpsnr's log cannot be read ({error})") from error
 
 
 def _finite(value: Any) -> float:
