@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from scene.errors import VerificationError
 from scene.evaluation.cache import Measurement
 from scene.evaluation.codecs import CodecRun, encode_arguments, encoder_options
-from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.metrics.flicker import Luma, flicker
+from scene.evaluation.raw_video import RawVideo, count_raw_video, read_lumas
+from scene.metrics.flicker import flicker
 from scene.metrics.libvmaf import compare_arguments, filter_graph, parse_logs
 from scene.metrics.scores import Scores
 from scene.picture import PictureFormat
 from scene.video.ffmpeg import FFmpeg, input_name
-from scene.video.y4m import read_frames, read_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def compare(ffmpeg: FFmpeg, distorted: Path, reference: RawVideo, *, folder: Pat
     frames = len(reading.frames["vmaf"])
     if frames != reference.frames:
         raise VerificationError(f"libvmaf compared {frames} frames of {reference.frames}")
-    unsteady = flicker(zip(_lumas(reference), _lumas(decoded), strict=True), fmt.bit_depth)
+    unsteady = flicker(zip(read_lumas(reference), read_lumas(decoded), strict=True), fmt.bit_depth)
     raw.unlink()
     return Comparison(Scores(**reading.means, flicker=unsteady.value, frames=frames), reading.frames)
 
@@ -112,10 +111,3 @@ def decode_arguments(source: Path, destination: Path, fmt: PictureFormat) -> lis
         *("-vf", f"scale=flags=accurate_rnd:sws_dither=none,format={pixels}"),
         *("-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
     ]
-
-
-def _lumas(video: RawVideo) -> Iterator[Luma]:
-    with video.path.open("rb") as stream:
-        header = read_header(stream, matrix=video.header.format.matrix)
-        for picture in read_frames(stream, header):
-            yield picture.planes[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.picture import Matrix
-from scene.video.y4m import Y4MHeader, read_header
+from scene.picture import Matrix, Plane
+from scene.video.y4m import Y4MHeader, read_frames, read_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,11 @@ def count_raw_video(path: Path, matrix: Matrix) -> RawVideo:
     if rest or not frames:
         raise InputError(f"decoding gave {frames} frames and {rest} bytes more")
     return RawVideo(path, header, frames)
+
+
+def read_lumas(video: RawVideo) -> Iterator[Plane]:
+    """The luma plane of each frame, (H, W), in order."""
+    with video.path.open("rb") as stream:
+        header = read_header(stream, matrix=video.header.format.matrix)
+        for picture in read_frames(stream, header):
+            yield picture.planes[0]

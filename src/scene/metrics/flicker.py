@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scene.picture import Plane
+
 BLOCK = 8
 STILL = 1.0
 MIN_STILL = 0.001
-
-Luma = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Flicker:
     still: float
 
 
-def flicker(pairs: Iterable[tuple[Luma, Luma]], bit_depth: int) -> Flicker:
+def flicker(pairs: Iterable[tuple[Plane, Plane]], bit_depth: int) -> Flicker:
     """Measures flicker over the frames of a clip.
 
     A block of 8x8 luma samples stands still between two frames if the source's mean absolute change over it is at most
