@@ -17,7 +17,7 @@ import numpy as np
 
 from scene.evaluation.point import compare
 from scene.evaluation.raw_video import RawVideo, read_lumas
-from scene.picture import Picture
+from scene.picture import Picture, Plane
 from scene.video.ffmpeg import FFmpeg
 from scene.video.y4m import read_frames, read_header, write_frame, write_header
 
@@ -100,7 +100,8 @@ def read_treatment(record: Mapping[str, Any]) -> Treatment:
     """
     optional = {"affine_share", "flicker"}
     values: dict[str, Any] = {entry.name: record[entry.name] for entry in fields(Treatment)}
-    return Treatment(**{n: v if v is None and n in optional else float(v) for n, v in values.items()})
+    checked: dict[str, Any] = {n: v if v is None and n in optional else float(v) for n, v in values.items()}
+    return Treatment(**checked)
 
 
 def _fit(reference: RawVideo, processed: RawVideo) -> tuple[float, float]:
@@ -127,9 +128,9 @@ def _write_affine(reference: RawVideo, gain: float, offset: float, destination: 
         write_header(sink, header)
         for picture in read_frames(source, header):
             luma = picture.planes[0]
-            dtype = np.uint8 if fmt.bit_depth == 8 else np.uint16
-            changed = (luma * gain + offset).round().clip(0, peak).astype(dtype)
-            write_frame(sink, Picture(picture.format, (changed, *picture.planes[1:])))
+            changed = (luma * gain + offset).round().clip(0, peak)
+            plane: Plane = changed.astype(np.uint8) if fmt.bit_depth == 8 else changed.astype(np.uint16)
+            write_frame(sink, Picture(picture.format, (plane, *picture.planes[1:])))
 
 
 def _clipped(reference: RawVideo, processed: RawVideo) -> float:
