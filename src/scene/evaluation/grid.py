@@ -19,6 +19,7 @@ from scene.evaluation.codecs import GOP_SECONDS, CodecRun, encoder_options, enco
 from scene.evaluation.methods import Method
 from scene.evaluation.point import measure_point
 from scene.evaluation.raw_video import RawVideo
+from scene.evaluation.treatment import Treatment
 from scene.evaluation.variant import make_variant
 from scene.metrics.libvmaf import METRICS_VERSION
 from scene.progress import OnProgress, Progress, silent
@@ -82,12 +83,49 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Treated:
+    """What a method did to a clip's pictures before any encoder."""
+
+    clip: Clip
+    method: Method
+    treatment: Treatment
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a measurement went; points from the cache take none.
+
+    Attributes:
+        wall_seconds: from beginning to end.
+        encode_seconds, compare_seconds: inside encoders, and inside decoders and metrics, summed over workers.
+        jobs: workers side by side.
+        points: how many were measured.
+    """
+
+    wall_seconds: float
+    encode_seconds: float
+    compare_seconds: float
+    jobs: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """The grid after measuring: points in the grid's order, encoder versions by codec, and what failed."""
+    """The grid after measuring.
+
+    Attributes:
+        points: in the grid's order.
+        encoders: versions by codec.
+        failures: points that could not be measured.
+        treatments: by clip and method, in the grid's order; `none` has none.
+        timing: None where nothing is known of it.
+    """
 
     points: tuple[Point, ...]
     encoders: dict[str, str]
     failures: tuple[Failure, ...]
+    treatments: tuple[Treated, ...] = ()
+    timing: Timing | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
