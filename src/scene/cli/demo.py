@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scene.cli.console import LogFormat
+from scene.evaluation.equal_rate import crf_of_equal_rate
 
 if TYPE_CHECKING:
-    from scene.evaluation.grid import Point
     from scene.video.ffmpeg import FFmpeg
 
 _MARKER = ".scene-demo"
@@ -99,23 +99,6 @@ def demo(
     print("Files:")
     for path in (source, plain, enhanced, still, *written):
         print(f"  {path}")
-
-
-def crf_of_equal_rate(anchor: list[Point], test: list[Point], crf: float) -> float:
-    """The CRF at which `test` has the rate that `anchor` has at `crf`, to a tenth.
-
-    Both are one clip's points of one codec. The logarithm of the rate is interpolated over the CRF and the
-    result kept within the measured CRFs; without points it is `crf`.
-    """
-    import numpy as np
-
-    target = [np.log(point.kbps) for point in anchor if point.crf == crf]
-    # np.interp wants rising abscissae, and rate falls with CRF.
-    points = sorted(test, key=lambda point: point.kbps)
-    if not target or not points:
-        return crf
-    found = np.interp(target[0], [np.log(p.kbps) for p in points], [p.crf for p in points])
-    return round(float(found), 1)
 
 
 def _claim(folder: Path) -> None:

@@ -1,45 +1,82 @@
-"""Frames to look at: the same picture from the source and from encodes at the same bitrate, side by side."""
+"""The slides of an evaluation: every method at the bitrate of the codec alone, drawn where they differ most."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from scene.evaluation.cache import PointCache
+from scene.evaluation.results import Report
+from scene.evaluation.slide import Pane, Slide
+from scene.evaluation.slide_cache import load_slide, store_slide
+from scene.evaluation.slide_plan import plan_slides
+from scene.evaluation.slide_workshop import Workshop
+from scene.progress import OnProgress, Progress, silent
+from scene.video.ffmpeg import FFmpeg
+
+__all__ = ["Pane", "Slide", "make_slides"]
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Pane:
-    """One version of a slide's picture.
+def make_slides(
+    report: Report,
+    ffmpeg: FFmpeg,
+    *,
+    cache: PointCache,
+    device: str = "auto",
+    jobs: int = 1,
+    on_progress: OnProgress = silent,
+) -> list[Slide]:
+    """Makes a slide of every clip and codec, 24 at most; slides made before are taken from the cache.
 
-    Attributes:
-        label: the method, or "source".
-        caption: what is said beneath it: CRF, bitrate, scores.
-        image: the whole frame, WebP.
-        crop: the slide's detail, pixel for pixel, PNG.
+    The codec alone is shown at its measured point with a VMAF closest to 75, every method at the CRF that gives the
+    same bitrate. The frame and the detail are those where the codec alone and the last network (without one, the last
+    method) differ most. A slide that cannot be made is logged and left out.
+
+    Args:
+        report: of a measured grid.
+        cache: where slides are kept.
+        device: for networks.
+        jobs: how many encodes to run side by side.
+
+    Raises:
+        StoppedError: the work was given up.
+        SceneError: the cache cannot be written to.
     """
+    # Giving up here must not stop whatever else the caller runs.
+    ffmpeg = replace(ffmpeg, stop=threading.Event())
+    plans = plan_slides(report, ffmpeg)
+    pairs = len(report.grid.clips) * len(report.grid.codecs)
+    if pairs > len(plans):
+        _log.info("the report shows %d of %d pairs of clip and codec", len(plans), pairs)
+    slides = {index: slide for index, plan in enumerate(plans) if (slide := load_slide(cache, plan.key)) is not None}
+    cached, lost = len(slides), 0
 
-    label: str
-    caption: str
-    image: bytes
-    crop: bytes
+    def tell() -> None:
+        on_progress(Progress(len(slides) + lost, len(plans), {"cached": cached}))
 
-
-@dataclass(frozen=True, slots=True)
-class Slide:
-    """One frame of one clip through one codec.
-
-    Attributes:
-        clip, codec: whose it is.
-        frame: its number, from 0.
-        width, height: of the frame in pixels.
-        crop: left, top, width, height of the detail.
-        panes: the source first, then the codec alone, then every method.
-        note: what the reader has to know of it; may be empty.
-    """
-
-    clip: str
-    codec: str
-    frame: int
-    width: int
-    height: int
-    crop: tuple[int, int, int, int]
-    panes: tuple[Pane, ...]
-    note: str = ""
+    tell()
+    pool = ThreadPoolExecutor(jobs, thread_name_prefix="slide")
+    try:
+        for clip in report.grid.clips:
+            missing = [index for index, plan in enumerate(plans) if plan.clip is clip and index not in slides]
+            if not missing:
+                continue
+            with tempfile.TemporaryDirectory(prefix="scene-slides-", ignore_cleanup_errors=True) as name:
+                workshop = Workshop(ffmpeg, report.grid.recipe, pool, jobs, device, Path(name))
+                for index, slide in zip(missing, workshop.make([plans[i] for i in missing]), strict=True):
+                    if slide is None:
+                        lost += 1
+                    else:
+                        store_slide(cache, plans[index].key, slide)
+                        slides[index] = slide
+                    tell()
+    finally:
+        ffmpeg.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+    return [slides[index] for index in sorted(slides)]

@@ -1,9 +1,12 @@
-"""A still that shows one frame of several encodes side by side, whole and enlarged."""
+"""Single frames: read, turned to RGB, encoded as images, and drawn side by side, whole and enlarged."""
 
 from __future__ import annotations
 
+import io
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from scene.errors import VerificationError
+from scene.evaluation.raw_video import RawVideo
+from scene.picture import Picture
 from scene.video.ffmpeg import FFmpeg, input_name
+from scene.video.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 RGB = npt.NDArray[np.uint8]
+
+_WEBP_QUALITY = 88
+_WIDEST = 1920
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,69 @@ def read_frame(ffmpeg: FFmpeg, video: Path, number: int, width: int, height: int
     if len(pixels) != width * height * 3:
         raise VerificationError(f"{video} has no frame {number} of {width}x{height}")
     return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+
+
+def read_picture(video: RawVideo, number: int) -> Picture:
+    """Frame `number`, from 0, of raw video.
+
+    Raises:
+        VerificationError: there is no such frame.
+    """
+    if not 0 <= number < video.frames:
+        raise VerificationError(f"there is no frame {number} among {video.frames}")
+    with video.path.open("rb") as stream:
+        header = read_header(stream, matrix=video.header.format.matrix)
+        stream.seek(number * (header.frame_bytes + len(b"FRAME\n")), io.SEEK_CUR)
+        return next(read_frames(stream, header))
+
+
+def to_rgb(ffmpeg: FFmpeg, picture: Picture, folder: Path) -> RGB:
+    """A YUV picture as R'G'B' (height, width, 3), by ffmpeg, with the picture's own matrix and range.
+
+    Args:
+        folder: where a private folder may be made.
+
+    Raises:
+        ProcessError: ffmpeg failed.
+    """
+    fmt = picture.format
+    limits = "pc" if fmt.full_range else "tv"
+    graph = (
+        f"scale=in_color_matrix={fmt.matrix}:in_range={limits}:out_range=pc"
+        ":flags=bicubic+accurate_rnd+full_chroma_int:sws_dither=none,format=rgb24"
+    )
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
+        path = Path(name) / "picture.y4m"
+        with path.open("wb") as file:
+            write_header(file, Y4MHeader(fmt, Fraction(1)))
+            write_frame(file, picture)
+        arguments = ["-i", input_name(path), "-vf", graph, "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+        pixels = ffmpeg.run(arguments).stdout
+    return np.frombuffer(pixels, np.uint8).reshape(fmt.height, fmt.width, 3)
+
+
+def webp(rgb: RGB) -> bytes:
+    """A picture as WebP of high quality, at most 1920 pixels wide."""
+    # Pillow comes with matplotlib.
+    from PIL import Image
+
+    image = Image.fromarray(rgb)
+    if image.width > _WIDEST:
+        image = image.resize((_WIDEST, round(image.height * _WIDEST / image.width)), Image.Resampling.LANCZOS)
+    return _encoded(image, "WEBP", quality=_WEBP_QUALITY)
+
+
+def png(rgb: RGB) -> bytes:
+    """A picture as PNG, pixel for pixel."""
+    from PIL import Image
+
+    return _encoded(Image.fromarray(rgb), "PNG", optimize=True)
+
+
+def _encoded(image: Any, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def write_still(columns: Sequence[Column], crop: tuple[int, int, int, int], path: Path) -> None:
