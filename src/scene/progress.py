@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -26,3 +27,41 @@ OnProgress = Callable[[Progress], None]
 
 def silent(_: Progress) -> None:
     """The progress callback of a caller that does not want one."""
+
+
+class Pace:
+    """How much longer a job takes, judged by what was done since its first reading.
+
+    What the first reading counts as done was there before (in a cache, or in an earlier run) and says nothing of
+    how fast the rest goes.
+
+    Args:
+        clock: the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._first: tuple[float, int] | None = None
+        self._last: tuple[float, Progress] | None = None
+
+    def add(self, reading: Progress) -> None:
+        """Takes note of a reading."""
+        now = self._clock()
+        if self._first is None:
+            self._first = now, reading.done
+        self._last = now, reading
+
+    def remaining(self) -> float | None:
+        """Seconds to the end, at least 0; None while nothing was done yet or the total is unknown."""
+        if self._first is None or self._last is None:
+            return None
+        (began, before), (read_at, reading) = self._first, self._last
+        if reading.total is None:
+            return None
+        left = reading.total - reading.done
+        if left <= 0:
+            return 0.0
+        done, seconds = reading.done - before, read_at - began
+        if done <= 0 or seconds <= 0:
+            return None
+        return max(0.0, left * seconds / done - (self._clock() - read_at))

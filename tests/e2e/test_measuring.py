@@ -9,7 +9,7 @@ import torch
 from pan_clip import write_pan
 
 from scene.errors import InputError, MissingError, SceneError, VerificationError
-from scene.evaluation import grid as grid_module
+from scene.evaluation import work, workers
 from scene.evaluation.cache import Measurement, PointCache
 from scene.evaluation.clip import Recipe, make_reference, open_clips
 from scene.evaluation.codecs import CODECS, codec_run, encoder_version
@@ -193,20 +193,22 @@ def test_a_second_call_does_no_work(
     def forbidden(*_: object, **__: object) -> None:
         raise AssertionError("work was done")
 
-    monkeypatch.setattr(grid_module, "make_reference", forbidden)
-    monkeypatch.setattr(grid_module, "measure_point", forbidden)
+    monkeypatch.setattr(workers, "make_reference", forbidden)
+    monkeypatch.setattr(work, "measure_point", forbidden)
+    monkeypatch.setattr(work, "measure_treatment", forbidden)
     assert measure_grid(grid, ffmpeg, PointCache(folder)) == first
 
 
 def test_a_damaged_entry_is_measured_again(measured: tuple[Grid, Measured, Path], ffmpeg: FFmpeg) -> None:
     grid, first, folder = measured
     entries = sorted(folder.rglob("*.json"))
-    assert len(entries) == 8
+    # Eight points and the treatment of contrast.
+    assert len(entries) == 9
     entries[0].write_text(entries[0].read_text()[:100])
-    entries[1].write_text(entries[1].read_text().replace('"vmaf_neg"', '"other"'))
+    entries[1].write_text(entries[1].read_text().replace('"measured"', '"other"'))
     readings: list[Progress] = []
     again = measure_grid(grid, ffmpeg, PointCache(folder), on_progress=readings.append)
-    assert readings[0].fields["cached"] == 6
+    assert readings[0].fields["cached"] == 7
     assert again == first
 
 
@@ -215,7 +217,7 @@ def test_other_settings_are_other_points(measured: tuple[Grid, Measured, Path], 
     readings: list[Progress] = []
     other = replace(grid, recipe=Recipe(frames=5), codecs=(codec_run("x264", crfs=(40,)),))
     measure_grid(other, ffmpeg, PointCache(folder), on_progress=readings.append)
-    assert (readings[0].done, readings[-1].done) == (0, 2)
+    assert (readings[0].done, readings[-1].done) == (0, 3)
 
 
 def test_a_failing_point_is_tried_twice_and_loses_nothing_else(
@@ -230,7 +232,7 @@ def test_a_failing_point_is_tried_twice_and_loses_nothing_else(
             raise VerificationError("5 frames came out of the encoder and 6 went in")
         return measure_point(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(grid_module, "measure_point", flaky)
+    monkeypatch.setattr(work, "measure_point", flaky)
     grid = small_grid(pan, methods=parse_methods(["none"]))
     result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
     assert [point.crf for point in result.points] == [20, 34, 41]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from scene.progress import OnProgress, Progress
+from scene.progress import OnProgress, Pace, Progress
 
 LogFormat = Literal["text", "json"]
 
@@ -59,9 +59,11 @@ class _ProgressLines:
         self.format = self._as_json if log_format == "json" else self._as_text
         self.started = self.printed_at = time.monotonic()
         self.pending: Progress | None = None
+        self.pace = Pace()
 
     def __call__(self, reading: Progress) -> None:
         self.pending = reading
+        self.pace.add(reading)
         if time.monotonic() - self.printed_at >= _PLAIN_INTERVAL_S:
             self.finish()
 
@@ -80,13 +82,18 @@ class _ProgressLines:
             "total": reading.total,
             "elapsed_s": round(time.monotonic() - self.started, 2),
         }
+        remaining = self.pace.remaining()
+        if reading.total is not None:
+            event["eta_s"] = None if remaining is None else round(remaining, 1)
         return json.dumps({**event, **reading.fields})
 
     def _as_text(self, reading: Progress) -> str:
         extras = "".join(f", {_format_field(k, v)}" for k, v in reading.fields.items())
         total = "" if reading.total is None else f"/{reading.total}"
         elapsed = time.monotonic() - self.started
-        return f"scene: {self.description}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s"
+        remaining = self.pace.remaining()
+        eta = f", ETA {format_duration(remaining)}" if remaining else ""
+        return f"scene: {self.description}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s{eta}"
 
 
 @contextmanager
@@ -95,11 +102,21 @@ def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
     from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    pace = Pace()
+
+    class _Remaining(ProgressColumn):
+        # Rich's own column judges by the last half minute, in which no unit may have been finished.
+        def render(self, task: Task) -> Text:
+            remaining = pace.remaining()
+            return Text("ETA -" if remaining is None else f"ETA {format_duration(remaining)}")
 
     bar = RichProgress(
         TextColumn("{task.description}"),
@@ -107,18 +124,26 @@ def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
         MofNCompleteColumn(),
         TextColumn(unit + "{task.fields[extras]}"),
         TimeElapsedColumn(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
+        _Remaining(),
         console=Console(stderr=True),
     )
     with bar:
         task = bar.add_task(description, total=None, extras="")
 
         def callback(reading: Progress) -> None:
+            pace.add(reading)
             extras = "".join(f"  {_format_field(k, v)}" for k, v in reading.fields.items())
             bar.update(task, completed=reading.done, total=reading.total, extras=extras)
 
         yield callback
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for people: "40 s", "3 min", "2 h 05 min"."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _format_field(name: str, value: float | int | str) -> str:

@@ -1,20 +1,22 @@
-"""Measured points on disk, by content: one small JSON file each, found by the hash of all that it depends on."""
+"""What was measured, on disk and by content: small JSON files, found by the hash of all that they depend on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scene.errors import SceneError
 from scene.files import write_atomically
 from scene.metrics.scores import FRAME_METRICS, Scores
 
 _FORMAT = 2
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +49,36 @@ class PointCache:
 
     def load(self, key: Mapping[str, Any]) -> Measurement | None:
         """The measurement under this key, or None if there is none that can be used."""
-        try:
-            entry = json.loads(self._path(key).read_bytes())
-            if entry["format"] != _FORMAT or entry["key"] != dict(key):
-                return None
-            return read_measurement(entry["measured"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            # Absent, cut short or of another version: measured again and replaced.
-            return None
+        return self.load_record(key, _FORMAT, read_measurement)
 
     def store(self, key: Mapping[str, Any], measurement: Measurement) -> None:
-        """Writes an entry, atomically.
+        """Writes a measurement, atomically.
 
         Raises:
             SceneError: the folder cannot be written to.
         """
+        self.store_record(key, _FORMAT, measurement_record(measurement))
+
+    def load_record(self, key: Mapping[str, Any], form: int | str, read: Callable[[Mapping[str, Any]], T]) -> T | None:
+        """An entry of any kind, or None if there is none that can be used.
+
+        Args:
+            form: the kind and version of the entry.
+            read: makes what is wanted of the record; raises ValueError, KeyError or TypeError if it is no such record.
+        """
+        try:
+            entry = json.loads(self._path(key).read_bytes())
+            if entry["format"] != form or entry["key"] != dict(key):
+                return None
+            return read(entry["measured"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # Absent, cut short or of another version: measured again and replaced.
+            return None
+
+    def store_record(self, key: Mapping[str, Any], form: int | str, record: Mapping[str, Any]) -> None:
+        """Writes an entry of JSON types; errors as for `store`."""
         path = self._path(key)
-        entry = {"format": _FORMAT, "key": dict(key), "measured": measurement_record(measurement)}
+        entry = {"format": form, "key": dict(key), "measured": dict(record)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(entry, indent=1) + "\n")

@@ -1,33 +1,24 @@
-"""The grid clip x method x codec x CRF: what is cached is taken, the rest is measured, several at once."""
+"""The grid clip x method x codec x CRF: what is cached is taken, the rest is measured, here or on a cluster."""
 
 from __future__ import annotations
 
-import logging
-import shutil
-import tempfile
 import threading
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
-from scene.errors import MissingError, SceneError, UsageError
+from scene.errors import MissingError
 from scene.evaluation.cache import Measurement, PointCache
-from scene.evaluation.clip import Clip, Recipe, make_reference, reference_key
+from scene.evaluation.clip import Clip, Recipe, reference_key
 from scene.evaluation.codecs import GOP_SECONDS, CodecRun, encoder_options, encoder_version
-from scene.evaluation.methods import Method
-from scene.evaluation.point import measure_point
-from scene.evaluation.raw_video import RawVideo
-from scene.evaluation.treatment import Treatment
-from scene.evaluation.variant import make_variant
+from scene.evaluation.methods import NONE, Method
+from scene.evaluation.treatment import TREATMENT_VERSION, Treatment
+from scene.evaluation.work import Board, PointTask, Task, TreatmentTask
+from scene.evaluation.workers import Site, measure_here
+from scene.evaluation.workspace import workspace
 from scene.metrics.libvmaf import METRICS_VERSION
-from scene.progress import OnProgress, Progress, silent
-from scene.video.ffmpeg import FFmpeg, StoppedError, has_filter
-
-_log = logging.getLogger(__name__)
-
-_ATTEMPTS = 2
+from scene.progress import OnProgress, silent
+from scene.video.ffmpeg import FFmpeg, has_filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,34 +119,6 @@ class Measured:
     timing: Timing | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Task:
-    clip: Clip
-    method: Method
-    run: CodecRun
-    crf: float
-    gop: int
-    key: dict[str, Any]
-
-
-@dataclass(slots=True)
-class _Board:
-    """What is known so far; written to by the workers."""
-
-    total: int
-    on_progress: OnProgress
-    done: dict[int, Measurement] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-    cached: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def report(self) -> None:
-        fields: dict[str, int] = {"cached": self.cached}
-        if self.failed:
-            fields["failed"] = len(self.failed)
-        self.on_progress(Progress(len(self.done) + len(self.failed), self.total, fields))
-
-
 def measure_grid(
     grid: Grid,
     ffmpeg: FFmpeg,
@@ -164,175 +127,93 @@ def measure_grid(
     jobs: int = 1,
     threads: int = 1,
     device: str = "auto",
+    ray: str | None = None,
     on_progress: OnProgress = silent,
 ) -> Measured:
-    """Measures every point of the grid, each at most once ever for one cache.
+    """Measures every point of the grid, and every method's treatment of every clip, each at most once for one cache.
 
-    A point that fails is tried once more; if it fails again the rest goes on without it. On an interruption
-    running encoders are killed, raw video is deleted, and what was measured stays in the cache.
+    What fails is tried once more; if it fails again the rest goes on without it, and the next call tries it again. On
+    an interruption running encoders are killed, raw video is deleted, and what was measured stays in the cache. What a
+    killed call left of raw video is deleted by the next.
 
     Args:
         jobs: how many points to measure side by side.
         threads: of libvmaf, in each.
         device: for networks.
+        ray: None to measure on this machine; "auto" to do so through Ray, or on the cluster that $RAY_ADDRESS names;
+            else a cluster's address. See `scene.evaluation.cluster`.
+        on_progress: counts points and treatments.
 
     Raises:
-        MissingError: ffmpeg lacks an encoder or libvmaf, or the device is not on this machine.
+        MissingError: ffmpeg lacks an encoder or libvmaf, the device is not on this machine, Ray is not installed, or a
+            machine of the cluster has another ffmpeg.
         UsageError: a network that cannot be run on video like this.
-        SceneError: the cache cannot be written to.
+        SceneError: the cache cannot be written to, or the cluster cannot be reached.
     """
+    began = time.monotonic()
     # Giving up here must not stop whatever else the caller runs.
     ffmpeg = replace(ffmpeg, stop=threading.Event())
-    with tempfile.TemporaryDirectory(prefix="scene-evaluate-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
+    with workspace() as folder:
         encoders = {run.codec.name: encoder_version(ffmpeg, run.codec, folder) for run in grid.codecs}
-        tasks = _plan(grid, ffmpeg, encoders)
-        board = _Board(len(tasks), on_progress)
-        for index, task in enumerate(tasks):
-            found = cache.load(task.key)
-            if found is not None:
-                board.done[index] = found
-        board.cached = len(board.done)
-        board.report()
-        if len(board.done) < len(tasks):
+        board = Board(list(_plan(grid, ffmpeg, encoders)), cache, on_progress)
+        if board.missing:
             if not has_filter(ffmpeg, "libvmaf"):
                 raise MissingError(f"{ffmpeg.path} was built without libvmaf; give another with --ffmpeg PATH")
-            _measure_missing(tasks, grid, ffmpeg, cache, board, folder, jobs, threads, device)
-    points = tuple(
-        Point(t.clip, t.method, t.run, t.crf, encoders[t.run.codec.name], board.done[index])
-        for index, t in enumerate(tasks)
-        if index in board.done
-    )
-    failures = tuple(
-        Failure(t.clip.name, t.method.label, t.run.codec.name, t.crf, board.failed[index])
-        for index, t in enumerate(tasks)
-        if index in board.failed
-    )
-    return Measured(points, encoders, failures)
+            site = Site(ffmpeg, grid.recipe, folder, jobs, threads, device)
+            if ray is None:
+                measure_here(board, site)
+            else:
+                from scene.evaluation.cluster import measure_on_cluster
+
+                jobs = measure_on_cluster(board, site, ray)
+    return _gather(board, encoders, time.monotonic() - began, jobs)
 
 
-def _plan(grid: Grid, ffmpeg: FFmpeg, encoders: dict[str, str]) -> list[_Task]:
-    tasks = []
+def _plan(grid: Grid, ffmpeg: FFmpeg, encoders: dict[str, str]) -> Iterator[Task]:
     for clip in grid.clips:
         reference = reference_key(clip, grid.recipe)
+        common = {"reference": reference, "ffmpeg": ffmpeg.build, "metrics": METRICS_VERSION}
         gop = max(1, round(GOP_SECONDS * clip.rate))
         for method in grid.methods:
-            for run in (run for run in grid.codecs if method.serves(run.codec.name)):
+            runs = [run for run in grid.codecs if method.serves(run.codec.name)]
+            # First, since it takes longest: at the end of a grid all workers should end together.
+            if runs and _changes_pictures(method):
+                yield TreatmentTask(clip, method, {**common, "method": method.identity, "treatment": TREATMENT_VERSION})
+            for run in runs:
                 for crf in run.crfs:
                     key = {
-                        "reference": reference,
+                        **common,
                         "method": method.identity,
                         "encoder": encoders[run.codec.name],
                         "options": encoder_options(run, crf, gop, method.parameters),
-                        "ffmpeg": ffmpeg.build,
-                        "metrics": METRICS_VERSION,
                     }
-                    tasks.append(_Task(clip, method, run, crf, gop, key))
-    return tasks
+                    yield PointTask(clip, method, run, crf, gop, key)
 
 
-def _measure_missing(
-    tasks: Sequence[_Task],
-    grid: Grid,
-    ffmpeg: FFmpeg,
-    cache: PointCache,
-    board: _Board,
-    folder: Path,
-    jobs: int,
-    threads: int,
-    device: str,
-) -> None:
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="point")
-    pending: set[Future[None]] = set()
-
-    def measure(index: int, reference: RawVideo, processed: RawVideo) -> None:
-        task = tasks[index]
-
-        def attempt() -> Measurement:
-            with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as private:
-                return measure_point(
-                    *(ffmpeg, reference, processed, task.run, task.crf, task.gop),
-                    parameters=task.method.parameters,
-                    folder=Path(private),
-                    threads=threads,
-                )
-
-        outcome = _with_retry(attempt, task)
-        if isinstance(outcome, Measurement):
-            cache.store(task.key, outcome)
-        with board.lock:
-            if isinstance(outcome, Measurement):
-                board.done[index] = outcome
-            else:
-                board.failed[index] = outcome
-            board.report()
-
-    try:
-        for clip_number, clip in enumerate(grid.clips):
-            missing = [i for i, task in enumerate(tasks) if task.clip is clip and i not in board.done]
-            if not missing:
-                continue
-            place = folder / str(clip_number)
-            place.mkdir()
-            try:
-                reference = make_reference(ffmpeg, clip, grid.recipe, place / "reference.y4m")
-            except StoppedError:
-                raise
-            except SceneError as error:
-                _fail(board, missing, str(error))
-                continue
-            for method_number, method in enumerate(grid.methods):
-                indices = [i for i in missing if tasks[i].method is method]
-                if not indices:
-                    continue
-                try:
-                    processed = make_variant(ffmpeg, method, reference, place / f"{method_number}.y4m", device=device)
-                except (StoppedError, UsageError, MissingError):
-                    # Not this clip's fault: no other would fare better.
-                    raise
-                except SceneError as error:
-                    _fail(board, indices, str(error))
-                    continue
-                pending |= {pool.submit(measure, index, reference, processed) for index in indices}
-                # Keep the workers fed while the next variant is made, but no further ahead than that.
-                pending = _drain(pending, jobs)
-            pending = _drain(pending, 0)
-            shutil.rmtree(place, ignore_errors=True)
-    finally:
-        # On the way out of an error or an interruption: kill what runs, start nothing more.
-        if pending:
-            ffmpeg.stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+def _changes_pictures(method: Method) -> bool:
+    """Whether there is a treatment to measure; a method that is a setting of the encoder has none."""
+    return method.identity != NONE.identity and not method.parameters
 
 
-def _drain(pending: set[Future[None]], limit: int) -> set[Future[None]]:
-    """Waits until at most `limit` futures are unfinished; raises what one of them raised."""
-    while len(pending) > limit:
-        finished, pending = wait(pending, return_when=FIRST_COMPLETED)
-        for future in finished:
-            future.result()
-    return pending
-
-
-def _with_retry(attempt: Any, task: _Task) -> Measurement | str:
-    """The measurement, or why there is none after the second failure."""
-    reason = ""
-    place = f"{task.clip.name}, {task.method.label}, {task.run.codec.name} at CRF {task.crf:g}"
-    for number in range(_ATTEMPTS):
-        try:
-            measurement: Measurement = attempt()
-            return measurement
-        except StoppedError:
-            raise
-        except (SceneError, OSError) as error:
-            reason = str(error)
-            again = "trying once more" if number + 1 < _ATTEMPTS else "given up"
-            _log.warning("%s: %s (%s)", place, reason, again)
-    return reason
-
-
-def _fail(board: _Board, indices: Sequence[int], reason: str) -> None:
-    _log.warning("%d points are lost: %s", len(indices), reason)
-    with board.lock:
-        board.failed.update(dict.fromkeys(indices, reason))
-        board.report()
+def _gather(board: Board, encoders: dict[str, str], wall_seconds: float, jobs: int) -> Measured:
+    points, failures, treatments, fresh = [], [], [], []
+    for index, task in enumerate(board.tasks):
+        outcome = board.done.get(index)
+        if isinstance(task, TreatmentTask):
+            if isinstance(outcome, Treatment):
+                treatments.append(Treated(task.clip, task.method, outcome))
+        elif isinstance(outcome, Measurement):
+            points.append(Point(task.clip, task.method, task.run, task.crf, encoders[task.run.codec.name], outcome))
+            if index not in board.cached:
+                fresh.append(outcome)
+        else:
+            reason = board.failed[index]
+            failures.append(Failure(task.clip.name, task.method.label, task.run.codec.name, task.crf, reason))
+    timing = Timing(
+        wall_seconds=wall_seconds,
+        encode_seconds=sum(measurement.encode_seconds for measurement in fresh),
+        compare_seconds=sum(measurement.compare_seconds for measurement in fresh),
+        jobs=jobs,
+        points=len(fresh),
+    )
+    return Measured(tuple(points), encoders, tuple(failures), tuple(treatments), timing if fresh else None)

@@ -1,0 +1,183 @@
+"""The units of work of a grid, wherever they are done: what is to be measured, doing it, and what is known so far."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scene.errors import MissingError, SceneError, UsageError
+from scene.evaluation.cache import Measurement, PointCache
+from scene.evaluation.clip import Clip
+from scene.evaluation.codecs import CodecRun
+from scene.evaluation.methods import Method
+from scene.evaluation.point import measure_point
+from scene.evaluation.raw_video import RawVideo
+from scene.evaluation.treatment import Treatment, measure_treatment, read_treatment, treatment_record
+from scene.progress import OnProgress, Progress
+from scene.video.ffmpeg import FFmpeg, StoppedError
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+# Not the fault of one clip or point: no other would fare better.
+FATAL = (StoppedError, UsageError, MissingError)
+# What the cache calls entries of this kind.
+_TREATMENT = "treatment"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PointTask:
+    """A point to measure.
+
+    Attributes:
+        clip, method, run, crf: its place in the grid.
+        gop: key-frame interval in frames.
+        key: of its cache entry.
+    """
+
+    clip: Clip
+    method: Method
+    run: CodecRun
+    crf: float
+    gop: int
+    key: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Its place in words."""
+        return f"{self.clip.name}, {self.method.label}, {self.run.codec.name} at CRF {self.crf:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class TreatmentTask:
+    """A method's change to a clip's pictures to measure; attributes as of `PointTask`."""
+
+    clip: Clip
+    method: Method
+    key: Mapping[str, Any]
+
+    @property
+    def place(self) -> str:
+        """Its place in words."""
+        return f"{self.clip.name}, {self.method.label} before any encoder"
+
+
+Task = PointTask | TreatmentTask
+Outcome = Measurement | Treatment
+
+
+def perform(
+    ffmpeg: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, *, folder: Path, threads: int
+) -> Outcome:
+    """Does one task.
+
+    Args:
+        reference, processed: the task's clip, and what its method made of it.
+        folder: where a private folder may be made.
+        threads: of libvmaf.
+
+    Raises:
+        ProcessError, VerificationError, InputError: see `measure_point` and `measure_treatment`.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
+        private = Path(name)
+        if isinstance(task, TreatmentTask):
+            return measure_treatment(ffmpeg, reference, processed, folder=private, threads=threads)
+        return measure_point(
+            *(ffmpeg, reference, processed, task.run, task.crf, task.gop),
+            parameters=task.method.parameters,
+            folder=private,
+            threads=threads,
+        )
+
+
+def tried(attempt: Callable[[], T], place: str) -> T | str:
+    """What `attempt` gives, or after the last failure the reason in words.
+
+    Whatever goes wrong with one unit must not lose the others, so every error counts as its failure, but for those of
+    `FATAL`, which are raised.
+    """
+    reason = ""
+    for number in range(1, ATTEMPTS + 1):
+        try:
+            return attempt()
+        except FATAL:
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, SceneError) else f"{type(error).__name__}: {error}"
+            if number < ATTEMPTS:
+                _log.warning("%s: %s (trying once more)", place, reason)
+    return reason
+
+
+class Board:
+    """What is known of each task; the workers write to it, from any thread.
+
+    Attributes:
+        tasks: in the grid's order; tasks are named by their index here.
+        done: results by task.
+        failed: reasons by task.
+        cached: the tasks whose results were known before.
+    """
+
+    def __init__(self, tasks: Sequence[Task], cache: PointCache, on_progress: OnProgress) -> None:
+        self.tasks = tasks
+        self.done: dict[int, Outcome] = {}
+        self.failed: dict[int, str] = {}
+        self._cache = cache
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        for index, task in enumerate(tasks):
+            found: Outcome | None
+            if isinstance(task, TreatmentTask):
+                found = cache.load_record(task.key, _TREATMENT, read_treatment)
+            else:
+                found = cache.load(task.key)
+            if found is not None:
+                self.done[index] = found
+        self.cached = frozenset(self.done)
+        self._report()
+
+    @property
+    def missing(self) -> list[int]:
+        """The tasks without a result that have not failed."""
+        return [index for index in range(len(self.tasks)) if index not in self.done and index not in self.failed]
+
+    def finish(self, index: int, outcome: Outcome | str) -> None:
+        """Takes a task's result, which goes into the cache, or the reason why there is none.
+
+        Raises:
+            SceneError: the cache cannot be written to.
+        """
+        if isinstance(outcome, str):
+            _log.warning("%s: %s (given up)", self.tasks[index].place, outcome)
+        elif isinstance(outcome, Treatment):
+            self._cache.store_record(self.tasks[index].key, _TREATMENT, treatment_record(outcome))
+        else:
+            self._cache.store(self.tasks[index].key, outcome)
+        with self._lock:
+            if isinstance(outcome, str):
+                self.failed[index] = outcome
+            else:
+                self.done[index] = outcome
+            self._report()
+
+    def lose(self, indices: Sequence[int], reason: str) -> None:
+        """Takes note of tasks that cannot even be begun."""
+        _log.warning("%d points are lost: %s", len(indices), reason)
+        with self._lock:
+            self.failed.update(dict.fromkeys(indices, reason))
+            self._report()
+
+    def _report(self) -> None:
+        fields: dict[str, int] = {"cached": len(self.cached)}
+        if self.failed:
+            fields["failed"] = len(self.failed)
+        self._on_progress(Progress(len(self.done) + len(self.failed), len(self.tasks), fields))
