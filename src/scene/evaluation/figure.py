@@ -6,66 +6,65 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from scene.evaluation.grid import Point
-from scene.evaluation.results import Report
+from scene.evaluation.results import Document
 
 _PANELS = {"ms_ssim": "MS-SSIM", "vmaf_neg": "VMAF NEG", "vmaf": "VMAF"}
 _STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
 
 
-def write_figures(report: Report, folder: Path) -> list[Path]:
-    """Draws plots/rd_CODEC.png for every codec into `folder`; returns the files.
+def write_figures(results: Document, folder: Path) -> list[Path]:
+    """Draws rd_CODEC.png for every codec of a results document into `folder`; returns the files.
 
     One clip is drawn at its bitrate. Several are drawn as the mean over clips at equal CRF, of the score and of
     the logarithm of the bitrate relative to the unprocessed clip's own (its geometric mean over the CRFs), so
     that every clip counts the same. Only clips with every point of the codec are drawn.
     """
-    return [
-        path
-        for run in report.grid.codecs
-        if (path := _write_figure(report, run.codec.name, folder / f"rd_{run.codec.name}.png"))
-    ]
+    codecs = [entry["codec"] for entry in results["environment"]["codecs"]]
+    return [path for codec in codecs if (path := _write_figure(results, codec, folder / f"rd_{codec}.png"))]
 
 
-def mean_curve(points: Sequence[Point], anchors: Sequence[Point], metric: str) -> tuple[list[float], list[float]]:
+def mean_curve(points: Sequence[Document], anchors: Sequence[Document], metric: str) -> tuple[list[float], list[float]]:
     """Rates and scores of one method by rising CRF, averaged over clips as `write_figures` says.
 
     Args:
-        points: of one codec and method.
+        points: of a results document, of one codec and method.
         anchors: of the same codec without pre-processing; of several clips, rates are relative to these.
     """
-    clips = {point.clip.name for point in points}
-    scale = {clip: statistics.geometric_mean(p.kbps for p in anchors if p.clip.name == clip) for clip in clips}
+    clips = {point["clip"] for point in points}
+    scale = {clip: statistics.geometric_mean(p["kbps"] for p in anchors if p["clip"] == clip) for clip in clips}
     if len(clips) == 1:
         scale = dict.fromkeys(clips, 1.0)
     rates, scores = [], []
-    for crf in sorted({point.crf for point in points}):
-        level = [point for point in points if point.crf == crf]
-        rates.append(statistics.geometric_mean(point.kbps / scale[point.clip.name] for point in level))
-        scores.append(statistics.fmean(getattr(point.measurement.scores, metric) for point in level))
+    for crf in sorted({point["crf"] for point in points}):
+        level = [point for point in points if point["crf"] == crf]
+        rates.append(statistics.geometric_mean(point["kbps"] / scale[point["clip"]] for point in level))
+        scores.append(statistics.fmean(point[metric] for point in level))
     return rates, scores
 
 
-def _write_figure(report: Report, codec: str, path: Path) -> Path | None:
+def _write_figure(results: Document, codec: str, path: Path) -> Path | None:
     # The object interface without pyplot: no global state, no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
-    failed = {failure.clip for failure in report.measured.failures if failure.codec == codec}
-    points = [p for p in report.measured.points if p.run.codec.name == codec and p.clip.name not in failed]
+    failed = {failure["clip"] for failure in results["failures"] if failure["codec"] == codec}
+    points = [p for p in results["points"] if p["codec"] == codec and p["clip"] not in failed]
     if not points:
         return None
-    clips = sorted({point.clip.name for point in points})
-    anchors = [point for point in points if point.method.label == "none"]
+    clips = sorted({point["clip"] for point in points})
+    curves: dict[str, list[Document]] = {}
+    for point in points:
+        curves.setdefault(point["method"], []).append(point)
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (metric, title) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
-        for number, method in enumerate(m for m in report.grid.methods if m.serves(codec)):
-            own = [point for point in points if point.method is method]
-            rates, scores = mean_curve(own, anchors, metric)
-            label = f"{codec} only" if method.label == "none" else method.label
+        for number, (method, own) in enumerate(curves.items()):
+            rates, scores = mean_curve(own, curves["none"], metric)
+            label = f"{codec} only" if method == "none" else method
             colour = "black" if number == 0 else f"C{(number - 1) % 10}"
+            # Dollar signs in a file name would start a formula.
+            label = label.replace("$", r"\$")
             axes.plot(rates, scores, _STYLES[number % len(_STYLES)], color=colour, label=label, markersize=4)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(_rate_ticks())
@@ -76,7 +75,6 @@ def _write_figure(report: Report, codec: str, path: Path) -> Path | None:
         axes.grid(alpha=0.3, which="both")
     figure.axes[0].legend()
     what = clips[0] if len(clips) == 1 else f"mean of {len(clips)} clips at equal CRF"
-    # Dollar signs in a file name would start a formula.
     figure.suptitle(f"{codec}: {what}".replace("$", r"\$"))
     figure.savefig(path, dpi=130)
     return path

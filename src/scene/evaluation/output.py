@@ -1,29 +1,59 @@
-"""The folder that an evaluation leaves: results.json, table.md and plots/."""
+"""The folder that an evaluation leaves: results.json, frames.json, table.md, plots/ and report.html."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from scene.errors import SceneError
 from scene.evaluation.figure import write_figures
-from scene.evaluation.results import Report, results_json
-from scene.evaluation.table import table_markdown
+from scene.evaluation.results import Report, frames_document, frames_json, results_document, results_json
+from scene.evaluation.slides import Slide
+from scene.evaluation.table import results_markdown
 from scene.files import write_atomically
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Writes all files of a report into `folder`, which is made if need be; returns them.
+    """Writes all files of a report but report.html into `folder`, which is made if need be; returns them.
 
     Raises:
         SceneError: the folder cannot be written to.
     """
-    try:
+    results = results_document(report)
+    with _writing_to(folder):
         plots = folder / "plots"
         plots.mkdir(parents=True, exist_ok=True)
-        results, table = folder / "results.json", folder / "table.md"
-        write_atomically(results, results_json(report))
-        write_atomically(table, table_markdown(report))
-        return [results, table, *write_figures(report, plots)]
+        texts = {
+            folder / "results.json": results_json(report),
+            folder / "frames.json": frames_json(report),
+            folder / "table.md": results_markdown(results),
+        }
+        for path, text in texts.items():
+            write_atomically(path, text)
+        return [*texts, *write_figures(results, plots)]
+
+
+def write_html(report: Report, slides: Sequence[Slide], folder: Path) -> Path:
+    """Writes report.html into `folder`, which is made if need be; returns the file.
+
+    Raises:
+        SceneError: the folder cannot be written to.
+    """
+    from scene.evaluation.page import page_html
+
+    path = folder / "report.html"
+    text = page_html(results_document(report), frames_document(report), slides)
+    with _writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    return path
+
+
+@contextmanager
+def _writing_to(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise SceneError(
             f"{error.filename or folder} cannot be written ({error.strerror}); give another folder with --out"
