@@ -79,7 +79,7 @@ def test_each_encoder_gets_its_arguments() -> None:
 def test_ladders_are_sorted_and_checked() -> None:
     assert codec_run("x264", crfs=(30, 18, 30)).crfs == (18, 30)
     assert codec_run("svtav1").crfs == (20, 27, 34, 41, 48, 55, 63)
-    for name, crfs in (("x264", (52.0,)), ("svtav1", (64.0,)), ("vvenc", (30.0,)), ("x265", ())):
+    for name, crfs in (("x264", (52.0,)), ("svtav1", (64.0,)), ("vvenc", (64.0,)), ("x266", (30.0,)), ("x265", ())):
         with pytest.raises(UsageError):
             codec_run(name, crfs=crfs)
 

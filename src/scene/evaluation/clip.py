@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scene.errors import InputError
 from scene.evaluation.names import printable
+from scene.evaluation.raw_names import check_raw_size, is_raw, raw_layout
 from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.picture import Matrix
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
@@ -31,6 +32,7 @@ class Clip:
         width, height: of its pictures.
         bit_depth: 8 or 10; deeper sources are measured at 10.
         matrix: how its luma and chroma relate to RGB.
+        raw: ffmpeg's name of the pixel format of a file that holds nothing but samples, None for all others.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Clip:
     height: int
     bit_depth: int
     matrix: Matrix
+    raw: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Recipe:
 def reference_key(clip: Clip, recipe: Recipe) -> dict[str, object]:
     """All that the reference depends on."""
     width, height = recipe.size(clip)
-    return {
+    key: dict[str, object] = {
         "clip": clip.sha256,
         "frames": recipe.frames,
         "rate": str(clip.rate),
@@ -74,6 +77,10 @@ def reference_key(clip: Clip, recipe: Recipe) -> dict[str, object]:
         "height": height,
         "version": _REFERENCE_VERSION,
     }
+    if clip.raw is not None:
+        # The same bytes under another name are other pictures.
+        key["raw"] = f"{clip.raw} {clip.width}x{clip.height}"
+    return key
 
 
 def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[str]:
@@ -98,9 +105,18 @@ def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[s
     ]
     limit = [] if recipe.frames is None else ["-frames:v", str(recipe.frames)]
     return [
-        *(*SAFE_INPUT, "-noautorotate", "-i", input_name(clip.path), "-map", f"0:{clip.stream}"),
+        *(*_input_arguments(clip), "-i", input_name(clip.path), "-map", f"0:{clip.stream}"),
         *("-vf", ",".join(filters), *limit, "-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
     ]
+
+
+def _input_arguments(clip: Clip) -> tuple[str, ...]:
+    if clip.raw is None:
+        return (*SAFE_INPUT, "-noautorotate")
+    return (
+        *("-protocol_whitelist", "file", "-f", "rawvideo", "-pixel_format", clip.raw),
+        *("-video_size", f"{clip.width}x{clip.height}", "-framerate", str(clip.rate)),
+    )
 
 
 def make_reference(ffmpeg: FFmpeg, clip: Clip, recipe: Recipe, destination: Path) -> RawVideo:
@@ -120,8 +136,11 @@ def make_reference(ffmpeg: FFmpeg, clip: Clip, recipe: Recipe, destination: Path
 def open_clips(paths: list[Path]) -> tuple[Clip, ...]:
     """Looks at every clip; two files of one name get the start of their hash appended.
 
+    Of raw files (`.yuv`) the name says what they hold, see `scene.evaluation.raw_names`.
+
     Raises:
-        InputError: one is missing, no regular file, or holds no video of a supported kind.
+        InputError: one is missing, no regular file, holds no video of a supported kind, or is raw and its name
+            does not say what it holds.
     """
     unique: dict[str, Clip] = {}
     for path in paths:
@@ -135,17 +154,14 @@ def open_clips(paths: list[Path]) -> tuple[Clip, ...]:
 
 
 def _open_clip(path: Path) -> Clip:
+    if is_raw(path):
+        return _open_raw(path)
     info = probe(path)
-    try:
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{printable(str(path))} cannot be read ({error.strerror})") from error
     fmt = info.format
     return Clip(
         path=path,
         name=printable(path.name),
-        sha256=sha256,
+        sha256=_digest(path),
         stream=info.stream_index,
         rate=info.rate,
         width=fmt.width,
@@ -153,3 +169,31 @@ def _open_clip(path: Path) -> Clip:
         bit_depth=8 if fmt.bit_depth == 8 else 10,
         matrix=fmt.matrix,
     )
+
+
+def _open_raw(path: Path) -> Clip:
+    if not path.exists():
+        raise InputError(f"{printable(str(path))} does not exist.")
+    layout = raw_layout(path)
+    check_raw_size(path, layout)
+    return Clip(
+        path=path,
+        name=printable(path.name),
+        sha256=_digest(path),
+        stream=0,
+        rate=layout.rate,
+        width=layout.width,
+        height=layout.height,
+        bit_depth=layout.bit_depth,
+        # UVG's; a raw file says nothing of it.
+        matrix="bt709",
+        raw=layout.pixel_format,
+    )
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{printable(str(path))} cannot be read ({error.strerror})") from error

@@ -19,15 +19,16 @@ class Codec:
     """An encoder as ffmpeg knows it.
 
     Attributes:
-        name: ours: x264, x265, svtav1.
+        name: ours: x264, x265, svtav1, vvenc.
         encoder: ffmpeg's name.
         suffix: of the elementary stream's file, from which ffmpeg takes the muxer.
         preset: the default one.
-        crfs: the default ladder.
+        crfs: the default ladder; of quantisers where that is what `quality_option` sets.
         options: encoder options that are always given; `{gop}` stands for the key-frame interval, `{parameters}`
             for what a method adds to the encoder's own list.
         version_pattern: how the encoder names its version, in its stream or in its log.
         qualities: the range that CRF may have.
+        quality_option: ffmpeg's option that a rung of the ladder is given to.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Codec:
     options: tuple[str, ...]
     version_pattern: bytes
     qualities: tuple[float, float]
+    quality_option: str = "-crf"
 
 
 # x264 and x265 write their settings into the stream's first message (0.7 and 2.4 kB). On clips of a second or
@@ -75,7 +77,23 @@ SVTAV1 = Codec(
     rb"SVT-AV1 Encoder Lib (v\S+)",
     (1, 63),
 )
-CODECS = {codec.name: codec for codec in (X264, X265, SVTAV1)}
+# VVenC has no CRF through ffmpeg: its ladder is of QPs, with its own perceptual adaptation on, as by default. It codes
+# 10 bit only. Delimiters before every picture (7 bytes each) say nothing and are left out.
+VVENC = Codec(
+    "vvenc",
+    "libvvenc",
+    ".266",
+    "faster",
+    (22, 27, 32, 37, 42, 47),
+    (
+        *("-threads", "1", "-pix_fmt", "yuv420p10le"),
+        *("-vvenc-params", "intraperiod={gop}:accessunitdelimiter=0{parameters}"),
+    ),
+    rb"libvvenc version: (\S+)",
+    (1, 63),
+    "-qp",
+)
+CODECS = {codec.name: codec for codec in (X264, X265, SVTAV1, VVENC)}
 GOP_SECONDS = 2
 
 
@@ -105,9 +123,12 @@ def codec_run(name: str, *, preset: str | None = None, crfs: tuple[float, ...] |
         raise UsageError(f"codec {name!r} is unknown; choose from {', '.join(CODECS)}.")
     ladder = tuple(sorted(set(codec.crfs if crfs is None else crfs)))
     low, high = codec.qualities
+    quality = codec.quality_option.lstrip("-").upper()
     for crf in ladder:
         if not low <= crf <= high:
-            raise UsageError(f"CRF {crf:g} is not in {name}'s range of {low:g} to {high:g}.")
+            raise UsageError(f"{quality} {crf:g} is not in {name}'s range of {low:g} to {high:g}.")
+        if quality == "QP" and crf != int(crf):
+            raise UsageError(f"{name} takes whole QPs, and {crf:g} is none.")
     if not ladder:
         raise UsageError("give at least one CRF.")
     return CodecRun(codec, preset or codec.preset, ladder)
@@ -121,7 +142,7 @@ def encoder_options(run: CodecRun, crf: float, gop: int, parameters: tuple[str, 
     """
     extra = "".join(f":{parameter}" for parameter in parameters)
     fixed = [option.format(gop=gop, parameters=extra) for option in run.codec.options]
-    return ["-c:v", run.codec.encoder, "-preset", run.preset, "-crf", f"{crf:g}", *fixed]
+    return ["-c:v", run.codec.encoder, "-preset", run.preset, run.codec.quality_option, f"{crf:g}", *fixed]
 
 
 def encode_arguments(source: Path, destination: Path, options: list[str]) -> list[str]:
@@ -140,7 +161,8 @@ def encoder_version(ffmpeg: FFmpeg, codec: Codec, folder: Path) -> str:
     """
     trial = folder / f"version{codec.suffix}"
     arguments = [
-        *("-f", "lavfi", "-i", "color=size=128x128:rate=25:duration=0.04", "-pix_fmt", "yuv420p"),
+        # VVenC says its version nowhere but in ffmpeg's verbose log.
+        *("-v", "verbose", "-f", "lavfi", "-i", "color=size=128x128:rate=25:duration=0.04", "-pix_fmt", "yuv420p"),
         *("-c:v", codec.encoder, f"file:{trial}"),
     ]
     try:

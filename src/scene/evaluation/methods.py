@@ -1,8 +1,10 @@
-"""What may be done to pictures before the encoder: nothing, a trivial filter, or a network."""
+"""What may be done before the encoder: nothing, a trivial filter, a network, a program, or the encoder's own tuning."""
 
 from __future__ import annotations
 
+import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
 from scene.evaluation.names import printable
+from scene.video.external import locate_program
 
 if TYPE_CHECKING:
     from scene.model import Network
@@ -35,6 +38,7 @@ class Method:
         contrast: factor of luma around mid grey, or None.
         unsharp: amount of a 5x5 unsharp mask on luma, or None.
         network: a network of `scene.model`, or None.
+        command: a program and its arguments that reads and writes YUV4MPEG2, or None.
         strength: how much of the network's change is applied.
         semantics: what steers a network that takes embeddings; see `scene.enhance.open_semantics`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
@@ -46,6 +50,7 @@ class Method:
     contrast: float | None = None
     unsharp: float | None = None
     network: Network | None = None
+    command: tuple[str, ...] | None = None
     strength: float = 1.0
     semantics: str = "auto"
     codecs: tuple[str, ...] | None = None
@@ -66,10 +71,13 @@ class Method:
 
 
 NONE = Method("none", "none")
+# SVT-AV1 with this tune sharpens the pictures that it is given: a pre-processor inside the encoder. Of two values of
+# one key the encoder takes the last.
+SVTAV1_VMAF = Method("svtav1:vmaf", "svtav1:tune=5", codecs=("svtav1",), parameters=("tune=5",))
 
 
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
-    """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], a shipped network, or a weights file.
+    """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], svtav1:vmaf, a shipped network, or a weights file.
 
     A network that takes semantic embeddings may be followed by the control that stands in for them: `scene:none`,
     `scene:constant`, `scene:random`, `scene:shuffled`.
@@ -79,8 +87,8 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
         InputError, CheckpointError: the weights file is missing or damaged.
     """
     name, _, parameter = text.partition(":")
-    if text == "none":
-        return NONE
+    if text in (NONE.label, SVTAV1_VMAF.label):
+        return NONE if text == NONE.label else SVTAV1_VMAF
     if name == "contrast":
         factor = _parameter(text, parameter, DEFAULT_CONTRAST, 0.0, 4.0)
         return Method(text, f"contrast:{factor:g}", contrast=factor)
@@ -93,13 +101,41 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
     return _network_method(text, strength, "auto")
 
 
-def parse_methods(names: Sequence[str], *, strength: float = 1.0) -> tuple[Method, ...]:
+def parse_filter(text: str) -> Method:
+    """A method of a program of the user's own, of `NAME=PROGRAM ARGUMENTS`; quotes as in a shell, but there is none.
+
+    The identity holds the words and the content of every one that is a file, the program first of all; of other
+    things that the program reads it knows nothing.
+
+    Raises:
+        UsageError: no name, no program, or quotes that do not close.
+        MissingError: there is no such program.
+    """
+    label, equals, command = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", label):
+        raise UsageError(f"{printable(text)!r} must be NAME=PROGRAM ARGUMENTS, for example dn=denoise --strength 2.")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{printable(command)!r} cannot be taken apart into words ({error}).") from error
+    if not words:
+        raise UsageError(f"{printable(text)!r} names no program.")
+    files = [locate_program(words[0]), *(path for path in map(Path, words[1:]) if path.is_file())]
+    content = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    return Method(label, f"command:{printable(shlex.join(words))}:{content[:16]}", command=tuple(words))
+
+
+def parse_methods(names: Sequence[str], *, strength: float = 1.0, filters: Sequence[str] = ()) -> tuple[Method, ...]:
     """Several methods, `none` first: it is the anchor of every BD-rate, so it is always among them.
 
     Two files of one name get the start of their hash appended.
 
+    Args:
+        filters: programs, see `parse_filter`; they come last.
+
     Raises:
         UsageError, InputError, CheckpointError: see `parse_method`.
+        MissingError: see `parse_filter`.
     """
     methods = [parse_method(name, strength=strength) for name in dict.fromkeys(names) if name != "none"]
     labels = [method.label for method in methods]
@@ -109,7 +145,18 @@ def parse_methods(names: Sequence[str], *, strength: float = 1.0) -> tuple[Metho
         if label == "none" or labels.count(label) > 1:
             label = f"{label}@{method.identity.split(':')[1][:8]}"
         unique.append(replace(method, label=label))
+    for method in map(parse_filter, filters):
+        if method.label in [other.label for other in unique]:
+            raise UsageError(f"the name {method.label!r} of --filter is taken; give it another.")
+        unique.append(method)
     return tuple(unique)
+
+
+def check_codecs(methods: Sequence[Method], codecs: Sequence[str]) -> None:
+    """Raises UsageError if a method is for none of the codecs that are measured."""
+    for method in methods:
+        if not any(map(method.serves, codecs)):
+            raise UsageError(f"{method.label} is for {', '.join(method.codecs or ())}, which is not among the codecs.")
 
 
 def _network_method(text: str, strength: float, semantics: str) -> Method:
@@ -119,7 +166,7 @@ def _network_method(text: str, strength: float, semantics: str) -> Method:
     shipped = text in model_names()
     looks_like_file = text.endswith(".safetensors") or "/" in text or Path(text).exists()
     if not shipped and not looks_like_file:
-        known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", *model_names()])
+        known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, *model_names()])
         raise UsageError(f"method {text!r} is unknown; choose from {known}, or give a .safetensors file.")
     network = load_model(text)
     fingerprint = network.identity.rpartition("@")[2]

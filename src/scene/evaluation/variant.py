@@ -5,20 +5,21 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from scene.errors import VerificationError
+from scene.errors import InputError, VerificationError
 from scene.evaluation.methods import Method
 from scene.evaluation.raw_video import RawVideo, count_raw_video
+from scene.video.external import run_external
 from scene.video.ffmpeg import FFmpeg
-from scene.video.y4m import read_frames, read_header, write_frame, write_header
+from scene.video.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 
 def make_variant(
     ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path, *, device: str = "auto"
 ) -> RawVideo:
-    """The reference after a method, as a YUV4MPEG2 file; the reference itself for `none`.
+    """The reference after a method, as a YUV4MPEG2 file; the reference itself for one that leaves pictures alone.
 
     Raises:
-        VerificationError: frames were lost.
+        VerificationError: frames were lost, or a program gave other pictures than it must.
         ProcessError, InputError, UsageError, MissingError: see `FFmpeg.run` and `scene.enhance.Enhancer`.
     """
     graph = method.filter_graph(reference.header.format.bit_depth)
@@ -31,6 +32,8 @@ def make_variant(
         )
     elif method.network is not None:
         _enhance(method, reference, destination, device)
+    elif method.command is not None:
+        _filter(ffmpeg, method, reference, destination)
     else:
         return reference
     made = count_raw_video(destination, reference.header.format.matrix)
@@ -53,3 +56,37 @@ def _enhance(method: Method, reference: RawVideo, destination: Path, device: str
         while batch := list(itertools.islice(frames, enhancer.batch)):
             for picture in enhancer(batch):
                 write_frame(sink, picture)
+
+
+def _filter(ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path) -> None:
+    """Runs a program, and writes what it gave under the reference's header: no program is trusted with tags."""
+    assert method.command is not None
+    given = destination.with_suffix(".given")
+    try:
+        run_external(method.command, reference.path, given, ffmpeg.stop)
+        with given.open("rb") as source, destination.open("wb") as sink:
+            header = read_header(source, matrix=reference.header.format.matrix)
+            _check_format(method, header, reference.header)
+            write_header(sink, reference.header)
+            frames = 0
+            for picture in read_frames(source, header):
+                write_frame(sink, picture)
+                frames += 1
+    except InputError as error:
+        raise VerificationError(f"{method.label} gave no usable YUV4MPEG2 ({error})") from error
+    finally:
+        given.unlink(missing_ok=True)
+    if frames != reference.frames:
+        raise VerificationError(f"{method.label} gave {frames} frames of {reference.frames}")
+
+
+def _check_format(method: Method, given: Y4MHeader, wanted: Y4MHeader) -> None:
+    kinds = [
+        f"{header.format.width}x{header.format.height} {header.format.chroma} at {header.format.bit_depth} bit "
+        f"and {header.rate} frames/s"
+        for header in (given, wanted)
+    ]
+    if kinds[0] != kinds[1]:
+        raise VerificationError(f"{method.label} gave {kinds[0]} for {kinds[1]}")
+    if given.format.full_range:
+        raise VerificationError(f"{method.label} gave full-range pictures for limited-range ones")
