@@ -83,6 +83,7 @@ def test_only_video_touches_pyav_or_starts_processes() -> None:
             [],
             ["encode"],
             ["evaluate"],
+            ["compare"],
             ["train"],
             ["distill"],
             ["bench", "training"],

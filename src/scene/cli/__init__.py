@@ -25,6 +25,7 @@ app = cyclopts.App(
 app.command("scene.cli.demo:demo", name="demo")
 app.command("scene.cli.encode:encode", name="encode")
 app.command("scene.cli.evaluate:evaluate", name="evaluate")
+app.command("scene.cli.compare:compare", name="compare")
 app.command("scene.cli.train:train", name="train")
 app.command("scene.cli.distill:distill", name="distill")
 app.command("scene.cli.bench:bench", name="bench")

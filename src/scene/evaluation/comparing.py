@@ -1,0 +1,200 @@
+"""Comparing files that were made elsewhere with their source, by the measurements of the grid."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from scene.errors import MissingError, UsageError, VerificationError
+from scene.evaluation.alignment import frame_shift
+from scene.evaluation.clip import Clip, Recipe, make_reference, open_clips
+from scene.evaluation.drawing import Version, caption, draw
+from scene.evaluation.names import printable
+from scene.evaluation.packets import VideoPackets, video_packets
+from scene.evaluation.point import Comparison, compare
+from scene.evaluation.raw_video import RawVideo
+from scene.evaluation.slide import Slide
+from scene.progress import OnProgress, Progress, silent
+from scene.video.ffmpeg import FFmpeg, has_filter
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedFile:
+    """A distorted file and what it measured.
+
+    Attributes:
+        clip: the file; its name is unique among those compared.
+        video: its coded size.
+        comparison: its scores against the reference.
+    """
+
+    clip: Clip
+    video: VideoPackets
+    comparison: Comparison
+
+    def kbps(self, rate: Fraction) -> float:
+        """Kilobits of video per second, at so many frames per second."""
+        return float(self.video.bytes * 8 * rate / self.comparison.scores.frames / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedFiles:
+    """Files against one reference.
+
+    Attributes:
+        reference: the source.
+        recipe: how much of it was compared.
+        width, height, bit_depth: of the pictures that were compared.
+        files: in the order given.
+        slides: one, if it was asked for.
+    """
+
+    reference: Clip
+    recipe: Recipe
+    width: int
+    height: int
+    bit_depth: int
+    files: tuple[ComparedFile, ...]
+    slides: tuple[Slide, ...]
+
+
+def open_files(reference: Path, distorted: Sequence[Path]) -> tuple[Clip, tuple[Clip, ...]]:
+    """Looks at the files; two distorted ones of one name are called by their whole path.
+
+    Raises:
+        InputError: one is missing, no regular file, or holds no video of a supported kind.
+        UsageError: a file is given twice, or is not of the reference's size.
+    """
+    (source,) = open_clips([reference])
+    clips = [open_clips([path])[0] for path in distorted]
+    names = [clip.name for clip in clips]
+    clips = [
+        clip if names.count(clip.name) == 1 else replace(clip, name=printable(str(path)))
+        for clip, path in zip(clips, distorted, strict=True)
+    ]
+    for clip in clips:
+        if [other.name for other in clips].count(clip.name) > 1:
+            raise UsageError(f"{clip.name} is given twice.")
+        if (clip.width, clip.height) != (source.width, source.height):
+            raise UsageError(
+                f"{clip.name} is {clip.width}x{clip.height} and {source.name} is {source.width}x{source.height}; "
+                "how to scale is for you to choose, so scale one of them first."
+            )
+    return source, tuple(clips)
+
+
+def compare_files(
+    ffmpeg: FFmpeg,
+    reference: Clip,
+    distorted: Sequence[Clip],
+    *,
+    frames: int | None = None,
+    slide: bool = False,
+    jobs: int = 1,
+    threads: int = 1,
+    on_progress: OnProgress = silent,
+) -> ComparedFiles:
+    """Scores every file against the reference, frame n against frame n.
+
+    All become 4:2:0 of limited range first, in the reference's bit depth: deeper files are rounded, shallower ones
+    shifted up. A file that seems to be a frame early or late is warned about.
+
+    Args:
+        reference, distorted: of `open_files`.
+        frames: compare only the first so many.
+        slide: whether to draw the frame where the first and the last file (a single one and the reference) differ most.
+        jobs: how many files to compare side by side.
+        threads: of libvmaf, in each.
+
+    Raises:
+        MissingError: ffmpeg lacks libvmaf.
+        VerificationError: a file has more or fewer frames than the reference, or libvmaf gave no scores.
+        InputError: a file cannot be decoded.
+        StoppedError: the work was given up.
+    """
+    # Giving up here must not stop whatever else the caller runs.
+    ffmpeg = replace(ffmpeg, stop=threading.Event())
+    for name in ("libvmaf", "xpsnr"):
+        if not has_filter(ffmpeg, name):
+            raise MissingError(f"{ffmpeg.path} was built without {name}; give another with --ffmpeg PATH")
+    recipe = Recipe(frames)
+    done = 0
+    on_progress(Progress(done, len(distorted)))
+    with tempfile.TemporaryDirectory(prefix="scene-compare-", ignore_cleanup_errors=True) as folder:
+        source = make_reference(ffmpeg, reference, recipe, Path(folder) / "reference.y4m")
+        bench = _Bench(ffmpeg, recipe, source, Path(folder), threads)
+        pool = ThreadPoolExecutor(jobs, thread_name_prefix="compare")
+        try:
+            futures = [pool.submit(bench.measure, clip) for clip in distorted]
+            pending = set(futures)
+            while pending:
+                finished, pending = wait(pending, timeout=1, return_when=FIRST_EXCEPTION)
+                for future in finished:
+                    future.result()
+                done += len(finished)
+                on_progress(Progress(done, len(distorted)))
+            files = tuple(future.result() for future in futures)
+        finally:
+            # After an error or an interruption: kill what runs.
+            if done < len(distorted):
+                ffmpeg.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+        slides = (bench.draw(reference, files),) if slide else ()
+    fmt = source.header.format
+    return ComparedFiles(reference, recipe, fmt.width, fmt.height, fmt.bit_depth, files, slides)
+
+
+class _Bench:
+    """Compares files with one reference."""
+
+    def __init__(self, ffmpeg: FFmpeg, recipe: Recipe, reference: RawVideo, folder: Path, threads: int) -> None:
+        self.ffmpeg = ffmpeg
+        self.recipe = recipe
+        self.reference = reference
+        self.folder = folder
+        self.threads = threads
+
+    def measure(self, clip: Clip) -> ComparedFile:
+        """Decodes, counts and scores one file."""
+        with tempfile.TemporaryDirectory(dir=self.folder, ignore_cleanup_errors=True) as name:
+            private = Path(name)
+            raw = self.decode(clip, private)
+            if raw.frames != self.reference.frames:
+                raise VerificationError(
+                    f"{clip.name} has {raw.frames} frames and the reference has {self.reference.frames}; "
+                    "limit both with --frames if they begin at the same frame"
+                )
+            shift = frame_shift(self.reference, raw)
+            if shift:
+                _log.warning(
+                    "%s seems to be one frame %s; its scores say little", clip.name, "late" if shift > 0 else "early"
+                )
+            comparison = compare(self.ffmpeg, raw.path, self.reference, folder=private, threads=self.threads)
+            return ComparedFile(clip, video_packets(self.ffmpeg, clip, self.recipe.frames), comparison)
+
+    def decode(self, clip: Clip, folder: Path) -> RawVideo:
+        """A file as raw video: as a reference is made of a clip, in the file's own depth."""
+        return make_reference(self.ffmpeg, clip, self.recipe, folder / "distorted.y4m")
+
+    def draw(self, reference: Clip, files: Sequence[ComparedFile]) -> Slide:
+        """The slide of all files."""
+        versions = [Version("source", "the unprocessed source", lambda _: self.reference)]
+        for file in files:
+            said = caption(file.video.codec, file.kbps(reference.rate), file.comparison.scores)
+            versions.append(Version(file.clip.name, said, partial(self._same_depth, file.clip)))
+        pair = (1, len(files)) if len(files) > 1 else (0, 1)
+        drawn = draw(self.ffmpeg, versions, pair, self.folder)
+        codecs = ", ".join(dict.fromkeys(file.video.codec for file in files))
+        return Slide(reference.name, codecs, drawn.frame, drawn.width, drawn.height, drawn.crop, drawn.panes)
+
+    def _same_depth(self, clip: Clip, folder: Path) -> RawVideo:
+        return self.decode(replace(clip, bit_depth=self.reference.header.format.bit_depth), folder)
