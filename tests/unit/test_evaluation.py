@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from scene.cli.demo import crf_of_equal_rate
 from scene.cli.evaluate import _presets
 from scene.errors import CheckpointError, UsageError
 from scene.evaluation.cache import Measurement, PointCache, default_cache_folder
 from scene.evaluation.clip import Clip, Recipe, reference_arguments
 from scene.evaluation.codecs import codec_run, encode_arguments, encoder_options
+from scene.evaluation.equal_rate import crf_of_equal_rate
 from scene.evaluation.figure import mean_curve
 from scene.evaluation.grid import Failure, Measured, Point
 from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
@@ -59,6 +59,11 @@ def points(source: Clip, method: Method, scale: float = 1.0, lift: float = 0.0, 
         )
         for crf in run.crfs
     ]
+
+
+def drawn(curve: list[Point]) -> list[dict[str, object]]:
+    """Points as figures take them, out of results.json."""
+    return [{"clip": p.clip.name, "crf": p.crf, "kbps": p.kbps, "vmaf": p.measurement.scores.vmaf} for p in curve]
 
 
 def test_each_encoder_gets_its_arguments() -> None:
@@ -184,7 +189,7 @@ def test_the_mean_is_over_clips_that_are_defined() -> None:
 
 
 def test_a_figure_of_several_clips_gives_each_the_same_weight() -> None:
-    near, far = points(clip("a"), NONE), points(clip("b"), NONE, 10.0, lift=2.0)
+    near, far = drawn(points(clip("a"), NONE)), drawn(points(clip("b"), NONE, 10.0, lift=2.0))
     rates, scores = mean_curve(near + far, near + far, "vmaf")
     alone, _ = mean_curve(near, near, "vmaf")
     mean_rate = (1135.0 * 671.4 * 405.1 * 247.3 * 152.7) ** 0.2
