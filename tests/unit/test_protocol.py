@@ -411,9 +411,12 @@ def test_a_stop_kills_a_program_and_its_children(tmp_path: Path) -> None:
 
     watcher = threading.Thread(target=stop_when_told)
     watcher.start()
-    with pytest.raises(StoppedError):
-        run_external(python(code), tmp_path / "in", tmp_path / "out", stop)
-    watcher.join()
+    try:
+        with pytest.raises(StoppedError):
+            run_external(python(code), tmp_path / "in", tmp_path / "out", stop)
+    finally:
+        stop.set()
+        watcher.join()
     assert ended(int(told.read_text()))
     with pytest.raises(StoppedError):
         run_external(python("1"), tmp_path / "in", tmp_path / "out", stop)
