@@ -1,0 +1,365 @@
+"""The report in a real browser: it draws, it answers to mouse and keyboard, and no name becomes markup."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_results import (
+    CLIPS,
+    CRFS,
+    FRAMES,
+    HOSTILE,
+    METHODS,
+    UNDEFINED_NOTE,
+    comparison,
+    comparison_frames,
+    frames,
+    results,
+    slides,
+)
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+from scene.evaluation.page import page_html
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = [
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        message = f"no browser: none of {', '.join(BROWSERS)} is on PATH"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    # Chromium's sandbox refuses to run as root.
+    arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=program, args=arguments)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page_html(results(), frames(), slides()), encoding="utf-8")
+    return path
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser) -> Iterator[Open]:
+    """Opens a file; at the end nothing may have gone wrong in it, and it may have asked for nothing but itself."""
+    problems: list[str] = []
+    requests: list[str] = []
+    contexts = []
+
+    def opened(path: Path, **options: Any) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1100, "height": 800}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("dialog", lambda dialog: problems.append(dialog.message))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not problems
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert len([url for url in requests if url.startswith("file:")]) == len(contexts)
+
+
+@pytest.fixture
+def page(open_page: Open, report: Path) -> Page:
+    return open_page(report)
+
+
+def choose(section: Locator, label: str, option: str) -> None:
+    section.get_by_label(label, exact=True).select_option(label=option)
+
+
+def centre(locator: Locator) -> tuple[float, float]:
+    locator.scroll_into_view_if_needed()
+    box = locator.bounding_box()
+    assert box is not None
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_summary_shows_means_the_best_in_bold_and_why_a_cell_is_undefined(page: Page) -> None:
+    table = page.locator("[data-statistic=percent]")
+    first = table.locator("tbody").first.get_by_role("row").filter(has_text="scene")
+    cells = first.get_by_role("cell")
+    # -12 and -3 of the two clips for VMAF.
+    expect(cells.nth(0)).to_contain_text("−7.5")
+    expect(cells.nth(0)).to_contain_text("worst −3.0")
+    expect(cells.nth(0)).to_contain_text("Δ +1.50")
+    expect(cells.nth(0).locator("b")).to_have_text("−7.5")
+    assert table.locator("tbody").first.locator("b").count() == 6
+
+    undefined = table.get_by_role("button", name="N/A")
+    expect(undefined).to_have_count(1)
+    undefined.hover()
+    expect(page.get_by_role("tooltip")).to_have_text(f"{HOSTILE}: {UNDEFINED_NOTE}")
+    page.mouse.move(0, 0)
+    expect(page.get_by_role("tooltip")).to_be_hidden()
+    undefined.focus()
+    expect(page.get_by_role("tooltip")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("tooltip")).to_be_hidden()
+
+
+def test_a_value_of_some_clips_is_marked_and_not_bold(page: Page) -> None:
+    row = page.locator("[data-statistic=percent] tbody").nth(1).get_by_role("row").filter(has_text="scene")
+    psnr = row.get_by_role("cell").nth(4)
+    # The lowest of its column, but of one clip.
+    expect(psnr).to_contain_text("−16.0 [1/2]")
+    assert psnr.locator("b").count() == 0
+
+
+def test_median_and_worst_are_a_choice(page: Page) -> None:
+    choose(page.locator("#summary"), "Show", "Worst clip")
+    expect(page.locator("[data-statistic=percent]")).to_be_hidden()
+    table = page.locator("[data-statistic=worst]")
+    cell = table.locator("tbody").first.get_by_role("row").filter(has_text="scene").get_by_role("cell").first
+    expect(cell).to_contain_text("−3.0")
+    expect(cell).to_contain_text(HOSTILE)
+
+
+def test_tables_by_clip_at_equal_crf_and_of_treatments(page: Page) -> None:
+    clips = page.locator("#clips")
+    choose(clips, "Metric", "PSNR (dB)")
+    row = clips.get_by_role("row").filter(has_text="pan.mp4")
+    expect(row.get_by_role("cell")).to_have_text(["−8.0", "N/A", "−16.0"])
+    row.get_by_role("button", name="N/A").click()
+    expect(page.get_by_role("tooltip")).to_have_text(UNDEFINED_NOTE)
+
+    crf = page.locator("#crf").get_by_role("row").filter(has_text="scene").get_by_role("cell")
+    expect(crf).to_have_text(["+2.0 %", "+4.00", "+1.00", "+0.50", "+0.0020", "−1.00", "−0.80", "+0.10"])
+    treatment = page.locator("#treatment").get_by_role("row").filter(has_text="contrast:tuned (x264)")
+    expect(treatment.get_by_role("cell")).to_have_text(
+        ["×1.080", "−10.20", "1.20 %", "+6.00", "+5.40", "90 %", "+0.02", "N/A"]
+    )
+
+
+def test_rate_plot_has_every_point_and_a_readout(page: Page) -> None:
+    section = page.locator("#rate")
+    choose(section, "Clip", "pan.mp4")
+    expect(section.locator(".chart .curve")).to_have_count(len(METHODS))
+    expect(section.locator(".chart .marker")).to_have_count(len(METHODS) * len(CRFS))
+    page.mouse.move(*centre(section.locator(".chart .look0 .marker").nth(2)))
+    # 3200 kbit/s halved twice; 96 - 18.
+    expect(section.locator(".tip div")).to_have_text(["x264 only", "CRF 32", "800 kbit/s", "VMAF 78.00"])
+    choose(section, "Metric", "MS-SSIM")
+    page.mouse.move(*centre(section.locator(".chart .look0 .marker").nth(0)))
+    expect(section.locator(".tip div")).to_have_text(["x264 only", "CRF 20", "3,200 kbit/s", "MS-SSIM 0.9950"])
+
+
+def test_rate_plot_of_all_clips_is_their_mean_at_equal_crf(page: Page) -> None:
+    section = page.locator("#rate")
+    expect(section.locator(".chart .marker")).to_have_count(len(METHODS) * len(CRFS))
+    page.mouse.move(*centre(section.locator(".chart .look0 .marker").nth(2)))
+    # The middle of five rates in powers of two is their geometric mean.
+    expect(section.locator(".tip")).to_contain_text("1.000 × the clip's mean rate")
+
+
+def test_plots_are_read_with_the_keyboard(page: Page) -> None:
+    section = page.locator("#rate")
+    choose(section, "Clip", "pan.mp4")
+    status = section.get_by_role("status")
+    section.get_by_label("Metric").focus()
+    page.keyboard.press("Tab")
+    expect(section.locator(".chart")).to_be_focused()
+    expect(status).to_have_text("x264 only, CRF 20, 3,200 kbit/s, VMAF 96.00")
+    page.keyboard.press("ArrowRight")
+    expect(status).to_have_text("x264 only, CRF 26, 1,600 kbit/s, VMAF 87.00")
+    page.keyboard.press("ArrowDown")
+    expect(status).to_have_text("contrast:tuned, CRF 26, 1,632 kbit/s, VMAF 89.00")
+    page.keyboard.press("End")
+    expect(status).to_have_text("contrast:tuned, CRF 44, 204 kbit/s, VMAF 62.00")
+
+
+def test_legend_hides_a_method_in_all_plots(page: Page) -> None:
+    button = page.locator("#rate").get_by_role("button", name="unsharp")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "false")
+    expect(button).to_be_focused()
+    for section in ("#rate", "#frames"):
+        expect(page.locator(f"{section} .chart .curve")).to_have_count(len(METHODS) - 1)
+    button.click()
+    expect(page.locator("#rate .chart .curve")).to_have_count(len(METHODS))
+
+
+def test_frames_are_those_of_the_closest_bitrate(page: Page) -> None:
+    section = page.locator("#frames")
+    expect(section.locator(".chart .curve")).to_have_count(len(METHODS))
+    expect(section.get_by_role("button", name="scene")).to_have_text("scene · CRF 32 · 848 kbit/s")
+    section.get_by_label("Metric").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    chart = section.locator(".chart")
+    expect(chart).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    # 78 and 2 more for every method, and 0.1 for an odd frame.
+    expect(section.locator(".tip div")).to_have_text(
+        ["Frame 1", "scene 84.10", "unsharp 82.10", "contrast:tuned 80.10", "x264 only 78.10"]
+    )
+    page.keyboard.press("End")
+    expect(section.locator(".tip-head")).to_have_text(f"Frame {FRAMES - 1}")
+    choose(section, "CRF of the codec alone", "20")
+    expect(section.get_by_role("button", name="scene")).to_contain_text("CRF 20")
+
+
+def test_divider_moves_by_mouse_and_by_keys(page: Page) -> None:
+    look = page.locator("#look")
+    slider = look.get_by_role("slider")
+    over = look.locator(".over")
+    expect(slider).to_have_attribute("aria-valuenow", "50")
+    x, y = centre(look.locator(".stage"))
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x - 80, y)
+    page.mouse.up()
+    # The stage is 320 pixels wide.
+    expect(slider).to_have_attribute("aria-valuenow", "25")
+    expect(over).to_have_css("clip-path", "inset(0px 75% 0px 0px)")
+    page.mouse.move(x, y)
+    expect(slider).to_have_attribute("aria-valuenow", "25")
+    page.keyboard.press("ArrowRight")
+    expect(slider).to_have_attribute("aria-valuenow", "27")
+    page.keyboard.press("Home")
+    expect(over).to_have_css("clip-path", "inset(0px 100% 0px 0px)")
+    page.keyboard.press("End")
+    expect(over).to_have_css("clip-path", "inset(0px)")
+    expect(slider).to_have_attribute("aria-valuetext", "100 % x264 only")
+
+
+def test_divider_shows_the_chosen_versions(page: Page) -> None:
+    look = page.locator("#look")
+    expect(look.locator(".captions .left")).to_have_text("Left: x264 only none at 500 kbit/s")
+    expect(look.locator(".captions .right")).to_have_text("Right: scene scene at 500 kbit/s")
+    choose(look, "Left", "source, not encoded")
+    expect(look.locator(".captions .left")).to_contain_text("source at 500 kbit/s")
+    choose(look, "Picture", f"{HOSTILE} · x264 · frame 7")
+    expect(look.locator(".over")).to_have_attribute("alt", f"Left: x264 only, frame 7 of {HOSTILE}")
+    sizes = look.locator("img").evaluate_all("images => images.map(i => [i.complete, i.naturalWidth])")
+    assert sizes == [[True, 320], [True, 320], [True, 80], [True, 80], [True, 80]]
+
+
+def test_no_name_becomes_markup(page: Page) -> None:
+    assert page.locator("img").count() == 5
+    assert page.locator("script").count() == 5
+    for section in ("#clips", "#rate", "#frames", "#look", "#repeat"):
+        expect(page.locator(section)).to_contain_text(HOSTILE)
+    expect(page.locator("#repeat")).to_contain_text("it <b>broke</b>")
+
+
+def test_colours_follow_the_system_and_the_button(open_page: Open, report: Path) -> None:
+    page = open_page(report, color_scheme="dark")
+    body = page.locator("body")
+    expect(body).to_have_css("background-color", "rgb(20, 23, 28)")
+    button = page.get_by_role("button", name="Colours")
+    button.click()
+    expect(button).to_have_text("Colours: light")
+    expect(body).to_have_css("background-color", "rgb(255, 255, 255)")
+    button.click()
+    expect(body).to_have_css("background-color", "rgb(20, 23, 28)")
+
+
+def test_a_phone_does_not_scroll_sideways(open_page: Open, report: Path) -> None:
+    page = open_page(report, viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    assert page.evaluate("[document.documentElement.scrollWidth, innerWidth]") == [360, 360]
+    table = page.locator("[data-statistic=percent]")
+    assert table.evaluate("box => box.scrollWidth > box.clientWidth")
+    marker = page.locator("#rate .chart .look0 .marker").nth(1)
+    page.touchscreen.tap(*centre(marker))
+    expect(page.locator("#rate .tip")).to_contain_text("CRF 26")
+    page.touchscreen.tap(*centre(page.locator("#summary .note").first))
+    expect(page.get_by_role("tooltip")).to_be_visible()
+
+
+def test_every_control_is_reached_with_tab(page: Page) -> None:
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('a, button, select, [tabindex]')].filter(e => e.checkVisibility()).length"
+    )
+    reached = []
+    for _ in range(wanted):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    assert len(set(reached)) == wanted
+    assert reached == sorted(reached)
+
+
+def test_without_script_the_summary_is_there(open_page: Open, report: Path) -> None:
+    page = open_page(report, java_script_enabled=False)
+    expect(page.locator("[data-statistic=percent]")).to_be_visible()
+    expect(page.locator("#summary")).to_contain_text("need JavaScript")
+    expect(page.locator("#repeat")).to_contain_text("scene evaluate pan.mp4")
+
+
+def test_a_comparison_of_files_shows_its_points(open_page: Open, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(page_html(comparison(), comparison_frames(), []), encoding="utf-8")
+    page = open_page(path)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Files compared with ref.y4m")
+    row = page.locator("#summary").get_by_role("row").filter(has_text="a.mkv")
+    expect(row.get_by_role("cell").nth(0)).to_have_text("h264")
+    expect(row.get_by_role("cell").nth(3)).to_have_text("87.00")
+    expect(page.locator("#rate .chart .marker")).to_have_count(2)
+    expect(page.locator("#frames .chart .curve")).to_have_count(2)
+    expect(page.locator("#clips")).to_be_hidden()
+    expect(page.locator("#look")).to_be_hidden()
+    assert page.locator("img").count() == 0
+
+
+def test_documents_of_older_versions_and_empty_ones_render(open_page: Open, tmp_path: Path) -> None:
+    older = {name: results()[name] for name in ("format", "environment", "points", "bd_rate", "failures")}
+    for row in older["bd_rate"]:
+        del row["bd_quality"]
+    for number, document in enumerate((older, {})):
+        path = tmp_path / f"{number}.html"
+        path.write_text(page_html(document, {}, []), encoding="utf-8")
+        page = open_page(path)
+        expect(page.locator("#treatment")).to_be_hidden()
+        expect(page.locator("#repeat")).to_be_visible()
+    expect(page.locator("#summary")).to_contain_text("There are no BD-rates")
+
+
+def test_the_policy_forbids_everything_but_the_pages_own_script_and_style(report: Path) -> None:
+    text = report.read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
+    assert policy is not None
+    assert policy[1].startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert "unsafe" not in policy[1]
+    assert len(re.findall(r"<script\b", text)) == len(re.findall(r"</script>", text)) == 5
+    assert CLIPS[1] not in text
+
+
+def test_long_clips_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scene.evaluation.page import page as module
+
+    monkeypatch.setattr(module, "_MOST_FRAME_SCORES", 12)
+    thinned = module._thinned(comparison_frames())
+    assert thinned["step"] == 2
+    assert thinned["frames"][0]["scores"]["vmaf"] == [80.0, 82.0, 84.0, 86.0, 88.0, 90.0]
