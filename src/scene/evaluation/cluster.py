@@ -101,7 +101,8 @@ def _connect(address: str, site: Site) -> tuple[Any, bool]:
     try:
         ray.init(address=place, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        raise SceneError(f"no Ray cluster answers at {place!r} ({str(error).splitlines()[0]})") from error
+        failure = "Ray cannot be started" if own else f"no Ray cluster answers at {place!r}"
+        raise SceneError(f"{failure} ({str(error).strip().splitlines()[0]})") from error
     return ray, True
 
 

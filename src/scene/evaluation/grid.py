@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from scene.errors import MissingError
@@ -155,7 +155,7 @@ def measure_grid(
     ffmpeg = replace(ffmpeg, stop=threading.Event())
     with workspace() as folder:
         encoders = {run.codec.name: encoder_version(ffmpeg, run.codec, folder) for run in grid.codecs}
-        board = Board(list(_plan(grid, ffmpeg, encoders)), cache, on_progress)
+        board = Board(list(plan(grid, ffmpeg, encoders)), cache, on_progress)
         if board.missing:
             if not has_filter(ffmpeg, "libvmaf"):
                 raise MissingError(f"{ffmpeg.path} was built without libvmaf; give another with --ffmpeg PATH")
@@ -169,7 +169,12 @@ def measure_grid(
     return _gather(board, encoders, time.monotonic() - began, jobs)
 
 
-def _plan(grid: Grid, ffmpeg: FFmpeg, encoders: dict[str, str]) -> Iterator[Task]:
+def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Task]:
+    """What a grid consists of, in its order: by clip, method, codec and CRF, each method's treatment first.
+
+    Args:
+        encoders: versions by codec.
+    """
     for clip in grid.clips:
         reference = reference_key(clip, grid.recipe)
         common = {"reference": reference, "ffmpeg": ffmpeg.build, "metrics": METRICS_VERSION}

@@ -1,0 +1,299 @@
+"""A grid that can be left alone: killed and resumed, bounded on the disk, treatments, failures, and through Ray."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from grid_child import tiny_grid
+from pan_clip import write_pan
+
+from scene.errors import MissingError, VerificationError
+from scene.evaluation import cluster, work, workers
+from scene.evaluation.cache import Measurement, PointCache
+from scene.evaluation.clip import Recipe, open_clips
+from scene.evaluation.codecs import codec_run
+from scene.evaluation.grid import Grid, measure_grid, plan
+from scene.evaluation.methods import NONE, Method, parse_methods
+from scene.evaluation.raw_video import RawVideo, count_raw_video
+from scene.evaluation.treatment import Treatment
+from scene.evaluation.variant import make_variant
+from scene.evaluation.work import Board, Task, TreatmentTask
+from scene.evaluation.workers import Site, measure_here
+from scene.evaluation.workspace import PREFIX
+from scene.metrics.scores import FRAME_METRICS, Scores
+from scene.progress import Progress, silent
+from scene.video.ffmpeg import FFmpeg
+
+CHILD = Path(__file__).with_name("grid_child.py")
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The system's temporary folder for this test, here and in children; a short name, for Ray's sockets."""
+    with tempfile.TemporaryDirectory(prefix="t", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
+@contextmanager
+def child(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A process of `grid_child.py`, which does not outlive the block."""
+    process = subprocess.Popen(
+        [sys.executable, str(CHILD), *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(process: subprocess.Popen[str], line: str) -> None:
+    assert process.stdout is not None and process.stderr is not None
+    for told in process.stdout:
+        if told.strip() == line:
+            return
+    raise AssertionError(process.stderr.read())
+
+
+def test_a_killed_grid_goes_on_where_it_was(ffmpeg: FFmpeg, pan: Path, tmp_path: Path, temporary: Path) -> None:
+    cache = tmp_path / "cache"
+    with child(pan, cache, "hang") as process:
+        wait_for(process, "middle")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    # Nobody could clean up: raw video is still there.
+    (left,) = temporary.glob(f"{PREFIX}*")
+    assert list(left.rglob("reference.y4m"))
+    entries = len(list(cache.rglob("*.json")))
+    assert 3 <= entries < 9
+    readings: list[Progress] = []
+    resumed = measure_grid(tiny_grid(pan), ffmpeg, PointCache(cache), jobs=2, on_progress=readings.append)
+    assert readings[0].fields["cached"] == entries
+    assert readings[0].done == entries
+    assert list(temporary.glob(f"{PREFIX}*")) == []
+    assert resumed.timing is not None and resumed.timing.points <= 9 - entries
+    assert resumed == measure_grid(tiny_grid(pan), ffmpeg, PointCache(tmp_path / "another"), jobs=2)
+
+
+@pytest.mark.parametrize("what", ["interrupt", "ray-interrupt"])
+def test_an_interrupted_grid_cleans_up(pan: Path, tmp_path: Path, temporary: Path, what: str) -> None:
+    with child(pan, tmp_path / "cache", what) as process:
+        _, err = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert err.splitlines()[-1] == "KeyboardInterrupt"
+    assert 3 <= len(list((tmp_path / "cache").rglob("*.json"))) < 9
+    assert list(temporary.glob(f"{PREFIX}*")) == []
+
+
+def test_ray_gives_the_same_points(pan: Path, tmp_path: Path, temporary: Path) -> None:
+    with child(pan, tmp_path / "cache", "ray") as process:
+        out, err = process.communicate(timeout=240)
+    assert (process.returncode, out.splitlines()) == (0, ["equal", "2 jobs"]), err
+    # The driver's cache has everything, and nobody left raw video.
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 9
+    assert list(temporary.glob(f"{PREFIX}*")) == []
+
+
+def test_without_ray_a_cluster_is_refused(
+    ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingError, match=r"pip install scene-codec\[cluster\]"):
+        measure_grid(tiny_grid(pan), ffmpeg, PointCache(tmp_path), ray="auto")
+
+
+class LostError(Exception):
+    """What the stand-in for Ray raises when a worker is gone."""
+
+
+class OneProcessRay:
+    """As much of Ray as the driver uses, in this process; streams die as often as they are told to."""
+
+    def __init__(self, deaths: int) -> None:
+        self.deaths = deaths
+        self.exceptions = type("exceptions", (), {"RayError": LostError})
+        self.sent = 0
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def put(self, value: object) -> object:
+        return value
+
+    def get(self, value: object) -> object:
+        if value is LostError:
+            raise LostError("first line\nthe machine is gone")
+        return value
+
+    def wait(self, streams: list[object], **_: object) -> tuple[list[object], list[object]]:
+        return streams[:1], streams[1:]
+
+    def remote(self, **options: object):
+        assert options["num_returns"] == "streaming"
+
+        def decorate(function):
+            ray = self
+
+            class Remote:
+                @staticmethod
+                def remote(*arguments: object):
+                    ray.sent += 1
+                    return ray.stream(function(*arguments))
+
+            return Remote
+
+        return decorate
+
+    def stream(self, results):
+        yield next(results)
+        if self.deaths:
+            self.deaths -= 1
+            yield LostError
+        yield from results
+
+
+def board_of(grid: Grid, ffmpeg: FFmpeg, cache: Path) -> Board:
+    versions = {run.codec.name: "of this test" for run in grid.codecs}
+    return Board(list(plan(grid, ffmpeg, versions)), PointCache(cache), silent)
+
+
+@pytest.mark.parametrize(("deaths", "done"), [(0, 4), (1, 4), (2, 2)])
+def test_a_lost_worker_costs_what_it_had_in_hand(
+    ffmpeg: FFmpeg, pan: Path, tmp_path: Path, deaths: int, done: int
+) -> None:
+    codecs = (codec_run("x264", preset="veryfast", crfs=(24, 28, 32, 36)),)
+    board = board_of(replace(tiny_grid(pan), methods=(NONE,), codecs=codecs), ffmpeg, tmp_path / "cache")
+    ray = OneProcessRay(deaths)
+    cluster._Driver(ray, board, Site(ffmpeg, Recipe(frames=2), tmp_path, 1, 1, "cpu")).run()
+    # A worker gives one point and dies with the next; what is left goes to another, once.
+    assert (len(board.done), len(board.failed)) == (done, 4 - done)
+    assert set(board.failed.values()) <= {"a worker was lost: the machine is gone"}
+    assert ray.sent == (2 if deaths else 1)
+
+
+def test_a_machine_with_another_ffmpeg_ends_it(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    board = board_of(tiny_grid(pan), ffmpeg, tmp_path / "cache")
+    site = Site(replace(ffmpeg, build="0123456789ab"), Recipe(frames=2), tmp_path, 1, 1, "cpu")
+    with pytest.raises(MissingError, match="another build of ffmpeg"):
+        cluster._Driver(OneProcessRay(0), board, site).run()
+    assert board.done == {}
+
+
+def test_parcels_are_a_codec_each_and_treatments_travel_along(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    board = board_of(tiny_grid(pan), ffmpeg, tmp_path)
+    parcels = list(cluster._parcels(board, Site(ffmpeg, Recipe(), tmp_path, 1, 1, "cpu")))
+    # Of none two codecs of two points; of contrast the same, the first with the treatment.
+    assert [[index for index, _ in parcel.tasks] for parcel in parcels] == [[0, 1], [2, 3], [4, 5, 6], [7, 8]]
+
+
+def test_treatments_are_measured_once(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    tuned = Method("x264:film", "x264:film", codecs=("x264",), parameters=("film=1",))
+    grid = replace(
+        tiny_grid(pan),
+        methods=(*parse_methods(["contrast:1.10"]), tuned),
+        codecs=(codec_run("svtav1", preset="10", crfs=(50,)),),
+    )
+    result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
+    # None for the anchor, nor for a method that is a setting of an encoder.
+    (treated,) = result.treatments
+    assert (treated.clip.name, treated.method.label) == ("pan.y4m", "contrast:1.10")
+    assert treated.treatment.gain == pytest.approx(1.1, abs=0.01)
+    readings: list[Progress] = []
+    again = measure_grid(grid, ffmpeg, PointCache(tmp_path), on_progress=readings.append)
+    assert again == result
+    assert again.timing is None
+    assert [reading.done for reading in readings] == [3]
+
+
+def test_a_treatment_that_fails_is_left_out_and_tried_again_later(
+    ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("no pixel")
+
+    grid = replace(tiny_grid(pan), codecs=(codec_run("x264", preset="veryfast", crfs=(36,)),))
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "measure_treatment", broken)
+        result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
+    assert (len(result.points), result.treatments, result.failures) == (2, (), ())
+    assert "contrast before any encoder: ZeroDivisionError: no pixel (given up)" in caplog.text
+    assert len(measure_grid(grid, ffmpeg, PointCache(tmp_path)).treatments) == 1
+
+
+def test_a_variant_that_fails_is_tried_again_and_loses_only_its_own_points(
+    ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    def flaky(program: FFmpeg, method: Method, *arguments: object, **options: object) -> object:
+        tries.append(method.label)
+        if method.label == "contrast" or tries.count(method.label) == 1:
+            raise VerificationError(f"{method.label} lost a frame")
+        return make_variant(program, method, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workers, "make_variant", flaky)
+    grid = replace(
+        tiny_grid(pan),
+        methods=parse_methods(["contrast", "unsharp"]),
+        codecs=(codec_run("x264", preset="veryfast", crfs=(36,)),),
+    )
+    result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
+    assert tries == ["none", "none", "contrast", "contrast", "unsharp", "unsharp"]
+    assert {point.method.label for point in result.points} == {"none", "unsharp"}
+    assert [(failure.method, failure.reason) for failure in result.failures] == [("contrast", "contrast lost a frame")]
+
+
+def test_raw_video_is_bounded_and_removed_with_its_last_task(
+    ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five clips and six variants of each, with a worker that gives the same figures whatever it is given."""
+    clips = open_clips([write_pan(tmp_path / f"{number}.y4m", 3, first=number) for number in range(5)])
+    codecs = (codec_run("x264", crfs=(20, 30, 40)),)
+    methods = parse_methods([f"contrast:{1 + number / 100}" for number in range(1, 7)])
+    grid = Grid(clips, Recipe(), methods, codecs)
+    place = tmp_path / "raw"
+    place.mkdir()
+    most = {"clips": 0, "variants": 0}
+
+    def count() -> None:
+        most["clips"] = max(most["clips"], len(list(place.iterdir())))
+        most["variants"] = max(most["variants"], len([p for p in place.rglob("*.y4m") if p.stem != "reference"]))
+
+    def perform(_: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, **__: object) -> object:
+        assert reference.path.exists() and processed.path.exists()
+        count()
+        time.sleep(0.002)
+        if isinstance(task, TreatmentTask):
+            return Treatment(1.0, 0.0, 0.0, 0.0, 0.0, None, 0.0, None)
+        return Measurement(1000, 320, 192, 8, Scores(*[50.0] * 8, None, 3), dict.fromkeys(FRAME_METRICS, (50.0,) * 3))
+
+    def copy(source: Path, destination: Path) -> RawVideo:
+        destination.write_bytes(source.read_bytes())
+        count()
+        return count_raw_video(destination, "bt601")
+
+    monkeypatch.setattr(workers, "perform", perform)
+    monkeypatch.setattr(workers, "make_reference", lambda _, clip, __, destination: copy(clip.path, destination))
+    monkeypatch.setattr(
+        workers,
+        "make_variant",
+        lambda _, method, reference, destination, **__: (
+            reference if method.label == "none" else copy(reference.path, destination)
+        ),
+    )
+    board = board_of(grid, ffmpeg, tmp_path / "cache")
+    # An assertion that fails in a worker becomes the reason of a failed task.
+    measure_here(board, Site(ffmpeg, Recipe(), place, 1, 1, "cpu"))
+    assert board.failed == {}
+    assert len(board.done) == 5 * (6 + 7 * 3)
+    assert most["clips"] <= 2 and most["variants"] <= 4
+    assert list(place.iterdir()) == []
