@@ -7,7 +7,7 @@ Markdown; a table is a list of rows, its header first.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from scene.evaluation.remarks import protocol_lines, remarks
@@ -35,7 +35,7 @@ def results_markdown(results: Document) -> str:
     """The text of table.md for a results document; tables that it has no data for are left out."""
     environment = results["environment"]
     if not results["bd_rate"]:
-        lines = ["# Scores against the unprocessed source", "", *markdown_lines(points_table(results)), ""]
+        lines = ["# Scores against the unprocessed source", "", *markdown_lines(points_table(results), words=3), ""]
     else:
         lines = [
             "# BD-rate (%) against encoding without a pre-processor",
@@ -49,14 +49,14 @@ def results_markdown(results: Document) -> str:
         ]
         for anchor in dict.fromkeys(row["anchor"] for row in results["bd_rate"] if row["anchor"] != "none"):
             lines += [f"## Against {escape(anchor)}", "", *markdown_lines(bd_rate_table(results, anchor)), ""]
-    sections: list[tuple[str, str, Callable[[Document], Table]]] = [
-        ("Median, and quality at equal rate", DETAIL_LEGEND, detail_table),
-        ("At equal CRF", EQUAL_CRF_LEGEND, equal_crf_table),
-        ("What the methods do to the pictures", TREATMENT_LEGEND, treatment_table),
+    sections = [
+        ("Median, and quality at equal rate", DETAIL_LEGEND, detail_table(results), 2),
+        ("At equal CRF", EQUAL_CRF_LEGEND, equal_crf_table(results), 2),
+        ("What the methods do to the pictures", TREATMENT_LEGEND, treatment_table(results), 1),
     ]
-    for title, legend, make in sections:
-        if len(table := make(results)) > 1:
-            lines += [f"## {title}", "", legend, "", *markdown_lines(table), ""]
+    for title, legend, table, words in sections:
+        if len(table) > 1:
+            lines += [f"## {title}", "", legend, "", *markdown_lines(table, words=words), ""]
     lines += ["## How it was measured", "", *(f"- {escape(line)}" for line in protocol_lines(results))]
     if environment.get("command"):
         # Four spaces, not a fence: nothing in a file name can end such a block.
@@ -163,10 +163,13 @@ def points_table(results: Document) -> Table:
     return table
 
 
-def markdown_lines(table: Table) -> list[str]:
-    """A table as lines of Markdown, columns of numbers to the right."""
+def markdown_lines(table: Table, *, words: int = 2) -> list[str]:
+    """A table as lines of Markdown.
+
+    Args:
+        words: how many columns, from the left, hold words; numbers are set to the right.
+    """
     header, *body = table
-    words = sum(1 for title in header if title in ("Clip", "Codec", "Method"))
     rule = ["---"] * words + ["---:"] * (len(header) - words)
     return [f"| {' | '.join(cells)} |" for cells in (header, rule, *body)]
 

@@ -1,0 +1,329 @@
+"""Makes docs/results.md, the table in README.md and the figures in docs/images from the files in docs/results.
+
+    python scripts/make_results.py
+
+docs/results.template.md is the page's text; `{{ NAME ARGUMENT... }}` in it stands for what the function NAME of this
+file's `PARTS` makes of its arguments, the first of which names a folder of docs/results. No figure of a measurement is
+typed by hand, so that the page cannot disagree with the files. Neither torch nor an encoder is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import textwrap
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from scene.evaluation.figure import write_figures
+from scene.evaluation.remarks import protocol_lines, remarks
+from scene.evaluation.results import Document
+from scene.evaluation.table import (
+    BD_RATE_LEGEND,
+    DETAIL_LEGEND,
+    EQUAL_CRF_LEGEND,
+    TREATMENT_LEGEND,
+    Table,
+    bd_rate_table,
+    detail_table,
+    equal_crf_table,
+    escape,
+    markdown_lines,
+    treatment_table,
+)
+from scene.files import write_atomically
+from scene.metrics.scores import METRICS
+
+ROOT = Path(__file__).resolve().parents[1]
+MARKS = ("<!-- results -->", "<!-- /results -->")
+
+_TITLES = {metric.name: metric.title for metric in METRICS}
+# The paper's names and ours.
+_CODECS = {"H.264": "x264", "H.265": "x265", "AV1": "svtav1"}
+_METHODS = {"AsConvSR": "asconvsr", "SCENE": "scene"}
+_PAPER_METRICS = ("ms_ssim", "vmaf", "vmaf_neg")
+_README_METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
+_README_METHODS = {
+    "scene": "**`scene`**, the default",
+    "asconvsr": "**`asconvsr`**, without semantics",
+    "contrast": "contrast x1.05",
+    "contrast:tuned": "contrast, tuned for VMAF",
+    "unsharp": "unsharp 5:5:0.3",
+    "unsharp:tuned": "unsharp, tuned for VMAF",
+}
+_FILTERS = ("contrast", "contrast:1.10", "contrast:tuned")
+# Headings, tables, lists, code and pictures: everything but paragraphs.
+_SET = re.compile(r"#|\||- |    |!\[")
+_SHOWS = {
+    "bbb_1080p60.mp4": "animation, a cut",
+    "blocks_720p30.mp4": "letters, hands, static camera",
+    "calendar_576p25.mkv": "text and fine print",
+    "flower_720p30.264": "fine texture, hand-held",
+    "goat_480p24.mkv": "fur, rocks",
+    "juggle_720p24.mp4": "person, grass, static camera",
+    "market_720p15.mkv": "people, text, strong motion",
+    "redtree_drive_1080p25.264": "foliage, signs, global motion",
+}
+
+
+def results_page(root: Path) -> str:
+    """The text of docs/results.md for a checkout.
+
+    Raises:
+        KeyError: the template names a part or a folder that there is not.
+    """
+    template = (root / "docs" / "results.template.md").read_text(encoding="utf-8")
+
+    def fill(match: re.Match[str]) -> str:
+        name, folder, *arguments = match[1].split()
+        return PARTS[name](_load(root, folder), *arguments)
+
+    blocks = re.sub(r"\{\{ (.+?) \}\}", fill, template).split("\n\n")
+    return "\n\n".join(block if _SET.match(block) else _filled(block) for block in blocks) + "\n"
+
+
+def readme_page(root: Path) -> str:
+    """The text of README.md with its table of results made anew; the same text where it has no marks for one."""
+    text = (root / "README.md").read_text(encoding="utf-8")
+    head, start, rest = text.partition(MARKS[0])
+    _, end, tail = rest.partition(MARKS[1])
+    if not end:
+        return text
+    return f"{head}{start}\n{_lines(readme_table(_load(root, 'clips')), 1)}\n{end}{tail}"
+
+
+def readme_table(results: Document) -> Table:
+    """Mean BD-rates (worst clip) of the methods that matter most, those of each codec together."""
+    clips = len(results["environment"]["clips"])
+    table = [[f"BD-rate, %, mean of {clips} clips (worst)", *(_TITLES[name] for name in _README_METRICS)]]
+    for entry in results["environment"]["codecs"]:
+        for method, words in _README_METHODS.items():
+            cells = [_mean(results, entry["codec"], method, metric) for metric in _README_METRICS]
+            if any(cells):
+                table.append([f"{entry['codec']}, {words}", *(_cell(cell, worst=True) for cell in cells)])
+    return table
+
+
+def command(results: Document) -> str:
+    """The command that made a document, its clips as one pattern, in lines that fit a page."""
+    environment = results["environment"]
+    words = shlex.split(environment["command"])
+    names = {clip["clip"] for clip in environment["clips"]}
+    given = [word for word in words if PurePosixPath(word).name in names]
+    folders = {str(PurePosixPath(word).parent) for word in given}
+    shown = [shlex.quote(word) for word in words if word not in given]
+    if len(given) == len(names) and len(folders) == 1:
+        shown.insert(2, f"{folders.pop()}/*")
+    else:
+        shown[2:2] = map(shlex.quote, given)
+    lines = ["   "]
+    for word in shown:
+        if len(lines[-1]) + len(word) > 108 and word.startswith("--"):
+            lines[-1] += " \\"
+            lines.append("         ")
+        lines[-1] += f" {word}"
+    return "\n".join(lines)
+
+
+def paper_table(results: Document) -> str:
+    """The paper's Table 1 with the same figures of this project beside it, and those of a contrast knob."""
+    header = ["Codec", "Method", *(f"{_TITLES[m]}, {whose}" for m in _PAPER_METRICS for whose in ("paper", "here"))]
+    table = [header]
+    rows = _paper()["bd_rate"]
+    for theirs, codec in _CODECS.items():
+        for row in (row for row in rows if row["codec"] == theirs):
+            method = _METHODS[row["method"]]
+            here = [_cell(_mean(results, codec, method, metric)) for metric in _PAPER_METRICS]
+            paper = ["N/A" if row[metric] is None else f"{row[metric]:+}" for metric in _PAPER_METRICS]
+            table.append(
+                [f"{theirs}, {codec}", method, *(cell for pair in zip(paper, here, strict=True) for cell in pair)]
+            )
+        for method in _FILTERS:
+            cells = [_mean(results, codec, method, metric) for metric in _PAPER_METRICS]
+            if any(cells):
+                shown = [text for cell in cells for text in ("", _cell(cell))]
+                table.append([f"{theirs}, {codec}", escape(method), *shown])
+    return _lines(table)
+
+
+def direct(results: Document) -> str:
+    """SCENE against AsConvSR by VMAF: the paper's section 3.5 and here."""
+    words = []
+    for theirs, codec in _CODECS.items():
+        paper = _paper()["scene_against_asconvsr"].get(theirs)
+        row = _mean(results, codec, "scene", "vmaf", anchor="asconvsr")
+        if row is not None:
+            beside = "the paper gives none" if paper is None else f"in the paper {paper:+.1f}"
+            words.append(f"{_cell(row)} with {codec} ({beside})")
+    if not words:
+        return ""
+    return f"Directly against `asconvsr`, the VMAF BD-rate of `scene` in % is {_listed(words)}."
+
+
+def fewer(results: Document, first: str, second: str) -> str:
+    """In how many of the mean BD-rates one method is below another."""
+    pairs = []
+    for row in results["bd_rate"]:
+        if (row["clip"], row["method"], row["anchor"]) == ("mean", first, "none") and row["percent"] is not None:
+            other = _mean(results, row["codec"], second, row["metric"])
+            if other is not None and other["percent"] is not None:
+                pairs.append(row["percent"] < other["percent"])
+    return f"{sum(pairs)} of {len(pairs)}"
+
+
+def knob(results: Document, method: str) -> str:
+    """How the VMAF saving of a method compares with that of the fixed contrast knob, codec by codec."""
+    words = []
+    for entry in results["environment"]["codecs"]:
+        own, filtered = (_mean(results, entry["codec"], name, "vmaf") for name in (method, "contrast"))
+        if own is not None and filtered is not None:
+            words.append(f"{_cell(own)} against {_cell(filtered)} with {entry['codec']}")
+    return _listed(words)
+
+
+def weakest(results: Document, method: str, metric: str) -> str:
+    """The clip on which a method is at its worst, codec by codec."""
+    clips: dict[str, list[str]] = {}
+    for entry in results["environment"]["codecs"]:
+        row = _mean(results, entry["codec"], method, metric)
+        if row is not None and row["worst"] is not None:
+            clips.setdefault(row["worst_clip"], []).append(f"{row['worst']:+.1f} with {row['codec']}")
+    return _listed(f"`{clip}` ({', '.join(values)})" for clip, values in clips.items())
+
+
+def spread(results: Document, metric: str, *methods: str) -> str:
+    """How far apart the mean BD-rates of some methods lie, in points; of the first codec."""
+    codec = results["environment"]["codecs"][0]["codec"]
+    rows = [_mean(results, codec, method, metric) for method in methods]
+    values = [row["percent"] for row in rows if row is not None and row["percent"] is not None]
+    return f"{max(values) - min(values):.1f}"
+
+
+def gains(results: Document, codec: str, method: str) -> str:
+    """What a method does to VMAF and the rate with one codec: BD-rate, BD-quality and equal CRF in one sentence."""
+    row = _mean(results, codec, method, "vmaf")
+    if row is None:
+        return f"Here {codec} has not been measured with the present weights."
+    text = f"Here the VMAF BD-rate of `{method}` is {_cell(row)} %"
+    if row.get("bd_quality") is not None:
+        text += f", at equal rate VMAF changes by {row['bd_quality']:+.1f} points"
+    for entry in results.get("equal_crf", []):
+        if all(entry[key] == value for key, value in _place("mean", codec, method, "none").items()):
+            text += f", and at equal CRF the rate changes by {entry['rate_percent']:+.1f} %"
+    return f"{text}."
+
+
+def section(legend: str, table: Table, words: int = 2) -> str:
+    """A table under its legend; for documents that are too old for it, that they are."""
+    if len(table) == 1:
+        return "These results were made before this was measured."
+    return f"{legend}\n\n{_lines(table, words)}"
+
+
+def figures(results: Document) -> str:
+    """The figures of a document's codecs."""
+    codecs = [entry["codec"] for entry in results["environment"]["codecs"]]
+    return "\n\n".join(f"![Rate-distortion curves, {codec}](images/rd_{codec}.png)" for codec in codecs)
+
+
+def clips(results: Document) -> str:
+    """The clips: sizes, rates, and what they show."""
+    table = [["Clip", "of", "measured at", "frames/s", "shows"]]
+    for clip in results["environment"]["clips"]:
+        sizes = ["x".join(map(str, clip[name])) for name in ("source_size", "measured_size")]
+        table.append([escape(clip["clip"]), *sizes, f"{clip['fps']:.4g}", _SHOWS.get(clip["clip"], "")])
+    return _lines(table, len(table[0]))
+
+
+def models(results: Document) -> str:
+    """The networks of a document with the start of their hashes."""
+    methods = results["environment"]["methods"]
+    networks = {m["method"]: m["identity"].split(":")[1] for m in methods if m["identity"].startswith("network:")}
+    return _listed(f"`{method}@{fingerprint}`" for method, fingerprint in networks.items())
+
+
+def bullets(lines: list[str]) -> str:
+    """A list in Markdown, of plain text."""
+    return "\n".join(f"- {escape(line)}" for line in lines)
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    "bd_rate": lambda results: section(BD_RATE_LEGEND, bd_rate_table(results)),
+    "clips": clips,
+    "codec_names": lambda results: _listed(entry["codec"] for entry in results["environment"]["codecs"]),
+    "command": command,
+    "count": lambda results: str(len(results["environment"]["clips"])),
+    "detail": lambda results: section(DETAIL_LEGEND, detail_table(results)),
+    "direct": direct,
+    "equal_crf": lambda results: section(EQUAL_CRF_LEGEND, equal_crf_table(results)),
+    "fewer": fewer,
+    "figures": figures,
+    "frames": lambda results: str(results["environment"]["recipe"]["frames"]),
+    "gains": gains,
+    "knob": knob,
+    "models": models,
+    "paper": paper_table,
+    "protocol": lambda results: bullets(protocol_lines(results)),
+    "remarks": lambda results: bullets(remarks(results)),
+    "spread": spread,
+    "treatments": lambda results: section(TREATMENT_LEGEND, treatment_table(results), 1),
+    "weakest": weakest,
+}
+
+
+def main() -> None:
+    """Writes all files."""
+    for path in write_figures(_load(ROOT, "clips"), ROOT / "docs" / "images"):
+        print(path.relative_to(ROOT))
+    for name, text in (("docs/results.md", results_page(ROOT)), ("README.md", readme_page(ROOT))):
+        write_atomically(ROOT / name, text)
+        print(name)
+
+
+def _load(root: Path, folder: str) -> Document:
+    document: Document = json.loads((root / "docs" / "results" / folder / "results.json").read_text(encoding="utf-8"))
+    return document
+
+
+def _paper() -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((ROOT / "docs" / "results" / "paper.json").read_text(encoding="utf-8"))
+    return document
+
+
+def _mean(results: Document, codec: str, method: str, metric: str, *, anchor: str = "none") -> Document | None:
+    wanted = _place("mean", codec, method, anchor) | {"metric": metric}
+    for row in results["bd_rate"]:
+        if all(row[key] == value for key, value in wanted.items()):
+            found: Document = row
+            return found
+    return None
+
+
+def _place(clip: str, codec: str, method: str, anchor: str) -> dict[str, str]:
+    return {"clip": clip, "codec": codec, "method": method, "anchor": anchor}
+
+
+def _cell(row: Document | None, *, worst: bool = False) -> str:
+    if row is None or row["percent"] is None:
+        return "N/A"
+    text = f"{row['percent']:+.1f}" + (f" ({row['worst']:+.1f})" if worst else "")
+    return text if row["clips"] == row["of_clips"] else f"{text} \\[{row['clips']}/{row['of_clips']}\\]"
+
+
+def _listed(words: Any) -> str:
+    *others, last = list(words) or ["none"]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _filled(paragraph: str) -> str:
+    return textwrap.fill(" ".join(paragraph.split()), 120, break_long_words=False, break_on_hyphens=False)
+
+
+def _lines(table: Table, words: int = 2) -> str:
+    return "\n".join(markdown_lines(table, words=words))
+
+
+if __name__ == "__main__":
+    main()
