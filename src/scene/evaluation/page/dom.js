@@ -31,10 +31,13 @@ function rateText(kbps) {
   return `${kbps < 100 ? kbps.toPrecision(3) : Math.round(kbps).toLocaleString("en-GB")} kbit/s`;
 }
 
+let choices = 0;
+
 // A labelled choice. `options` are [value, text]; with a single one there is nothing to choose and nothing is shown.
 function choice(label, options, onchange, chosen) {
-  const select = h("select", { onchange: () => onchange(select.value) });
-  const element = h("label", { class: "choice" }, h("span", {}, label), select);
+  const id = `choice-${(choices += 1)}`;
+  const select = h("select", { id, onchange: () => onchange(select.value) });
+  const element = h("div", { class: "choice" }, h("label", { for: id }, label), select);
   const set = (entries, value) => {
     select.replaceChildren(...entries.map(([key, text]) => h("option", { value: key }, text)));
     if (entries.some(([key]) => key === value)) select.value = value;
