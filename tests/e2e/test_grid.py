@@ -1,6 +1,7 @@
 """A grid that can be left alone: killed and resumed, bounded on the disk, treatments, failures, and through Ray."""
 
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ import pytest
 from grid_child import tiny_grid
 from pan_clip import write_pan
 
-from scene.errors import MissingError, VerificationError
+from scene.errors import MissingError, SceneError, UsageError, VerificationError
 from scene.evaluation import cluster, work, workers
 from scene.evaluation.cache import Measurement, PointCache
 from scene.evaluation.clip import Recipe, open_clips
@@ -109,6 +110,18 @@ def test_without_ray_a_cluster_is_refused(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingError, match=r"pip install scene-codec\[cluster\]"):
         measure_grid(tiny_grid(pan), ffmpeg, PointCache(tmp_path), ray="auto")
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_at_once(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as taken:
+        # Bound and not listening: nobody answers here.
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SceneError, match="no Ray cluster answers at"):
+            measure_grid(tiny_grid(pan), ffmpeg, PointCache(tmp_path), ray=address)
+    with pytest.raises(UsageError, match="HOST:PORT"):
+        measure_grid(tiny_grid(pan), ffmpeg, PointCache(tmp_path), ray="nowhere")
 
 
 class LostError(Exception):

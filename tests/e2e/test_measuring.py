@@ -232,12 +232,17 @@ def test_a_failing_point_is_tried_twice_and_loses_nothing_else(
             raise VerificationError("5 frames came out of the encoder and 6 went in")
         return measure_point(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(work, "measure_point", flaky)
     grid = small_grid(pan, methods=parse_methods(["none"]))
-    result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "measure_point", flaky)
+        result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
     assert [point.crf for point in result.points] == [20, 34, 41]
     assert [(failure.crf, failure.method) for failure in result.failures] == [(27, "none")]
     assert tries.count(27) == 2
+    readings: list[Progress] = []
+    later = measure_grid(grid, ffmpeg, PointCache(tmp_path), on_progress=readings.append)
+    assert readings[0].fields["cached"] == 3
+    assert (len(later.points), later.failures) == (4, ())
 
 
 def test_a_clip_that_cannot_be_decoded_loses_only_itself(

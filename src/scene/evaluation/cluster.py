@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import socket
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scene import __version__
-from scene.errors import MissingError, SceneError
+from scene.errors import MissingError, SceneError, UsageError
 from scene.evaluation.clip import Clip, Recipe, make_reference
 from scene.evaluation.variant import make_variant
 from scene.evaluation.work import ATTEMPTS, FATAL, Board, Outcome, Task, TreatmentTask, perform, tried
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 # How long cancelled parcels may take to kill their encoders, and how often new machines are looked for.
 _FAREWELL_S = 10.0
 _LOOK_S = 5.0
+_KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +66,19 @@ def measure_on_cluster(board: Board, site: Site, address: str) -> int:
     """Does the missing tasks of the board; returns how many were done side by side at the start.
 
     Args:
-        site: `folder` is not used, `jobs` only if a Ray is started here.
+        site: `folder` is not used, `jobs` and `threads` only if a Ray is started here; a cluster's machines do as many
+            parcels at once as they have cores.
         address: "auto" for the cluster that $RAY_ADDRESS names, or without it a Ray of this machine alone, which ends
             with this call; else a cluster's address.
 
     Raises:
         MissingError: Ray is not installed, or a machine lacks what is needed or has another build or version of it.
-        UsageError: see `scene.evaluation.work.FATAL`.
+        UsageError: the address is none, or see `scene.evaluation.work.FATAL`.
         SceneError: the cluster cannot be reached, or the cache cannot be written to.
     """
-    ray, ours = _connect(address, site)
-    driver = _Driver(ray, board, site)
+    place = (os.environ.get("RAY_ADDRESS") or "local") if address == "auto" else address
+    ray, ours = _connect(place, site)
+    driver = _Driver(ray, board, site if place == "local" else replace(site, threads=1))
     try:
         slots = driver.slots
         driver.run()
@@ -85,7 +89,7 @@ def measure_on_cluster(board: Board, site: Site, address: str) -> int:
             ray.shutdown()
 
 
-def _connect(address: str, site: Site) -> tuple[Any, bool]:
+def _connect(place: str, site: Site) -> tuple[Any, bool]:
     """Ray, and whether it was initialised here."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # A parcel asks for no share of a GPU and may use what there is.
@@ -96,14 +100,32 @@ def _connect(address: str, site: Site) -> tuple[Any, bool]:
         raise MissingError("measuring on a cluster needs Ray: pip install scene-codec[cluster]") from error
     if ray.is_initialized():
         return ray, False
-    place = (os.environ.get("RAY_ADDRESS") or "local") if address == "auto" else address
+    if place != "local":
+        _knock(place)
     own = {"num_cpus": site.jobs * site.threads, "include_dashboard": False} if place == "local" else {}
     try:
         ray.init(address=place, log_to_driver=False, logging_level=logging.ERROR, **own)
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         failure = "Ray cannot be started" if own else f"no Ray cluster answers at {place!r}"
-        raise SceneError(f"{failure} ({str(error).strip().splitlines()[0]})") from error
+        reason, _, _ = str(error).partition("\n")
+        raise SceneError(f"{failure} ({reason})") from error
     return ray, True
+
+
+def _knock(address: str) -> None:
+    """Asks whether anybody is there; Ray itself tries for minutes.
+
+    Raises:
+        UsageError: it is no address.
+        SceneError: nobody is there.
+    """
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        raise UsageError(f"{address!r} is no address of a Ray cluster; give HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_S).close()
+    except (OSError, OverflowError) as error:
+        raise SceneError(f"no Ray cluster answers at {address!r} ({error})") from error
 
 
 class _Driver:
@@ -127,6 +149,8 @@ class _Driver:
             # No further ahead than that: each clip on its way takes room in Ray's memory.
             while self.waiting and len(self.flying) < 2 * self.slots:
                 self._hand_out(self.waiting.popleft())
+            if not self.flying:
+                continue
             ready, _ = self.ray.wait(list(self.flying), num_returns=1, timeout=_LOOK_S)
             for stream in ready:
                 self._take_in(stream)
@@ -168,7 +192,7 @@ class _Driver:
             self._close(self.flying.pop(stream), "it ended early")
         except self.ray.exceptions.RayError as error:
             # The machine or its process is gone, or there is an error in the code that runs there.
-            self._close(self.flying.pop(stream), str(error).strip().splitlines()[-1])
+            self._close(self.flying.pop(stream), str(error).strip().rpartition("\n")[2])
         else:
             if isinstance(outcome, SceneError):
                 raise outcome

@@ -171,7 +171,7 @@ class Board:
 
     def lose(self, indices: Sequence[int], reason: str) -> None:
         """Takes note of tasks that cannot even be begun."""
-        _log.warning("%d points are lost: %s", len(indices), reason)
+        _log.warning("%d measurements are lost: %s", len(indices), reason)
         with self._lock:
             self.failed.update(dict.fromkeys(indices, reason))
             self._report()
