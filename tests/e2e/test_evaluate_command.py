@@ -12,8 +12,10 @@ import pytest
 from pan_clip import write_pan
 
 from scene.cli import main
+from scene.evaluation.tuning import CANDIDATES
+from scene.metrics.scores import BD_METRICS
 from scene.model import NetworkConfig, build_network, save_network
-from scene.video.ffmpeg import FFmpeg
+from scene.video.ffmpeg import FFmpeg, input_name
 
 SMALL = ["--codecs", "x264", "--preset", "veryfast", "--frames", "4"]
 
@@ -48,20 +50,104 @@ def test_an_evaluation_leaves_results_table_and_figure(pan: Path, tmp_path: Path
     assert {point["method"] for point in document["points"]} == {"none", "contrast", "tiny"}
     # An untrained network changes nothing, so its curve is the anchor's.
     tiny = [r["percent"] for r in document["bd_rate"] if r["method"] == "tiny" and r["clip"] == "mean"]
-    assert tiny == [pytest.approx(0)] * 5
+    assert tiny == [pytest.approx(0)] * len(BD_METRICS)
     assert (tmp_path / "out" / "table.md").read_text() == out
     assert (tmp_path / "out" / "plots" / "rd_x264.png").read_bytes()[:4] == b"\x89PNG"
-    assert "12/12 points" in err
+    frames = json.loads((tmp_path / "out" / "frames.json").read_text())["frames"]
+    assert [len(entry["scores"]["vmaf"]) for entry in frames] == [4] * 12
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.startswith("<!doctype html>") and "tiny" in page
+    # Twelve points, and two methods that do something to the clip's pictures.
+    assert "14/14 points" in err
     again, out_again, err = run(*arguments, "--out", "out", "--log-format", "json", folder=tmp_path)
     assert again == 0
-    assert [json.loads(line)["cached"] for line in err.splitlines()] == [12]
-    assert out_again.replace(" --log-format json", "") == out
+    last = {event["task"]: event for event in map(json.loads, err.splitlines())}
+    assert {task: event["cached"] for task, event in last.items()} == {"evaluate": 14, "report": 1}
+    assert document["timing"]["points"] == 12
+    repeated = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert repeated["timing"] is None
+    assert repeated["bd_rate"] == document["bd_rate"]
+    assert table(out_again) == table(out)
+
+
+def table(text: str) -> list[str]:
+    """The rows of all tables."""
+    return [line for line in text.splitlines() if line.startswith("|")]
+
+
+PROTOCOL = """
+methods = ["none", "contrast:tuned", "svtav1:vmaf"]
+[clips]
+title = "two clips"
+source = "made in the test"
+names = ["Day", "Night"]
+files = ["{name}_320x240_*fps_420_8bit_YUV.yuv", "{name}_320x240_*fps_420_10bit_YUV.yuv"]
+[clips.also]
+Night = "Evening"
+[reference]
+frames = 3
+[codecs.x264]
+preset = "veryfast"
+crf = [22, 28, 34, 40]
+[codecs.svtav1]
+preset = "12"
+"""
+
+
+def test_a_protocol_is_carried_out_and_the_command_line_goes_before_it(
+    pan: Path, ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "p.toml").write_text(PROTOCOL)
+    data = tmp_path / "data"
+    data.mkdir()
+    for name, pixels in (("Day_320x240_25fps_420_8bit", "yuv420p"), ("Evening_320x240_50fps_420_10bit", "yuv420p10le")):
+        raw = data / f"{name}_YUV.yuv"
+        scaled = ["-vf", "scale=320:240", "-pix_fmt", pixels, "-f", "rawvideo"]
+        ffmpeg.run(["-i", input_name(pan), *scaled, input_name(raw)])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    # Two candidates in the place of seven.
+    settings = ("contrast:1.02", "contrast:1.06")
+    monkeypatch.setitem(CANDIDATES, "contrast:tuned", settings)  # type: ignore[arg-type]
+    options = ["--codecs", "x264", "--filter", "same=cat", "--against", "contrast:tuned", "--out", "out"]
+    with pytest.raises(SystemExit) as leaving:
+        main(["evaluate", "--protocol", "p.toml", "--data", "data", *options])
+    out, err = capsys.readouterr()
+    assert leaving.value.code == 0, err
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [clip["fps"] for clip in document["environment"]["clips"]] == [25, 50]
+    points = document["points"]
+    assert {(point["bit_depth"], point["frames"]) for point in points} == {(8, 3), (10, 3)}
+    # The tune of SVT-AV1 goes with SVT-AV1.
+    assert {(point["codec"], point["method"]) for point in points} == {
+        ("x264", method) for method in ("none", "contrast:tuned", "same")
+    }
+    identities = {entry["method"]: entry["identity"] for entry in document["environment"]["methods"]}
+    assert identities["contrast:tuned"] in settings
+    assert identities["same"].startswith("command:cat:")
+    same = [row["percent"] for row in document["bd_rate"] if row["method"] == "same" and row["anchor"] == "none"]
+    assert same == [pytest.approx(0)] * 3 * len(BD_METRICS)
+    assert any(row["anchor"] == "contrast:tuned" for row in document["bd_rate"])
+    assert f"contrast:tuned is {identities['contrast:tuned']}" in out
+    assert "tune: " in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
         ([], 2, "at least one clip"),
+        (["--protocol", "gone.toml"], 3, "gone.toml cannot be read"),
+        (["--protocol", "p.toml"], 2, "give two clips with --data FOLDER"),
+        (["--protocol", "p.toml", "--data", "."], 3, "lacks 2 of 2 clips: Day_320x240_*fps_420_8bit_YUV.yuv, Night_"),
+        (["--protocol", "p.toml", "--data", ".", "rubbish.mp4"], 2, "not both"),
+        (["--data", "."], 2, "--protocol"),
+        (["rubbish.mp4", "--filter", "own"], 2, "NAME=PROGRAM ARGUMENTS"),
+        (["rubbish.mp4", "--filter", "own=no-such-program"], 6, "'no-such-program' is not a program"),
+        (["rubbish.mp4", "--against", "contrast"], 2, "--against 'contrast' is not among the methods"),
+        (["rubbish.mp4", "--models", "svtav1:vmaf"], 2, "svtav1:vmaf is for svtav1"),
+        (["rubbish.mp4", "--codecs", "vvenc", "--crf", "30.5"], 2, "vvenc takes whole QPs"),
+        (["raw.yuv"], 3, "name it like NAME_1920x1080"),
         (["missing.mp4"], 3, "missing.mp4 does not exist"),
         (["rubbish.mp4"], 3, "rubbish.mp4"),
         (["rubbish.mp4", "--models", "nonsense"], 2, "method 'nonsense' is unknown"),
@@ -82,6 +168,8 @@ def test_errors_have_their_exit_code(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "rubbish.mp4").write_bytes(os.urandom(2000))
+    (tmp_path / "raw.yuv").write_bytes(bytes(2000))
+    (tmp_path / "p.toml").write_text(PROTOCOL)
     monkeypatch.chdir(tmp_path)
     # `main` installs a handler; this process keeps its own.
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -133,15 +221,15 @@ def test_an_ffmpeg_without_the_encoder_is_missing_something(pan: Path, ffmpeg: F
 
 def test_a_failed_point_is_reported_and_the_rest_is_kept(pan: Path, ffmpeg: FFmpeg, tmp_path: Path) -> None:
     fake = fake_ffmpeg(tmp_path / "fake", ffmpeg, 'case "$*" in *"-crf 34"*) echo broken >&2; exit 9;; esac')
-    crfs = ["--models", "none", "--crf", "20,27,34,41", "--out", "out"]
+    crfs = ["--models", "contrast", "--crf", "20,27,34,41", "--out", "out"]
     code, out, err = run(pan, *SMALL, *crfs, "--ffmpeg", fake, folder=tmp_path)
     assert code == 1
-    assert "1 of 4 points could not be measured" in err
+    assert "2 of 8 points could not be measured" in err
     assert "trying once more" in err
     document = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [point["crf"] for point in document["points"]] == [20, 27, 41]
+    assert [point["crf"] for point in document["points"]] == [20, 27, 41] * 2
     assert "ended with code 9: broken" in document["failures"][0]["reason"]
-    assert "1 points could not be measured" in out
+    assert "2 points could not be measured" in out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
 
 from scene.cli.console import LogFormat
+
+if TYPE_CHECKING:
+    from scene.evaluation.clip import Recipe
+    from scene.evaluation.codecs import CodecRun
+    from scene.evaluation.protocol import Protocol
+
+_METHODS = "none,contrast,unsharp,asconvsr,scene"
+_CODECS = "x264,x265"
 
 
 def evaluate(
     *clips: Path,
-    models: str = "none,contrast,unsharp,asconvsr,scene",
-    codecs: str = "x264,x265",
+    protocol: Path | None = None,
+    data: Path | None = None,
+    models: str | None = None,
+    filters: Annotated[list[str] | None, Parameter(name="--filter", negative=())] = None,
+    against: str | None = None,
+    codecs: str | None = None,
     crf: str | None = None,
     crf_svtav1: str | None = None,
     preset: str | None = None,
@@ -20,6 +34,7 @@ def evaluate(
     strength: float = 1.0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     jobs: int | None = None,
+    ray: str | None = None,
     cache: Path | None = None,
     ffmpeg: Path | None = None,
     out: Path = Path("scene-evaluation"),
@@ -27,25 +42,37 @@ def evaluate(
 ) -> None:
     """Encode clips with and without pre-processing, measure them, and compare by BD-rate.
 
-    Writes results.json, table.md and plots/ into --out and prints the table. Measured points are kept in a
-    cache, so that a second call is instant and an interrupted one goes on.
+    Writes results.json, frames.json, table.md, plots/ and report.html into --out and prints the table. Measured
+    points are kept in a cache, so that a second call is instant and an interrupted one goes on.
 
     Parameters
     ----------
     clips
-        Video files.
+        Video files; also raw .yuv files whose names say what they hold, like NAME_1920x1080_50fps_420_8bit_YUV.yuv.
+    protocol
+        TOML file that says which clips, methods, codecs and frames; configs/evaluate-*.toml are those of this
+        project. Clips and options that are given here count in its place.
+    data
+        Folder with the protocol's clips.
     models
-        Methods, separated by commas: none (always included), contrast[:FACTOR], unsharp[:AMOUNT], a shipped
-        model, or a .safetensors file.
+        Methods, separated by commas: none (always included), contrast[:FACTOR], unsharp[:AMOUNT], contrast:tuned and
+        unsharp:tuned (the best setting for VMAF, found on these clips), svtav1:vmaf (SVT-AV1's own tune), a shipped
+        model, or a .safetensors file. Default: none,contrast,unsharp,asconvsr,scene.
+    filters
+        A further method, NAME=PROGRAM ARGUMENTS: a program that reads YUV4MPEG2 on standard input and writes it on
+        standard output; as often as needed.
+    against
+        Give BD-rates against this method too, not only against none.
     codecs
-        Encoders, separated by commas: x264, x265, svtav1.
+        Encoders, separated by commas: x264, x265, svtav1, vvenc. Default: x264,x265.
     crf
         CRFs for all codecs, separated by commas; four at least for a BD-rate. Default: 18,22,26,30,34,38,42,
-        and 20,27,34,41,48,55,63 for svtav1.
+        20,27,34,41,48,55,63 for svtav1, and for vvenc the QPs 22,27,32,37,42,47.
     crf_svtav1
         CRFs for svtav1 alone, whose scale is another.
     preset
-        Encoder preset, for all codecs, or one for each as x264=medium,svtav1=6. Default: medium, medium, 6.
+        Encoder preset, for all codecs, or one for each as x264=medium,svtav1=6. Default: medium, 6 for svtav1,
+        faster for vvenc.
     frames
         Measure only the first so many frames of each clip.
     halve_above
@@ -56,6 +83,8 @@ def evaluate(
         Where networks run.
     jobs
         Points measured side by side. Default: the number of cores.
+    ray
+        Measure through Ray: auto (on this machine, or on the cluster of $RAY_ADDRESS), or a cluster's address.
     cache
         Folder of measured points. Default: $XDG_CACHE_HOME/scene or ~/.cache/scene.
     ffmpeg
@@ -72,56 +101,134 @@ def evaluate(
     from scene.cli.console import progress_display, setup_logging
     from scene.errors import SceneError, UsageError
     from scene.evaluation.cache import PointCache, default_cache_folder
-    from scene.evaluation.clip import Recipe, open_clips
-    from scene.evaluation.codecs import codec_run
+    from scene.evaluation.clip import open_clips
     from scene.evaluation.grid import Grid, measure_grid
-    from scene.evaluation.methods import parse_methods
+    from scene.evaluation.methods import check_codecs, parse_methods
     from scene.evaluation.names import printable
-    from scene.evaluation.output import write_report
+    from scene.evaluation.output import write_html, write_report
+    from scene.evaluation.protocol import read_protocol
     from scene.evaluation.results import make_report
+    from scene.evaluation.slides import make_slides
     from scene.evaluation.table import table_markdown
+    from scene.evaluation.tuning import is_tuned, place_tuned, tune
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)
-    if not clips:
-        raise UsageError("give at least one clip; see `scene evaluate --help`.")
     for name, value in (("--frames", frames), ("--halve-above", halve_above), ("--jobs", jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} must be at least 1.")
-    names = _words(codecs)
-    presets = _presets(preset, names)
-    runs = tuple(
-        codec_run(
-            name,
-            preset=presets.get(name),
-            crfs=_numbers((crf_svtav1 if name == "svtav1" else None) or crf),
-        )
-        for name in names
-    )
-    if not runs:
-        raise UsageError("give at least one codec.")
-    methods = parse_methods(_words(models), strength=strength)
-    grid = Grid(open_clips(list(clips)), Recipe(frames, halve_above), methods, runs)
+    plan = None if protocol is None else read_protocol(protocol)
+    paths = _paths(clips, plan, data)
+    runs = _runs(codecs, crf, crf_svtav1, preset, plan)
+    names = _names(models, plan, runs)
+    methods = parse_methods([n for n in names if not is_tuned(n)], strength=strength, filters=filters or ())
+    check_codecs(methods, [run.codec.name for run in runs])
+    labels = [method.label for method in methods[1:]] + [name for name in names if is_tuned(name)]
+    if against is not None and against not in labels:
+        raise UsageError(f"--against {printable(against)!r} is not among the methods: {', '.join(labels)}.")
+    recipe = _recipe(frames, halve_above, plan)
+    opened = open_clips(paths)
     program = find_ffmpeg(ffmpeg)
+    store = PointCache(cache or default_cache_folder())
     cores = os.cpu_count() or 1
     side_by_side = jobs or cores
+    threads = max(1, cores // side_by_side)
+    if any(map(is_tuned, names)):
+        with progress_display("tune", "points", log_format) as on_progress:
+            tuned = tune(
+                *(names, opened, recipe, runs, program, store),
+                jobs=side_by_side,
+                threads=threads,
+                ray=ray,
+                on_progress=on_progress,
+            )
+        methods = place_tuned(names, methods, tuned)
+    grid = Grid(opened, recipe, methods, runs)
     with progress_display("evaluate", "points", log_format) as on_progress:
         measured = measure_grid(
-            *(grid, program, PointCache(cache or default_cache_folder())),
+            *(grid, program, store),
             jobs=side_by_side,
-            threads=max(1, cores // side_by_side),
+            threads=threads,
             device=device,
+            ray=ray,
             on_progress=on_progress,
         )
     command = " ".join(shlex.quote(printable(word)) for word in ["scene", *sys.argv[1:]])
-    report = make_report(grid, measured, program, command=command)
+    report = make_report(grid, measured, program, command=command, against=against)
     write_report(report, out)
+    with progress_display("report", "slides", log_format) as on_progress:
+        slides = make_slides(*(report, program), cache=store, device=device, jobs=side_by_side, on_progress=on_progress)
+    write_html(report, slides, out)
     print(table_markdown(report), end="")
     if measured.failures:
         raise SceneError(
             f"{len(measured.failures)} of {len(measured.failures) + len(measured.points)} points could not "
             f"be measured (reasons in {out / 'results.json'}); the rest is there, run again to retry them"
         )
+
+
+def _paths(clips: tuple[Path, ...], plan: Protocol | None, data: Path | None) -> list[Path]:
+    """The clips of the command line, else those of the protocol."""
+    from scene.errors import UsageError
+    from scene.evaluation.protocol import find_clips
+
+    if data is not None and plan is None:
+        raise UsageError("--data is the folder of a protocol's clips; give --protocol, or clips alone.")
+    if data is not None and clips:
+        raise UsageError("give clips or --data, not both.")
+    if clips:
+        return list(clips)
+    if plan is None:
+        raise UsageError("give at least one clip; see `scene evaluate --help`.")
+    if data is None:
+        raise UsageError(f"give {plan.clips.title} with --data FOLDER, or other clips; {plan.clips.source}.")
+    return find_clips(plan.clips, data)
+
+
+def _runs(
+    codecs: str | None, crf: str | None, crf_svtav1: str | None, preset: str | None, plan: Protocol | None
+) -> tuple[CodecRun, ...]:
+    """The codecs with their settings: the command line's, else the protocol's, else the codec's own."""
+    from scene.errors import UsageError
+    from scene.evaluation.codecs import codec_run
+
+    planned = {} if plan is None else {run.codec.name: run for run in plan.codecs}
+    names = _words(codecs if codecs is not None else ",".join(planned) or _CODECS)
+    presets = _presets(preset, names)
+    if not names:
+        raise UsageError("give at least one codec.")
+    runs = []
+    for name in names:
+        settled = planned.get(name)
+        crfs = _numbers((crf_svtav1 if name == "svtav1" else None) or crf)
+        runs.append(
+            codec_run(
+                name,
+                preset=presets.get(name, settled.preset if settled else None),
+                crfs=settled.crfs if settled and crfs is None else crfs,
+            )
+        )
+    return tuple(runs)
+
+
+def _names(models: str | None, plan: Protocol | None, runs: tuple[CodecRun, ...]) -> list[str]:
+    """The methods of the command line, else those of the protocol that the codecs can be measured with."""
+    from scene.evaluation.methods import SVTAV1_VMAF
+
+    if models is not None or plan is None:
+        return _words(_METHODS if models is None else models)
+    served = any(SVTAV1_VMAF.serves(run.codec.name) for run in runs)
+    return [name for name in plan.methods if served or name != SVTAV1_VMAF.label]
+
+
+def _recipe(frames: int | None, halve_above: int | None, plan: Protocol | None) -> Recipe:
+    from scene.evaluation.clip import Recipe
+
+    settled = Recipe() if plan is None else plan.recipe
+    return Recipe(
+        settled.frames if frames is None else frames,
+        settled.halve_above if halve_above is None else halve_above,
+    )
 
 
 def _words(text: str) -> list[str]:

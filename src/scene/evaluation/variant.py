@@ -59,15 +59,15 @@ def _enhance(method: Method, reference: RawVideo, destination: Path, device: str
 
 
 def _filter(ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path) -> None:
-    """Runs a program, and writes what it gave under the reference's header: no program is trusted with tags."""
+    """Runs a program, and writes what it gave under the reference's first line: encoders store its tags as bits."""
     assert method.command is not None
     given = destination.with_suffix(".given")
     try:
         run_external(method.command, reference.path, given, ffmpeg.stop)
-        with given.open("rb") as source, destination.open("wb") as sink:
+        with reference.path.open("rb") as original, given.open("rb") as source, destination.open("wb") as sink:
             header = read_header(source, matrix=reference.header.format.matrix)
             _check_format(method, header, reference.header)
-            write_header(sink, reference.header)
+            sink.write(original.readline())
             frames = 0
             for picture in read_frames(source, header):
                 write_frame(sink, picture)
