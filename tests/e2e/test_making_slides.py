@@ -1,0 +1,165 @@
+"""Slides of a real, tiny grid: equal bitrate, real pictures, made once."""
+
+import io
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scene.evaluation.cache import PointCache
+from scene.evaluation.clip import Recipe, open_clips
+from scene.evaluation.codecs import codec_run
+from scene.evaluation.grid import Grid, measure_grid
+from scene.evaluation.methods import parse_methods
+from scene.evaluation.results import Report, make_report
+from scene.evaluation.slides import Slide, make_slides
+from scene.model import NetworkConfig, build_network, save_network
+from scene.progress import Progress
+from scene.video.ffmpeg import FFmpeg
+
+
+@pytest.fixture(scope="module")
+def measured(pan: Path, ffmpeg: FFmpeg, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, PointCache]:
+    folder = tmp_path_factory.mktemp("slides")
+    weights = folder / "tiny.safetensors"
+    save_network(build_network(NetworkConfig(guidance="features", planes="luma", channels=8)), weights)
+    grid = Grid(
+        open_clips([pan]),
+        Recipe(frames=5),
+        parse_methods([str(weights), "contrast:1.1"]),
+        (codec_run("x264", preset="veryfast", crfs=(24, 36, 42)), codec_run("svtav1", preset="10", crfs=(40, 55, 63))),
+    )
+    cache = PointCache(folder / "cache")
+    return make_report(grid, measure_grid(grid, ffmpeg, cache, jobs=2), ffmpeg), cache
+
+
+@pytest.fixture(autouse=True)
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files go; nothing may stay there."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def slides(measured: tuple[Report, PointCache], ffmpeg: FFmpeg) -> list[Slide]:
+    report, cache = measured
+    return make_slides(report, ffmpeg, cache=cache, device="cpu", jobs=2)
+
+
+def picture(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("RGB")).astype(float)
+
+
+def test_every_codec_has_a_slide_of_every_method(slides: list[Slide]) -> None:
+    assert [(slide.clip, slide.codec) for slide in slides] == [("pan.y4m", "x264"), ("pan.y4m", "svtav1")]
+    for slide in slides:
+        assert [pane.label for pane in slide.panes] == ["source", "none", "tiny", "contrast:1.1"]
+        assert (slide.width, slide.height) == (320, 192)
+        assert 1 <= slide.frame < 5
+
+
+def test_the_pictures_are_the_frames_and_their_details(slides: list[Slide]) -> None:
+    for slide in slides:
+        left, top, width, height = slide.crop
+        for pane in slide.panes:
+            whole, detail = picture(pane.image), picture(pane.crop)
+            assert whole.shape == (192, 320, 3)
+            assert detail.shape == (height, width, 3)
+            # WebP is not lossless.
+            assert np.abs(whole[top : top + height, left : left + width] - detail).mean() < 8
+        source, plain, tiny, contrast = (picture(pane.crop) for pane in slide.panes)
+        assert 0 < np.abs(source - plain).mean() < np.abs(source - contrast).mean()
+        # An untrained network changes nothing, so its encode is the plain one.
+        assert (plain == tiny).all()
+
+
+def test_the_source_is_that_frame_of_the_clip(slides: list[Slide], pan: Path, ffmpeg: FFmpeg) -> None:
+    slide = slides[0]
+    select = f"select=eq(n\\,{slide.frame}),scale=in_color_matrix=bt601:flags=accurate_rnd+full_chroma_int"
+    options = ["-vf", select, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    pixels = ffmpeg.run(["-i", str(pan), *options]).stdout
+    expected = np.frombuffer(pixels, np.uint8).reshape(192, 320, 3).astype(float)
+    left, top, width, height = slide.crop
+    detail = expected[top : top + height, left : left + width]
+    assert np.abs(detail - picture(slide.panes[0].crop)).mean() < 0.5
+
+
+def test_all_have_the_bitrate_of_the_codec_alone(slides: list[Slide]) -> None:
+    for slide in slides:
+        rates = [float(pane.caption.split(" kbit/s")[0].split()[-1]) for pane in slide.panes[1:]]
+        # Captions are rounded to whole kbit/s; what is further off is said.
+        assert max(rates) < 1.06 * min(rates) or "bitrate" in slide.note
+        assert slide.codec in slide.panes[1].caption
+        assert all("VMAF NEG" in pane.caption and "MS-SSIM" in pane.caption for pane in slide.panes[1:])
+
+
+def test_slides_are_made_once(
+    measured: tuple[Report, PointCache],
+    slides: list[Slide],
+    ffmpeg: FFmpeg,
+    private: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("work was done")
+
+    monkeypatch.setattr(FFmpeg, "run", forbidden)
+    report, cache = measured
+    readings: list[Progress] = []
+    assert make_slides(report, ffmpeg, cache=cache, on_progress=readings.append) == slides
+    assert [(reading.done, reading.total, reading.fields["cached"]) for reading in readings] == [(2, 2, 2)]
+    assert list(private.iterdir()) == []
+
+
+def test_a_slide_that_cannot_be_made_loses_only_itself(
+    measured: tuple[Report, PointCache],
+    slides: list[Slide],
+    ffmpeg: FFmpeg,
+    tmp_path: Path,
+    private: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = tmp_path / "broken"
+    broken.write_text(f'#!/bin/sh\ncase "$*" in *libsvtav1*) exit 9;; esac\nexec \'{ffmpeg.path}\' "$@"\n')
+    broken.chmod(0o755)
+    report, _ = measured
+    cache = PointCache(tmp_path / "cache")
+    readings: list[Progress] = []
+    with caplog.at_level(logging.WARNING, "scene"):
+        made = make_slides(
+            *(report, replace(ffmpeg, path=broken)), cache=cache, device="cpu", on_progress=readings.append
+        )
+    assert made == slides[:1]
+    assert "pan.y4m, svtav1: no slide (ffmpeg ended with code 9" in caplog.text
+    assert readings[-1].done == readings[-1].total == 2
+    assert list(private.iterdir()) == []
+    # The next call makes what is missing, and only that.
+    assert make_slides(report, ffmpeg, cache=cache, device="cpu") == slides
+
+
+def test_a_clip_that_is_gone_has_no_slides(
+    measured: tuple[Report, PointCache], ffmpeg: FFmpeg, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    report, _ = measured
+    (clip,) = report.grid.clips
+    gone = replace(clip, path=tmp_path / "gone.y4m")
+    lost = replace(report, grid=replace(report.grid, clips=(gone,)))
+    with caplog.at_level(logging.WARNING, "scene"):
+        assert make_slides(lost, ffmpeg, cache=PointCache(tmp_path / "cache")) == []
+    assert "pan.y4m: no slide (pan.y4m cannot be decoded" in caplog.text
+
+
+def test_the_codec_alone_is_shown_beside_the_source(
+    measured: tuple[Report, PointCache], ffmpeg: FFmpeg, tmp_path: Path
+) -> None:
+    report, _ = measured
+    run = report.grid.codecs[0]
+    grid = replace(report.grid, methods=report.grid.methods[:1], codecs=(run,))
+    made = make_slides(replace(report, grid=grid), ffmpeg, cache=PointCache(tmp_path / "cache"))
+    assert [[pane.label for pane in slide.panes] for slide in made] == [["source", "none"]]
