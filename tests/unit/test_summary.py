@@ -232,7 +232,8 @@ def test_the_tables_show_what_the_rows_hold() -> None:
         *("contrast", "1.050", "-6.4", "0.12", "+5.5", "80 \\[1/2\\]", "+0.01", "0.200 \\[1/2\\]")
     ]
     text = results_markdown(document)
-    assert "x264, unsharp, VMAF NEG: 1 of 2 clips; no overlapping quality interval on 1" in text
+    counts = ", ".join(f"{name} 1 of 2" for name in ("VMAF", "VMAF NEG", "VMAF v1", "MS-SSIM", "PSNR", "XPSNR"))
+    assert f"- x264, unsharp, clips without a value: {counts} (no overlapping quality interval)" in text
     assert "of the 18 per-clip values are defined" in text
 
 

@@ -10,7 +10,11 @@ from scene.evaluation.results import Document
 from scene.metrics.scores import METRICS
 
 _TITLES = {metric.name: metric.title for metric in METRICS}
-_FALLING_SHORT = re.compile(r"overlap [0-9.]+ is below")
+# Notes of `scene.metrics.bjontegaard` without what differs from clip to clip.
+_ALIKE = (
+    (re.compile(r"overlap [0-9.]+ is below"), "overlap below"),
+    (re.compile(r"the (?:anchor|test) has [0-9]+ usable points of ([0-9]+)"), r"fewer than \1 usable points"),
+)
 
 
 def protocol_lines(results: Document) -> list[str]:
@@ -38,22 +42,22 @@ def protocol_lines(results: Document) -> list[str]:
     if timing and timing["points"]:
         share = (timing["encode_seconds"] + timing["compare_seconds"]) / (timing["wall_seconds"] * timing["jobs"])
         lines.append(
-            f"{timing['points']} points were measured in {timing['wall_seconds']:.0f} s by {timing['jobs']} workers, "
+            f"{timing['points']} points were measured in {timing['wall_seconds']:.0f} s by "
+            f"{timing['jobs']} worker{'s' * (timing['jobs'] > 1)}, "
             f"{share:.0%} of whose time went into encoding and comparing; the others were known"
         )
     return lines
 
 
-def remarks(results: Document) -> list[str]:
+def remarks(results: Document, anchor: str = "none") -> list[str]:
     """What limits the BD-rates, as plain text: clips without a value, curves that overlap little, failed points."""
-    rows = [row for row in results["bd_rate"] if row["clip"] != "mean"]
-    lines = [
-        f"{_name(row)}: {row['clips']} of {row['of_clips']} clips; {_reasons(row, rows)}"
-        for row in results["bd_rate"]
-        if row["clip"] == "mean" and row["clips"] < row["of_clips"]
-    ]
-    if not lines:
-        lines.append("Every clip counts in every figure.")
+    compared = [row for row in results["bd_rate"] if row["anchor"] == anchor]
+    rows = [row for row in compared if row["clip"] != "mean"]
+    short: dict[tuple[str, str], list[Document]] = {}
+    for row in compared:
+        if row["clip"] == "mean" and row["clips"] < row["of_clips"]:
+            short.setdefault((row["codec"], row["method"]), []).append(row)
+    lines = [_missing_line(means, rows) for means in short.values()] or ["Every clip counts in every figure."]
     defined = [row for row in rows if row["percent"] is not None]
     flagged = sum(1 for row in defined if row["note"])
     if flagged:
@@ -80,14 +84,20 @@ def _codec_line(codec: Document, recipe: Document) -> str:
     )
 
 
-def _name(row: Document) -> str:
-    against = "" if row["anchor"] == "none" else f" against {row['anchor']}"
-    return f"{row['codec']}, {row['method']}{against}, {_TITLES[row['metric']]}"
+def _missing_line(means: list[Document], rows: list[Document]) -> str:
+    """How many clips of one codec and method have no value, by metric, and why."""
+    counts = [f"{_TITLES[mean['metric']]} {mean['of_clips'] - mean['clips']} of {mean['of_clips']}" for mean in means]
+    place = ("codec", "method", "metric")
+    missing = [
+        row for mean in means for row in rows if row["percent"] is None and all(row[key] == mean[key] for key in place)
+    ]
+    reasons = Counter(_reason(row["note"]) for row in missing)
+    where, why = f"{means[0]['codec']}, {means[0]['method']}", "; ".join(text for text, _ in reasons.most_common())
+    return f"{where}, clips without a value: {', '.join(counts)} ({why})"
 
 
-def _reasons(mean: Document, rows: list[Document]) -> str:
-    """Why the other clips have no value, alike reasons counted together."""
-    place = ("codec", "method", "anchor", "metric")
-    missing = [row for row in rows if row["percent"] is None and all(row[key] == mean[key] for key in place)]
-    reasons = Counter(_FALLING_SHORT.sub("overlap is below", row["note"].partition(";")[0]) for row in missing)
-    return ", ".join(f"{reason} on {count}" for reason, count in reasons.items())
+def _reason(note: str) -> str:
+    first = note.partition(";")[0]
+    for pattern, words in _ALIKE:
+        first = pattern.sub(words, first)
+    return first

@@ -42,13 +42,10 @@ def results_markdown(results: Document) -> str:
             "",
             BD_RATE_LEGEND,
             "",
-            *markdown_lines(bd_rate_table(results)),
-            "",
-            *(f"- {escape(line)}" for line in remarks(results)),
-            "",
+            *_compared(results, "none"),
         ]
         for anchor in dict.fromkeys(row["anchor"] for row in results["bd_rate"] if row["anchor"] != "none"):
-            lines += [f"## Against {escape(anchor)}", "", *markdown_lines(bd_rate_table(results, anchor)), ""]
+            lines += [f"## Against {escape(anchor)}", "", *_compared(results, anchor)]
     sections = [
         ("Median, and quality at equal rate", DETAIL_LEGEND, detail_table(results), 2),
         ("At equal CRF", EQUAL_CRF_LEGEND, equal_crf_table(results), 2),
@@ -179,6 +176,11 @@ def escape(text: str) -> str:
     for special in "\\`*_|<>[]":
         text = text.replace(special, f"\\{special}")
     return text
+
+
+def _compared(results: Document, anchor: str) -> list[str]:
+    table = markdown_lines(bd_rate_table(results, anchor))
+    return [*table, "", *(f"- {escape(line)}" for line in remarks(results, anchor)), ""]
 
 
 def _means(results: Document, anchor: str) -> dict[tuple[str, str, str], Document]:
