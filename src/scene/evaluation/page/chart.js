@@ -9,9 +9,11 @@ const MARKERS = [
   (r) => `M0,${1.2 * r}L${1.2 * r},${-r}H${-1.2 * r}Z`,
   (r) => `M${-r / 3},${-r}H${r / 3}V${-r / 3}H${r}V${r / 3}H${r / 3}V${r}H${-r / 3}V${r / 3}H${-r}V${-r / 3}H${-r / 3}Z`,
   (r) => `M${-r},${-r / 2}L${-r / 2},${-r}L0,${-r / 2}L${r / 2},${-r}L${r},${-r / 2}L${r / 2},0L${r},${r / 2}L${r / 2},${r}L0,${r / 2}L${-r / 2},${r}L${-r},${r / 2}L${-r / 2},0Z`,
-  (r) => `M${-r},${-r}L${r},${r}H${-r}Z`,
+  (r) => `M${-1.5 * r},${-r / 2}H${1.5 * r}V${r / 2}H${-1.5 * r}Z`,
+  (r) => `M${STAR.map(([x, y]) => `${x * r},${y * r}`).join("L")}Z`,
 ];
-const DASHES = [null, "7 3", "2 3", "9 3 2 3", null, "4 2", "12 4", "1 2"];
+const STAR = [[0.0, -1.5], [0.36, -0.5], [1.43, -0.46], [0.59, 0.19], [0.88, 1.21], [0.0, 0.62], [-0.88, 1.21], [-0.59, 0.19], [-1.43, -0.46], [-0.36, -0.5]];
+const DASHES = [null, "7 3", "2 3", "9 3 2 3", null, "4 2", "12 4", "6 2 1 2", "14 3"];
 const MARGIN = { left: 58, right: 14, top: 12, bottom: 46 };
 
 const lookClass = (index) => (index === 0 ? "look0" : `look${((index - 1) % 8) + 1}`);
@@ -45,6 +47,7 @@ function logTicks(low, high) {
   };
   let ticks = build([1, 2, 5]);
   if (ticks.length < 3) ticks = build([1, 1.5, 2, 3, 4, 5, 6, 7, 8]);
+  if (ticks.length < 3) return linearTicks(low, high, 5);
   return ticks.map((value) => [value, Number(value.toPrecision(3)).toLocaleString("en-GB")]);
 }
 
@@ -222,9 +225,10 @@ function makeChart({ label, columns = false, describe }) {
   picture.addEventListener("pointermove", onPointer);
   picture.addEventListener("pointerdown", onPointer);
   picture.addEventListener("pointerleave", (event) => {
-    pointer = null;
     // A finger that is lifted leaves what it pointed at.
-    if (event.pointerType === "mouse") clear();
+    if (event.pointerType !== "mouse") return;
+    pointer = null;
+    clear();
   });
   picture.addEventListener("keydown", onKey);
   picture.addEventListener("focus", () => {

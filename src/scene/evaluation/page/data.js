@@ -24,7 +24,9 @@ const isMean = (row) => "of_clips" in row;
 const metricOptions = (entries) => entries.map((metric) => [metric.name, axisTitle(metric)]);
 const options = (names) => names.map((name) => [name, name]);
 const axisTitle = (metric) => (metric.unit ? `${metric.title} (${metric.unit})` : metric.title);
-const crfText = (crf) => (isNumber(crf) ? `CRF ${crf}` : "");
+// Some encoders have a QP instead of a CRF.
+const levelName = (codec) => results.codecs.find((entry) => entry.codec === codec)?.quality ?? "CRF";
+const levelText = (crf, codec) => (isNumber(crf) ? `${levelName(codec)} ${crf}` : "");
 
 // The anchor is called after the codec: that is what it is.
 function methodText(method, codec) {
@@ -32,11 +34,13 @@ function methodText(method, codec) {
   return codec ? `${codec} only` : "codec only";
 }
 
-// The anchor has the first look, in the colour of text; the others come in the order of the methods.
+const networks = distinct(results.methods.filter((entry) => String(entry.identity).startsWith("network:")).map((e) => e.method));
+// Networks get the looks that stand out most.
+const lookOrder = distinct([...networks, ...methodNames.filter((name) => comparison || name !== ANCHOR)]);
+
+// The anchor has the first look, in the colour of text.
 function look(method) {
-  const index = methodNames.indexOf(method);
-  if (!comparison && method === ANCHOR) return 0;
-  return comparison ? index + 1 : index + (methodNames.includes(ANCHOR) ? 0 : 1);
+  return lookOrder.indexOf(method) + 1;
 }
 
 // Which methods are not drawn; one choice for all plots.

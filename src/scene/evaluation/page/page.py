@@ -90,7 +90,7 @@ def _shown(results: Mapping[str, Any]) -> dict[str, Any]:
     shown: dict[str, Any] = {name: results.get(name) or [] for name in names}
     environment = results.get("environment") or {}
     shown["methods"] = environment.get("methods") or []
-    shown["clips"] = environment.get("clips") or []
+    shown["codecs"] = environment.get("codecs") or []
     return shown
 
 

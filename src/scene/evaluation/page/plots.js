@@ -63,7 +63,7 @@ function startRate() {
     const { title, unit, decimals } = chosenMetric();
     const score = `${title} ${fixed(y, decimals)}${unit ? ` ${unit}` : ""}`;
     const rate = point ? rateText(x) : `${fixed(x, 3)} \u00d7 the clip's mean rate`;
-    return [methodText(series.method, codec.value), crfText(point ? point.crf : crf), rate, score].filter(Boolean);
+    return [methodText(series.method, codec.value), levelText(point ? point.crf : crf, codec.value), rate, score].filter(Boolean);
   }
 
   function draw() {
@@ -81,8 +81,9 @@ function startRate() {
   }
 
   section.append(h("div", { class: "controls" }, [clip, codec, metric].map((c) => c.element)), chart.element, legend, note, reading(
-    "Further up and further left is better, but for CAMBI and flicker, where lower is better. A method that only moves along the codec's " +
-      "own curve gains nothing. Point at the plot, or focus it and use the arrow keys: left and right along a curve, up and down between curves. " +
+    "Further up and further left is better, but for CAMBI and flicker, where lower is better. " +
+      (comparison ? "" : "A method that only moves along the codec's own curve gains nothing. ") +
+      "Point at the plot, or focus it and use the arrow keys: left and right along a curve, up and down between curves. " +
       "The buttons beneath it hide and show curves.",
   ));
   section.hidden = false;
@@ -136,7 +137,7 @@ function startFrames() {
 
   function draw() {
     const own = picked();
-    const text = (entry) => [methodText(entry.method, codec.value), crfText(entry.crf), rateText(entry.point.kbps)].filter(Boolean).join(" \u00b7 ");
+    const text = (entry) => [methodText(entry.method, codec.value), levelText(entry.crf, entry.codec), rateText(entry.point.kbps)].filter(Boolean).join(" \u00b7 ");
     drawLegend(legend, own.map((entry) => [entry.method, text(entry)]));
     const series = own.filter((entry) => !hiddenMethods.has(entry.method)).map((entry) => ({
       method: entry.method,

@@ -16,22 +16,22 @@ def repeat_html(results: Mapping[str, Any]) -> str:
     parts = []
     if environment.get("command"):
         parts.append(f'<pre tabindex="0" aria-label="Command"><code>{escape(str(environment["command"]))}</code></pre>')
-    facts = _facts(environment, recipe, results.get("timing") or {})
+    facts = _facts(results)
     parts.append("<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts) + "</dl>")
     parts += [_codecs(environment, recipe), _methods(environment), _clips(environment), _failures(results)]
     return "".join(parts)
 
 
-def _facts(
-    environment: Mapping[str, Any], recipe: Mapping[str, Any], timing: Mapping[str, Any]
-) -> list[tuple[str, str]]:
+def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    environment, timing = results.get("environment") or {}, results.get("timing") or {}
+    recipe = environment.get("recipe")
     facts = [
         ("SCENE", environment.get("scene")),
         ("ffmpeg", environment.get("ffmpeg")),
         ("Platform", environment.get("platform")),
         ("Frames", _frames(recipe) if recipe else None),
         ("Reference", _reference(recipe) if recipe else None),
-        ("Time", _time(timing)),
+        ("Time", _time(timing, len(results.get("points") or []))),
     ]
     return [(name, str(text)) for name, text in facts if text]
 
@@ -46,16 +46,15 @@ def _reference(recipe: Mapping[str, Any]) -> str:
     return f"the unprocessed source{halved}"
 
 
-def _time(timing: Mapping[str, Any]) -> str:
-    if not timing.get("wall_seconds"):
+def _time(timing: Mapping[str, Any], points: int) -> str:
+    wall, jobs = timing.get("wall_seconds"), timing.get("jobs") or 1
+    if not wall or not timing.get("points"):
         return ""
-    text = f"{_duration(timing['wall_seconds'])} with {timing.get('jobs', 1)} jobs"
-    if timing.get("points"):
-        text += f", {timing['points']} points measured and the others from the cache"
-    encode, compare = timing.get("encode_seconds"), timing.get("compare_seconds")
-    if encode is not None and compare is not None:
-        text += f"; {_duration(encode)} in encoders, {_duration(compare)} in scoring"
-    return text
+    share = (timing.get("encode_seconds", 0) + timing.get("compare_seconds", 0)) / (wall * jobs)
+    return (
+        f"{timing['points']} of {points} points measured in {_duration(wall)} by {jobs} workers, {share:.0%} of whose "
+        "time went into encoding and scoring"
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -68,22 +67,25 @@ def _codecs(environment: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     gop = f"{recipe['gop_seconds']} s" if recipe.get("gop_seconds") else ""
     rows = [
         [
-            str(entry.get("codec", "")),
-            str(entry.get("encoder", "")),
-            str(entry.get("version", "")),
-            str(entry.get("preset", "")),
-            ", ".join(f"{crf:g}" for crf in entry.get("crf") or []),
+            *(str(entry.get(name, "")) for name in ("codec", "encoder", "version", "preset")),
+            f"{entry.get('quality', 'CRF')} {', '.join(f'{crf:g}' for crf in entry.get('crf') or [])}",
             gop,
+            " ".join(map(str, entry.get("options") or [])),
         ]
         for entry in environment.get("codecs") or []
     ]
-    return plain_table("Encoders", ["Codec", "Encoder", "Version", "Preset", "CRF", "GOP"], rows) if rows else ""
+    head = ["Codec", "Encoder", "Version", "Preset", "Quality", "GOP", "Options"]
+    return plain_table("Encoders", head, rows) if rows else ""
 
 
 def _methods(environment: Mapping[str, Any]) -> str:
     rows = [
-        [str(m.get("method", "")), ", ".join(m.get("codecs") or []) or "all", str(m.get("identity", ""))]
-        for m in environment.get("methods") or []
+        [
+            str(entry.get("method", "")),
+            ", ".join(entry.get("codecs") or []) or "all",
+            " ".join([str(entry.get("identity", "")), *map(str, entry.get("parameters") or [])]),
+        ]
+        for entry in environment.get("methods") or []
     ]
     return plain_table("Methods", ["Method", "Codecs", "Identity"], rows) if rows else ""
 
@@ -114,5 +116,7 @@ def _failures(results: Mapping[str, Any]) -> str:
     if not rows:
         return "<p>Every point was measured.</p>" if results.get("points") else ""
     return plain_table(
-        f"{len(rows)} points that could not be measured", ["Clip", "Method", "Codec", "CRF", "Reason"], rows
+        f"{len(rows)} point{'s' * (len(rows) > 1)} that could not be measured",
+        ["Clip", "Method", "Codec", "CRF", "Reason"],
+        rows,
     )

@@ -3,7 +3,6 @@
 function startSlides() {
   if (!slides.length) return;
   const section = byId("look");
-  const networks = results.methods.filter((entry) => String(entry.identity).startsWith("network:")).map((entry) => entry.method);
   const text = (slide, label) => (label === "source" ? "source, not encoded" : methodText(label, slide.codec));
   const slide = choice("Picture", slides.map((entry, index) => [
     String(index), [entry.clip, entry.codec, `frame ${entry.frame}`].filter(Boolean).join(" \u00b7 "),
@@ -52,7 +51,8 @@ function startSlides() {
     const entries = panes.map((entry, index) => [String(index), text(current(), entry.label)]);
     const at = (label, otherwise) => String(Math.max(panes.findIndex((entry) => entry.label === label), otherwise));
     const main = [...networks].reverse().find((name) => panes.some((entry) => entry.label === name));
-    left.set(entries, comparison ? "0" : at(ANCHOR, 0));
+    // Files with each other if there are several, otherwise with the source.
+    left.set(entries, comparison ? String(Math.min(1, panes.length - 2)) : at(ANCHOR, 0));
     right.set(entries, main ? at(main, 0) : String(panes.length - 1));
     stage.style.aspectRatio = `${width} / ${height}`;
     const [x, y, w, t] = crop;

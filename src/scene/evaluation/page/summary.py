@@ -65,7 +65,7 @@ def _cell(statistic: str, row: Row | None, metric: Metric, quality: float | None
     value = row.get(statistic)
     if value is None:
         note = row.get("note") or "No clip has a value."
-        return f"<td>{note_button('N/A', note)}{_small(quality, metric)}</td>"
+        return f"<td>{note_button('N/A', note)}{_small(row, quality, metric)}</td>"
     text = signed(value, 1)
     text = f"<b>{text}</b>" if bold else text
     if not _full(row):
@@ -76,16 +76,21 @@ def _cell(statistic: str, row: Row | None, metric: Metric, quality: float | None
     if statistic == "worst":
         small = f'<span class="small">{escape(str(row.get("worst_clip") or ""))}</span>'
     else:
-        small = _small(quality, metric, row.get("worst"))
+        small = _small(row, quality, metric, row.get("worst"))
     return f'<td class="{_tint(value)}">{text}{small}</td>'
 
 
-def _small(quality: float | None, metric: Metric, worst: float | None = None) -> str:
+def _small(row: Row, quality: float | None, metric: Metric, worst: float | None = None) -> str:
     """What stands beneath a figure: the worst clip's, and the change of score at equal rate."""
     texts = [] if worst is None else [f"worst {signed(worst, 1)}"]
-    texts += [] if quality is None else [f"\u0394 {signed(quality, metric.decimals)}"]
+    texts += [] if quality is None else [f"\u0394 {signed(quality, metric.decimals)}{_quality_count(row)}"]
     text = " \u00b7 ".join(texts)
     return f'<span class="small">{text}</span>' if text else ""
+
+
+def _quality_count(row: Row) -> str:
+    count = row.get("bd_quality_clips")
+    return "" if count in (None, row["of_clips"]) else f" [{count}/{row['of_clips']}]"
 
 
 def _best(statistic: str, codec: str, metric: str, means: Sequence[Row]) -> set[str]:

@@ -70,12 +70,13 @@ function startClipTable() {
   const anchor = choice("Against", pick("anchor").map(([name]) => [name, methodText(name)]), draw);
   const kinds = [["percent", "BD-rate, %"]];
   if (rows.some((row) => isNumber(row.bd_quality))) kinds.push(["bd_quality", "Score at equal rate"]);
+  if (rows.some((row) => isNumber(row.hull_percent))) kinds.push(["hull_percent", "BD-rate of convex hulls, %"]);
   const kind = choice("Figure", kinds, draw);
 
   function draw() {
     const own = rows.filter((r) => r.codec === codec.value && r.metric === metric.value && r.anchor === anchor.value);
     const methods = methodNames.filter((name) => own.some((row) => row.method === name));
-    const percent = kind.value === "percent";
+    const percent = kind.value !== "bd_quality";
     const { decimals, title } = metricByName.get(metric.value);
     const body = distinct(own.map((row) => row.clip)).map((clip) => {
       const line = methods.map((name) => own.find((row) => row.clip === clip && row.method === name));
@@ -85,11 +86,11 @@ function startClipTable() {
     });
     function clipCell(row, value, best) {
       const text = signed(value, percent ? 1 : decimals);
-      if (!isNumber(value)) return { text, note: row.note || "There is no value." };
-      const mark = row.note ? `${text}*` : text;
-      return { text: mark, note: row.note, bold: value === best, tint: percent ? tint(value) : "" };
+      const note = percent ? row.note : row.rate_note;
+      if (!isNumber(value)) return { text, note: note || "There is no value." };
+      return { text: note ? `${text}*` : text, note, bold: value === best, tint: percent ? tint(value) : "" };
     }
-    const what = percent ? "BD-rate in %" : "change of the score at equal rate";
+    const what = kinds.find(([name]) => name === kind.value)[1];
     drawTable(host, `${codec.value}, ${title}: ${what}`, ["Clip", ...methods], body);
   }
 
@@ -97,7 +98,7 @@ function startClipTable() {
     h("div", { class: "controls" }, [codec, metric, anchor, kind].map((c) => c.element)),
     host,
     reading(
-      "One row a clip, the best method of each bold. An asterisk marks a value to take with care: its curves overlap by less " +
+      "The best method of each clip is bold. An asterisk marks a value to take with care: its curves overlap by less " +
         "than 0.75, or points were left out; pointing at it says which. Below an overlap of 0.5 there is no value.",
     ),
   );
