@@ -21,6 +21,7 @@ from scene.evaluation.packets import VideoPackets, video_packets
 from scene.evaluation.point import Comparison, compare
 from scene.evaluation.raw_video import RawVideo
 from scene.evaluation.slide import Slide
+from scene.evaluation.workspace import workspace
 from scene.progress import OnProgress, Progress, silent
 from scene.video.ffmpeg import FFmpeg, has_filter
 
@@ -129,9 +130,9 @@ def compare_files(
     recipe = Recipe(frames)
     done = 0
     on_progress(Progress(done, len(distorted)))
-    with tempfile.TemporaryDirectory(prefix="scene-compare-", ignore_cleanup_errors=True) as folder:
-        source = make_reference(ffmpeg, reference, recipe, Path(folder) / "reference.y4m")
-        bench = _Bench(ffmpeg, recipe, source, Path(folder), threads)
+    with workspace() as folder:
+        source = make_reference(ffmpeg, reference, recipe, folder / "reference.y4m")
+        bench = _Bench(ffmpeg, recipe, source, folder, threads)
         pool = ThreadPoolExecutor(jobs, thread_name_prefix="compare")
         try:
             futures = [pool.submit(bench.measure, clip) for clip in distorted]

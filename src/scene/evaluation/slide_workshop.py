@@ -150,8 +150,12 @@ class Workshop:
         versions = [Version("source", "the unprocessed source", lambda _: reference)]
         for shot in plan.shots:
             encode = desk.encodes[shot.method.label]
-            quality = f"{plan.run.codec.name} {'QP' if plan.run.codec.name == 'vvenc' else 'CRF'} {encode.crf:g}"
-            said = caption(quality, _kbps(encode.bytes, reference, plan.clip), encode.scores)
+            quality = plan.run.codec.quality_option.lstrip("-").upper()
+            said = caption(
+                f"{plan.run.codec.name} {quality} {encode.crf:g}",
+                _kbps(encode.bytes, reference, plan.clip),
+                encode.scores,
+            )
             versions.append(Version(shot.method.label, said, self._decoder(encode.stream, reference)))
         networks = [number for number, shot in enumerate(plan.shots) if shot.method.network is not None]
         main = (networks or [len(plan.shots) - 1])[-1]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from scene.evaluation.cache import PointCache
 from scene.evaluation.results import Report
@@ -15,6 +15,7 @@ from scene.evaluation.slide import Pane, Slide
 from scene.evaluation.slide_cache import load_slide, store_slide
 from scene.evaluation.slide_plan import plan_slides
 from scene.evaluation.slide_workshop import Workshop
+from scene.evaluation.workspace import workspace
 from scene.progress import OnProgress, Progress, silent
 from scene.video.ffmpeg import FFmpeg
 
@@ -61,22 +62,30 @@ def make_slides(
         on_progress(Progress(len(slides) + lost, len(plans), {"cached": cached}))
 
     tell()
+    for clip in report.grid.clips:
+        missing = [index for index, plan in enumerate(plans) if plan.clip is clip and index not in slides]
+        if not missing:
+            continue
+        with workspace() as folder, _workers(ffmpeg, jobs) as pool:
+            workshop = Workshop(ffmpeg, report.grid.recipe, pool, jobs, device, folder)
+            for index, slide in zip(missing, workshop.make([plans[i] for i in missing]), strict=True):
+                if slide is None:
+                    lost += 1
+                else:
+                    store_slide(cache, plans[index].key, slide)
+                    slides[index] = slide
+                tell()
+    return [slides[index] for index in sorted(slides)]
+
+
+@contextmanager
+def _workers(ffmpeg: FFmpeg, jobs: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that are done at the end; on the way out of an error or an interruption their programs are killed."""
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="slide")
     try:
-        for clip in report.grid.clips:
-            missing = [index for index, plan in enumerate(plans) if plan.clip is clip and index not in slides]
-            if not missing:
-                continue
-            with tempfile.TemporaryDirectory(prefix="scene-slides-", ignore_cleanup_errors=True) as name:
-                workshop = Workshop(ffmpeg, report.grid.recipe, pool, jobs, device, Path(name))
-                for index, slide in zip(missing, workshop.make([plans[i] for i in missing]), strict=True):
-                    if slide is None:
-                        lost += 1
-                    else:
-                        store_slide(cache, plans[index].key, slide)
-                        slides[index] = slide
-                    tell()
-    finally:
+        yield pool
+    except BaseException:
         ffmpeg.stop.set()
+        raise
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return [slides[index] for index in sorted(slides)]
