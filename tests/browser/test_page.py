@@ -267,6 +267,18 @@ def test_divider_shows_the_chosen_versions(page: Page) -> None:
     assert sizes == [[True, 320], [True, 320], [True, 80], [True, 80], [True, 80]]
 
 
+def test_an_enlarged_picture_shows_its_marked_detail(page: Page) -> None:
+    look = page.locator("#look")
+    choose(look, "Size", "400 %")
+    viewport = look.locator(".viewport")
+    # The detail's centre is at 120 of 320 pixels; the box is narrower than the picture.
+    expect(look.get_by_role("slider")).to_have_attribute("aria-valuenow", "38")
+    left, width = viewport.evaluate("box => [box.scrollLeft, box.clientWidth]")
+    assert abs(left + width / 2 - max(480, width / 2)) <= 1
+    expect(look.locator(".stage")).to_have_css("width", "1280px")
+    expect(look.locator(".under")).to_have_css("image-rendering", "pixelated")
+
+
 def test_no_name_becomes_markup(page: Page) -> None:
     assert page.locator("img").count() == 5
     assert page.locator("script").count() == 5

@@ -16,7 +16,12 @@ function startNotes() {
     bubble.textContent = button.dataset.note;
     bubble.hidden = false;
     button.setAttribute("aria-describedby", "note");
-    const box = button.getBoundingClientRect();
+    place();
+  };
+  const place = () => {
+    // Its width would depend on where it was last.
+    bubble.style.left = "0";
+    const box = owner.getBoundingClientRect();
     const width = bubble.offsetWidth;
     const left = Math.min(Math.max(8, box.left + box.width / 2 - width / 2), document.documentElement.clientWidth - width - 8);
     const above = box.top - bubble.offsetHeight - 8;
@@ -42,5 +47,6 @@ function startNotes() {
   });
   document.addEventListener("focusout", hide);
   document.addEventListener("keydown", (event) => event.key === "Escape" && hide());
-  document.addEventListener("scroll", hide, { capture: true, passive: true });
+  // Focus scrolls as well, so scrolling must not close what focus has opened.
+  document.addEventListener("scroll", () => owner && place(), { capture: true, passive: true });
 }

@@ -44,6 +44,16 @@ function startSlides() {
     viewport.classList.toggle("zoomed", !fit);
     // Never enlarged unasked: smoothing would be compared.
     compared.style.maxWidth = fit ? `${current().width}px` : "none";
+    if (!fit) centreDetail();
+  }
+
+  // Of an enlarged picture the marked detail comes into view, with the divider through it.
+  function centreDetail() {
+    const { width, height, crop } = current();
+    const [x, y] = [(crop[0] + crop[2] / 2) / width, (crop[1] + crop[3] / 2) / height];
+    viewport.scrollLeft = x * stage.clientWidth - viewport.clientWidth / 2;
+    viewport.scrollTop = y * stage.clientHeight - viewport.clientHeight / 2;
+    move(100 * x);
   }
 
   function change() {

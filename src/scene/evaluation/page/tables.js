@@ -53,7 +53,7 @@ function startSummary() {
       "positive (orange) a cost. The best of each codec and metric is bold. [n/m] means that only n of m clips have a value; " +
       "N/A and [n/m] say why when pointed at, focused or tapped.",
     "Beneath it stand the worst clip's value and, as \u0394, the BD-quality: the change of the score itself at equal rate, in the metric's " +
-      "own unit, over the rates that both curves cover. There it is positive figures that are good.",
+      "own unit, over the rates that both curves cover. There, positive is better.",
     "VMAF rewards contrast and sharpening. A saving that a contrast or unsharp row reaches as well is no evidence of better " +
       "coding; look whether VMAF NEG, VMAF v1 and MS-SSIM agree.",
   ));
