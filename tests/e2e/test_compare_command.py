@@ -119,6 +119,18 @@ def test_of_a_part_only_the_packets_shown_count(run, pan: Path, encodes: Path) -
         assert 0.8 * whole[name]["bytes"] < part[name]["bytes"] < whole[name]["bytes"] - 50
 
 
+def test_raw_files_are_read_by_their_names(run, pan: Path, encodes: Path, ffmpeg: FFmpeg, tmp_path: Path) -> None:
+    samples = tmp_path / "pan_320x192_25fps_420_8bit_YUV.yuv"
+    ffmpeg.run(["-i", str(pan), "-f", "rawvideo", str(samples)])
+    code, out, err = run(samples, encodes / "plain.h264", "--json")
+    assert code == 0, err
+    assert points(out)["plain.h264"]["vmaf"] > 90
+    code, out, err = run(pan, samples, "--json", "--frames", "5")
+    assert code == 0, err
+    (point,) = points(out).values()
+    assert (point["psnr_y"], point["codec"], point["bytes"]) == (60, "rawvideo", 5 * 320 * 192 * 3 // 2)
+
+
 def test_an_identical_file_is_at_the_top(run, pan: Path) -> None:
     code, out, _ = run(pan, pan, "--json")
     assert code == 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from scene.errors import InputError
 from scene.evaluation.clip import Clip
+from scene.evaluation.raw_names import raw_layout
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
 
 _UNSET = -(1 << 63)
@@ -34,7 +35,10 @@ def video_packets(ffmpeg: FFmpeg, clip: Clip, frames: int | None = None) -> Vide
         InputError: the file cannot be read.
     """
     if clip.raw is not None:
-        return VideoPackets("rawvideo", clip.path.stat().st_size)
+        size = clip.path.stat().st_size
+        return VideoPackets(
+            "rawvideo", size if frames is None else min(size, frames * raw_layout(clip.path).frame_bytes)
+        )
     arguments = [
         *(*SAFE_INPUT, "-i", input_name(clip.path), "-map", f"0:{clip.stream}"),
         *("-c", "copy", "-f", "framecrc", "-"),
