@@ -1,5 +1,6 @@
 """A grid that can be left alone: killed and resumed, bounded on the disk, treatments, failures, and through Ray."""
 
+import copy
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from grid_child import tiny_grid
 from pan_clip import write_pan
 
@@ -29,6 +31,7 @@ from scene.evaluation.work import Board, Task, TreatmentTask
 from scene.evaluation.workers import Site, measure_here
 from scene.evaluation.workspace import PREFIX
 from scene.metrics.scores import FRAME_METRICS, Scores
+from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress, silent
 from scene.video.ffmpeg import FFmpeg
 
@@ -160,7 +163,8 @@ class OneProcessRay:
                 @staticmethod
                 def remote(*arguments: object):
                     ray.sent += 1
-                    return ray.stream(function(*arguments))
+                    # What gets there is a copy, networks included.
+                    return ray.stream(function(*copy.deepcopy(arguments)))
 
             return Remote
 
@@ -191,6 +195,24 @@ def test_a_lost_worker_costs_what_it_had_in_hand(
     assert (len(board.done), len(board.failed)) == (done, 4 - done)
     assert set(board.failed.values()) <= {"a worker was lost: the machine is gone"}
     assert ray.sent == (2 if deaths else 1)
+
+
+def test_a_network_travels_in_a_parcel(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "tiny.safetensors"
+    config = NetworkConfig(guidance="features", planes="luma", channels=8, global_skip=False)
+    torch.manual_seed(1)
+    save_network(build_network(config), weights)
+    codecs = (codec_run("x264", preset="veryfast", crfs=(30,)),)
+    grid = replace(tiny_grid(pan), methods=parse_methods([str(weights)]), codecs=codecs)
+    here, there = (board_of(grid, ffmpeg, tmp_path / name) for name in ("here", "there"))
+    site = Site(ffmpeg, Recipe(frames=2), tmp_path / "raw", 1, 1, "cpu")
+    site.folder.mkdir()
+    measure_here(here, site)
+    cluster._Driver(OneProcessRay(0), there, site).run()
+    # None, the treatment and the network's point.
+    assert len(here.done) == 3
+    assert there.done == here.done
+    assert there.done[0] != there.done[2]
 
 
 def test_a_machine_with_another_ffmpeg_ends_it(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
