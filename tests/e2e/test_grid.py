@@ -91,7 +91,7 @@ def test_a_killed_grid_goes_on_where_it_was(ffmpeg: FFmpeg, pan: Path, tmp_path:
 @pytest.mark.parametrize("what", ["interrupt", "ray-interrupt"])
 def test_an_interrupted_grid_cleans_up(pan: Path, tmp_path: Path, temporary: Path, what: str) -> None:
     with child(pan, tmp_path / "cache", what) as process:
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=240)
     assert process.returncode != 0
     assert err.splitlines()[-1] == "KeyboardInterrupt"
     assert 3 <= len(list((tmp_path / "cache").rglob("*.json"))) < 9

@@ -39,7 +39,7 @@ from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 _log = logging.getLogger(__name__)
 
 # How long cancelled parcels may take to kill their encoders, and how often new machines are looked for.
-_FAREWELL_S = 10.0
+_FAREWELL_S = 20.0
 _LOOK_S = 5.0
 _KNOCK_S = 10.0
 
