@@ -1,7 +1,10 @@
 """Slides of a real, tiny grid: equal bitrate, real pictures, made once."""
 
+import _thread
 import io
 import logging
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,6 +144,32 @@ def test_a_slide_that_cannot_be_made_loses_only_itself(
     assert list(private.iterdir()) == []
     # The next call makes what is missing, and only that.
     assert make_slides(report, ffmpeg, cache=cache, device="cpu") == slides
+
+
+def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
+    measured: tuple[Report, PointCache], ffmpeg: FFmpeg, tmp_path: Path, private: Path
+) -> None:
+    hanging, started = tmp_path / "hanging", tmp_path / "started"
+    hang = f"case \"$*\" in *libsvtav1*) touch '{started}'; exec sleep 600;; esac"
+    hanging.write_text(f"#!/bin/sh\n{hang}\nexec '{ffmpeg.path}' \"$@\"\n")
+    hanging.chmod(0o755)
+
+    def interrupt() -> None:
+        deadline = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        _thread.interrupt_main()
+
+    report, _ = measured
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    with pytest.raises(KeyboardInterrupt):
+        make_slides(
+            *(report, replace(ffmpeg, path=hanging)), cache=PointCache(tmp_path / "cache"), device="cpu", jobs=2
+        )
+    watcher.join()
+    assert started.exists()
+    assert list(private.iterdir()) == []
 
 
 def test_a_clip_that_is_gone_has_no_slides(
