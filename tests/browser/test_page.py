@@ -259,7 +259,7 @@ def test_divider_shows_the_chosen_versions(page: Page) -> None:
     look = page.locator("#look")
     expect(look.locator(".captions .left")).to_have_text("Left: x264 only none at 500 kbit/s")
     expect(look.locator(".captions .right")).to_have_text("Right: scene scene at 500 kbit/s")
-    choose(look, "Left", "source, not encoded")
+    choose(look, "Left", "source")
     expect(look.locator(".captions .left")).to_contain_text("source at 500 kbit/s")
     choose(look, "Picture", f"{HOSTILE} · x264 · frame 7")
     expect(look.locator(".over")).to_have_attribute("alt", f"Left: x264 only, frame 7 of {HOSTILE}")

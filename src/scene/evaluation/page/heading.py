@@ -31,13 +31,13 @@ def sentence(results: Mapping[str, Any]) -> str:
     frames = _frames(points)
     if is_comparison(results):
         files = _count(len(points), "file")
-        return f"{files}, {frames}, each scored against the reference, frame by frame.{version}"
+        return f"{files} of {frames}, scored against the reference frame by frame.{version}"
     clips, methods = _distinct(results, "clip"), [m for m in _distinct(results, "method") if m != "none"]
     codecs = _distinct(results, "codec")
     ladder = sorted({len({p.get("crf") for p in points if p.get("codec") == codec}) for codec in codecs})
-    crfs = f"{ladder[0]}" if len(ladder) == 1 else f"{ladder[0]} to {ladder[-1]}"
+    rates = f"{ladder[0]}" if len(ladder) == 1 else f"{ladder[0]} to {ladder[-1]}"
     return (
-        f"{_count(len(clips), 'clip')}, {frames}, through {escape(_join(codecs))} at {crfs} CRFs, "
+        f"{_count(len(clips), 'clip')} of {frames} through {escape(_join(codecs))} at {rates} rates, "
         f"without pre-processing and with {_count(len(methods), 'method')}: {len(points):,} encodes, each scored "
         f"against the unprocessed source.{version}"
     )
@@ -48,8 +48,8 @@ def _frames(points: Sequence[Mapping[str, Any]]) -> str:
     if not counts:
         return "all frames"
     if len(counts) == 1:
-        return _count(counts[0], "frame") + " each"
-    return f"{counts[0]} to {counts[-1]} frames each"
+        return _count(counts[0], "frame")
+    return f"{counts[0]} to {counts[-1]} frames"
 
 
 def _distinct(results: Mapping[str, Any], name: str) -> list[str]:

@@ -9,9 +9,9 @@ MINUS = "\u2212"
 
 
 def signed(value: float, decimals: int) -> str:
-    """A difference with its sign, and a real minus."""
+    """A difference with its sign, and a real minus; what rounds to zero has no sign."""
     text = f"{value:+.{decimals}f}"
-    return text.replace("-", MINUS)
+    return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
 def note_button(text: str, note: str) -> str:

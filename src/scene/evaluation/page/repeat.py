@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from scene.evaluation.page.heading import is_comparison
 from scene.evaluation.page.markup import plain_table
 
 
@@ -18,7 +19,7 @@ def repeat_html(results: Mapping[str, Any]) -> str:
         parts.append(f'<pre tabindex="0" aria-label="Command"><code>{escape(str(environment["command"]))}</code></pre>')
     facts = _facts(results)
     parts.append("<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts) + "</dl>")
-    parts += [_codecs(environment, recipe), _methods(environment), _clips(environment), _failures(results)]
+    parts += [_codecs(environment, recipe), _methods(results), _clips(environment), _failures(results)]
     return "".join(parts)
 
 
@@ -78,7 +79,13 @@ def _codecs(environment: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
     return plain_table("Encoders", head, rows) if rows else ""
 
 
-def _methods(environment: Mapping[str, Any]) -> str:
+def _methods(results: Mapping[str, Any]) -> str:
+    environment = results.get("environment") or {}
+    if is_comparison(results):
+        files = [
+            [str(entry.get(name, "")) for name in ("method", "identity")] for entry in environment.get("methods") or []
+        ]
+        return plain_table("Files", ["File", "Identity"], files) if files else ""
     rows = [
         [
             str(entry.get("method", "")),
@@ -114,7 +121,7 @@ def _failures(results: Mapping[str, Any]) -> str:
         for failure in results.get("failures") or []
     ]
     if not rows:
-        return "<p>Every point was measured.</p>" if results.get("points") else ""
+        return "" if is_comparison(results) or not results.get("points") else "<p>Every point was measured.</p>"
     return plain_table(
         f"{len(rows)} point{'s' * (len(rows) > 1)} that could not be measured",
         ["Clip", "Method", "Codec", "CRF", "Reason"],

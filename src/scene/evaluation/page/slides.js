@@ -3,7 +3,7 @@
 function startSlides() {
   if (!slides.length) return;
   const section = byId("look");
-  const text = (slide, label) => (label === "source" ? "source, not encoded" : methodText(label, slide.codec));
+  const text = (slide, label) => methodText(label, slide.codec);
   const slide = choice("Picture", slides.map((entry, index) => [
     String(index), [entry.clip, entry.codec, `frame ${entry.frame}`].filter(Boolean).join(" \u00b7 "),
   ]), () => change());

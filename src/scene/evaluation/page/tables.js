@@ -187,7 +187,7 @@ function startTreatments() {
     reading(
       "Measured on the processed pictures themselves. The gain and offset (in 8-bit code values) of luma that come closest to the " +
         "method are applied alone: the affine share is how much of the method's VMAF gain that explains. Near 100 %, the method is " +
-        "a contrast knob to VMAF; near 0 %, it does something else.",
+        "a contrast knob to VMAF; near 0 %, it does something else; far above it, the gain alone would have done better.",
       "Clipped is the share of luma samples pushed to the ends of the range. CAMBI is the change of banding, flicker how much the " +
         "change varies over time where the source stands still: lower is better for both. N/A for flicker means that nothing stands still.",
     ),
