@@ -158,7 +158,10 @@ def slides() -> list[Slide]:
             crop=(80, 80, 80, 60),
             panes=tuple(
                 Pane(
-                    label, f"{label} at 500 kbit/s", _picture(colour, 320, 240, "WEBP"), _picture(colour, 80, 60, "PNG")
+                    label,
+                    f"{label} at 500 kbit/s",
+                    _picture(colour, 320, 240, "WEBP"),
+                    _picture(colour, 80, 60, "WEBP"),
                 )
                 for label, colour in colours.items()
             ),

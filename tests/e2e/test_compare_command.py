@@ -83,7 +83,7 @@ def test_a_comparison_prints_a_table_and_leaves_a_report(run, pan: Path, encodes
     frames = json.loads((folder / "frames.json").read_text())["frames"]
     assert [len(entry["scores"]["vmaf"]) for entry in frames] == [FRAMES, FRAMES]
     page = (folder / "report.html").read_text()
-    assert "data:image/webp" in page and "data:image/png" in page
+    assert page.count("data:image/webp") >= 4
 
 
 def test_the_scores_are_those_of_the_grid(run, pan: Path, encodes: Path, ffmpeg: FFmpeg, tmp_path: Path) -> None:

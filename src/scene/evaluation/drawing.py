@@ -10,7 +10,7 @@ from pathlib import Path
 from scene.evaluation.detail import Crop, most_different_crop, most_different_frame
 from scene.evaluation.raw_video import RawVideo
 from scene.evaluation.slide import Pane
-from scene.evaluation.still import png, read_picture, to_rgb, webp
+from scene.evaluation.still import lossless_webp, read_picture, to_rgb, webp
 from scene.metrics.scores import Scores
 from scene.picture import Picture
 from scene.video.ffmpeg import FFmpeg
@@ -70,7 +70,7 @@ def draw(ffmpeg: FFmpeg, versions: Sequence[Version], pair: tuple[int, int], fol
     for index, version in enumerate(versions):
         rgb = to_rgb(ffmpeg, pictures[index], folder)
         detail = rgb[top : top + height, left : left + width]
-        panes.append(Pane(version.label, version.caption, webp(rgb), png(detail)))
+        panes.append(Pane(version.label, version.caption, webp(rgb), lossless_webp(detail)))
     fmt = pictures[0].format
     return Drawing(frame, fmt.width, fmt.height, crop, tuple(panes))
 

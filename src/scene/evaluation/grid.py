@@ -128,6 +128,7 @@ def measure_grid(
     threads: int = 1,
     device: str = "auto",
     ray: str | None = None,
+    treatments: bool = True,
     on_progress: OnProgress = silent,
 ) -> Measured:
     """Measures every point of the grid, and every method's treatment of every clip, each at most once for one cache.
@@ -142,6 +143,7 @@ def measure_grid(
         device: for networks.
         ray: None to measure on this machine; "auto" to do so through Ray, or on the cluster that $RAY_ADDRESS names;
             else a cluster's address. See `scene.evaluation.cluster`.
+        treatments: False to measure points alone.
         on_progress: counts points and treatments.
 
     Raises:
@@ -155,7 +157,8 @@ def measure_grid(
     ffmpeg = replace(ffmpeg, stop=threading.Event())
     with workspace() as folder:
         encoders = {run.codec.name: encoder_version(ffmpeg, run.codec, folder) for run in grid.codecs}
-        board = Board(list(plan(grid, ffmpeg, encoders)), cache, on_progress)
+        tasks = [t for t in plan(grid, ffmpeg, encoders) if treatments or not isinstance(t, TreatmentTask)]
+        board = Board(tasks, cache, on_progress)
         if board.missing:
             if not has_filter(ffmpeg, "libvmaf"):
                 raise MissingError(f"{ffmpeg.path} was built without libvmaf; give another with --ffmpeg PATH")

@@ -13,7 +13,7 @@ class Pane:
         label: the method, or "source".
         caption: what is said beneath it: CRF, bitrate, scores.
         image: the whole frame, WebP.
-        crop: the slide's detail, pixel for pixel, PNG.
+        crop: the slide's detail, pixel for pixel, lossless WebP.
     """
 
     label: str

@@ -21,7 +21,7 @@ from scene.video.y4m import Y4MHeader, read_frames, read_header, write_frame, wr
 
 RGB = npt.NDArray[np.uint8]
 
-_WEBP_QUALITY = 88
+_WEBP_QUALITY = 80
 _WIDEST = 1920
 
 
@@ -101,11 +101,11 @@ def webp(rgb: RGB) -> bytes:
     return _encoded(image, "WEBP", quality=_WEBP_QUALITY)
 
 
-def png(rgb: RGB) -> bytes:
-    """A picture as PNG, pixel for pixel."""
+def lossless_webp(rgb: RGB) -> bytes:
+    """A picture as lossless WebP, pixel for pixel: two fifths smaller than PNG."""
     from PIL import Image
 
-    return _encoded(Image.fromarray(rgb), "PNG", optimize=True)
+    return _encoded(Image.fromarray(rgb), "WEBP", lossless=True)
 
 
 def _encoded(image: Any, kind: str, **options: Any) -> bytes:

@@ -20,7 +20,7 @@ from scene.progress import OnProgress, silent
 from scene.video.ffmpeg import FFmpeg
 
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
-    "contrast:tuned": tuple(f"contrast:{k}" for k in ("1.02", "1.04", "1.06", "1.08", "1.10", "1.12", "1.15")),
+    "contrast:tuned": tuple(f"contrast:{k}" for k in ("1.02", "1.04", "1.06", "1.08", "1.10", "1.12", "1.15", "1.20")),
     "unsharp:tuned": tuple(f"unsharp:{a}" for a in ("0.2", "0.4", "0.6", "0.9", "1.3")),
 }
 # Enough to rank settings that lie some percent apart; the figures themselves come from the evaluation's own recipe.
@@ -66,7 +66,9 @@ def tune(
     frames = TUNING_FRAMES if recipe.frames is None else min(TUNING_FRAMES, recipe.frames)
     methods = parse_methods([candidate for name in wanted for candidate in CANDIDATES[name]])
     grid = Grid(clips, replace(recipe, frames=frames), methods, thinned)
-    measured = measure_grid(grid, ffmpeg, cache, jobs=jobs, threads=threads, ray=ray, on_progress=on_progress)
+    measured = measure_grid(
+        *(grid, ffmpeg, cache), jobs=jobs, threads=threads, ray=ray, treatments=False, on_progress=on_progress
+    )
     rows = clip_rows(measured)
     return {
         name: _chosen(name, [method for method in methods if method.label in CANDIDATES[name]], runs, rows)

@@ -136,7 +136,7 @@ def _slide(slide: Slide) -> dict[str, Any]:
                 "label": pane.label,
                 "caption": pane.caption,
                 "image": _data_uri("image/webp", pane.image),
-                "crop": _data_uri("image/png", pane.crop),
+                "crop": _data_uri("image/webp", pane.crop),
             }
             for pane in slide.panes
         ],
