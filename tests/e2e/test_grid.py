@@ -23,7 +23,7 @@ from scene.evaluation.cache import Measurement, PointCache
 from scene.evaluation.clip import Recipe, open_clips
 from scene.evaluation.codecs import codec_run
 from scene.evaluation.grid import Grid, measure_grid, plan
-from scene.evaluation.methods import NONE, Method, parse_methods
+from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
 from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.evaluation.treatment import Treatment
 from scene.evaluation.variant import make_variant
@@ -332,3 +332,13 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
     assert len(board.done) == 5 * (6 + 7 * 3)
     assert most["clips"] <= 2 and most["variants"] <= 4
     assert list(place.iterdir()) == []
+
+
+def test_two_methods_of_one_identity_are_measured_once(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    contrast = parse_method("contrast:1.10")
+    methods = (NONE, contrast, replace(contrast, label="contrast:tuned", codecs=("x264",)))
+    grid = Grid(open_clips([pan]), Recipe(frames=3), methods, (codec_run("x264", preset="veryfast", crfs=(24, 36)),))
+    measured = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"), jobs=2, treatments=False)
+    assert [point.method.label for point in measured.points] == [m.label for m in methods for _ in range(2)]
+    assert len(list((tmp_path / "cache").rglob("*.json"))) == 4
+    assert measured.timing is not None

@@ -20,8 +20,8 @@ from scene.progress import OnProgress, silent
 from scene.video.ffmpeg import FFmpeg
 
 CANDIDATES: Mapping[str, tuple[str, ...]] = {
-    "contrast:tuned": tuple(f"contrast:{k}" for k in ("1.02", "1.04", "1.06", "1.08", "1.10", "1.12", "1.15", "1.20")),
-    "unsharp:tuned": tuple(f"unsharp:{a}" for a in ("0.2", "0.4", "0.6", "0.9", "1.3")),
+    "contrast:tuned": tuple(f"contrast:{k}" for k in ("1.04", "1.06", "1.08", "1.10", "1.15")),
+    "unsharp:tuned": tuple(f"unsharp:{a}" for a in ("0.3", "0.6", "1.0")),
 }
 # Enough to rank settings that lie some percent apart; the figures themselves come from the evaluation's own recipe.
 TUNING_FRAMES = 12

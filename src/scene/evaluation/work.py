@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import threading
@@ -134,6 +135,12 @@ class Board:
         self._cache = cache
         self._on_progress = on_progress
         self._lock = threading.Lock()
+        # Tasks of one key have one result: a tuned filter may have chosen a setting that is measured anyway.
+        first: dict[str, int] = {}
+        self._twins: dict[int, list[int]] = {}
+        for index, task in enumerate(tasks):
+            key = json.dumps(dict(task.key), sort_keys=True)
+            self._twins.setdefault(first.setdefault(key, index), []).append(index)
         for index, task in enumerate(tasks):
             found: Outcome | None
             if isinstance(task, TreatmentTask):
@@ -147,8 +154,8 @@ class Board:
 
     @property
     def missing(self) -> list[int]:
-        """The tasks without a result that have not failed."""
-        return [index for index in range(len(self.tasks)) if index not in self.done and index not in self.failed]
+        """The tasks without a result that have not failed; of several with one key, the first."""
+        return [index for index in self._twins if index not in self.done and index not in self.failed]
 
     def finish(self, index: int, outcome: Outcome | str) -> None:
         """Takes a task's result, which goes into the cache, or the reason why there is none.
@@ -163,17 +170,18 @@ class Board:
         else:
             self._cache.store(self.tasks[index].key, outcome)
         with self._lock:
-            if isinstance(outcome, str):
-                self.failed[index] = outcome
-            else:
-                self.done[index] = outcome
+            for twin in self._twins[index]:
+                if isinstance(outcome, str):
+                    self.failed[twin] = outcome
+                else:
+                    self.done[twin] = outcome
             self._report()
 
     def lose(self, indices: Sequence[int], reason: str) -> None:
         """Takes note of tasks that cannot even be begun."""
         _log.warning("%d measurements are lost: %s", len(indices), reason)
         with self._lock:
-            self.failed.update(dict.fromkeys(indices, reason))
+            self.failed.update((twin, reason) for index in indices for twin in self._twins[index])
             self._report()
 
     def _report(self) -> None:

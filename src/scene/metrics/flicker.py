@@ -45,10 +45,11 @@ def flicker(pairs: Iterable[tuple[Plane, Plane]], bit_depth: int) -> Flicker:
     """
     scale = 1 / (1 << (bit_depth - 8))
     total, still, blocks = 0.0, 0, 0
-    previous: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None
+    previous: tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]] | None = None
     for source, distorted in pairs:
-        own = source.astype(np.int32)
-        difference = distorted.astype(np.int32) - own
+        # Differences of differences of 10 bit are within 2046: 16 bit hold them, in half the time of 32.
+        own = source.astype(np.int16)
+        difference = distorted.astype(np.int16) - own
         if previous is not None:
             moved = _block_means(np.abs(own - previous[0])) * scale
             changed = _block_means(np.abs(difference - previous[1])) * scale
@@ -61,8 +62,10 @@ def flicker(pairs: Iterable[tuple[Plane, Plane]], bit_depth: int) -> Flicker:
     return Flicker(total / still if share >= MIN_STILL else None, share)
 
 
-def _block_means(plane: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+def _block_means(plane: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
     rows, columns = (side // BLOCK for side in plane.shape)
-    blocks = plane[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
-    means: npt.NDArray[np.float64] = blocks.mean(axis=(1, 3), dtype=np.float64)
+    strips = plane[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns * BLOCK)
+    # Rows first: whole lines are added up much faster than squares.
+    sums = strips.sum(axis=1, dtype=np.int32).reshape(rows, columns, BLOCK).sum(axis=2)
+    means: npt.NDArray[np.float64] = sums / BLOCK**2
     return means
