@@ -10,19 +10,19 @@ import pytest
 from PIL import Image
 
 from scene.errors import VerificationError
-from scene.evaluation.alignment import frame_shift
 from scene.evaluation.cache import Measurement, PointCache
 from scene.evaluation.clip import Clip, Recipe
 from scene.evaluation.codecs import codec_run
-from scene.evaluation.detail import most_different_crop, most_different_frame
+from scene.evaluation.comparison.alignment import frame_shift
 from scene.evaluation.equal_rate import crf_at_rate, crf_of_equal_rate
 from scene.evaluation.grid import Grid, Measured, Point
 from scene.evaluation.methods import NONE, Method, parse_method
 from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.evaluation.results import Report, make_report
-from scene.evaluation.slide import Pane, Slide
-from scene.evaluation.slide_cache import load_slide, store_slide
-from scene.evaluation.slide_plan import choose_pairs, plan_slides
+from scene.evaluation.slides.cache import load_slide, store_slide
+from scene.evaluation.slides.detail import most_different_crop, most_different_frame
+from scene.evaluation.slides.plan import choose_pairs, plan_slides
+from scene.evaluation.slides.slide import Pane, Slide
 from scene.evaluation.still import lossless_webp, read_picture, to_rgb, webp
 from scene.metrics.scores import Scores
 from scene.picture import Matrix, Picture, PictureFormat

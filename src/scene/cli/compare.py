@@ -50,8 +50,8 @@ def compare(
 
     from scene.cli.console import progress_display, setup_logging
     from scene.errors import UsageError
-    from scene.evaluation.compared_report import json_text, results_document, table_text, write_compared
-    from scene.evaluation.comparing import compare_files, open_files
+    from scene.evaluation.comparison.files import compare_files, open_files
+    from scene.evaluation.comparison.report import json_text, results_document, table_text, write_compared
     from scene.evaluation.names import printable
     from scene.video.ffmpeg import find_ffmpeg
 

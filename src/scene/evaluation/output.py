@@ -9,7 +9,7 @@ from pathlib import Path
 from scene.errors import SceneError
 from scene.evaluation.figure import write_figures
 from scene.evaluation.results import Report, frames_document, frames_json, results_document, results_json
-from scene.evaluation.slide import Slide
+from scene.evaluation.slides.slide import Slide
 from scene.evaluation.table import results_markdown
 from scene.files import write_atomically
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from scene.errors import SceneError
 from scene.evaluation.clip import Clip, Recipe, make_reference
 from scene.evaluation.codecs import encode_arguments
-from scene.evaluation.drawing import Drawing, Version, caption, draw
 from scene.evaluation.methods import Method
 from scene.evaluation.point import compare, decode_arguments
 from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.evaluation.slide import Slide
-from scene.evaluation.slide_plan import Shot, SlidePlan
+from scene.evaluation.slides.drawing import Drawing, Version, caption, draw
+from scene.evaluation.slides.plan import Shot, SlidePlan
+from scene.evaluation.slides.slide import Slide
 from scene.evaluation.variant import make_variant
 from scene.metrics.scores import Scores
 from scene.video.ffmpeg import FFmpeg, StoppedError

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 
 from scene.errors import MissingError, UsageError, VerificationError
-from scene.evaluation.alignment import frame_shift
 from scene.evaluation.clip import Clip, Recipe, make_reference, open_clips
-from scene.evaluation.drawing import Version, caption, draw
+from scene.evaluation.comparison.alignment import frame_shift
+from scene.evaluation.comparison.packets import VideoPackets, video_packets
 from scene.evaluation.names import printable
-from scene.evaluation.packets import VideoPackets, video_packets
 from scene.evaluation.point import Comparison, compare
 from scene.evaluation.raw_video import RawVideo
-from scene.evaluation.slide import Slide
+from scene.evaluation.slides.drawing import Version, caption, draw
+from scene.evaluation.slides.slide import Slide
 from scene.evaluation.workspace import workspace
 from scene.progress import OnProgress, Progress, silent
 from scene.video.ffmpeg import FFmpeg, has_filter

@@ -1,4 +1,4 @@
-"""Frames to look at: the same picture from the source and from encodes at the same bitrate, side by side."""
+"""What a slide is: one frame of one clip in several versions."""
 
 from __future__ import annotations
 

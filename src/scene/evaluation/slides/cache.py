@@ -12,7 +12,7 @@ from typing import Any
 
 from scene.errors import SceneError
 from scene.evaluation.cache import PointCache
-from scene.evaluation.slide import Pane, Slide
+from scene.evaluation.slides.slide import Pane, Slide
 from scene.files import write_atomically
 
 _FORMAT = 1

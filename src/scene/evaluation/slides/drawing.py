@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scene.evaluation.detail import Crop, most_different_crop, most_different_frame
 from scene.evaluation.raw_video import RawVideo
-from scene.evaluation.slide import Pane
+from scene.evaluation.slides.detail import Crop, most_different_crop, most_different_frame
+from scene.evaluation.slides.slide import Pane
 from scene.evaluation.still import lossless_webp, read_picture, to_rgb, webp
 from scene.metrics.scores import Scores
 from scene.picture import Picture
@@ -32,7 +32,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """What a slide shows; see `scene.evaluation.slide.Slide`."""
+    """What a slide shows; see `scene.evaluation.slides.slide.Slide`."""
 
     frame: int
     width: int

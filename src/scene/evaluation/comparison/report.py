@@ -11,7 +11,7 @@ from typing import Any
 
 from scene import __version__
 from scene.errors import SceneError
-from scene.evaluation.comparing import ComparedFile, ComparedFiles
+from scene.evaluation.comparison.files import ComparedFile, ComparedFiles
 from scene.files import write_atomically
 from scene.metrics.scores import METRICS
 from scene.video.ffmpeg import FFmpeg

@@ -11,15 +11,13 @@ from dataclasses import replace
 
 from scene.evaluation.cache import PointCache
 from scene.evaluation.results import Report
-from scene.evaluation.slide import Pane, Slide
-from scene.evaluation.slide_cache import load_slide, store_slide
-from scene.evaluation.slide_plan import plan_slides
-from scene.evaluation.slide_workshop import Workshop
+from scene.evaluation.slides.cache import load_slide, store_slide
+from scene.evaluation.slides.plan import plan_slides
+from scene.evaluation.slides.slide import Slide
+from scene.evaluation.slides.workshop import Workshop
 from scene.evaluation.workspace import workspace
 from scene.progress import OnProgress, Progress, silent
 from scene.video.ffmpeg import FFmpeg
-
-__all__ = ["Pane", "Slide", "make_slides"]
 
 _log = logging.getLogger(__name__)
 

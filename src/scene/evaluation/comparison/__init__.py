@@ -1,0 +1,1 @@
+"""The measurements of an evaluation for files made elsewhere."""
