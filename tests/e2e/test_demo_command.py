@@ -53,7 +53,7 @@ def test_the_demo_leaves_what_it_says(
     listed = [workplace / line.strip() for line in out.partition("Files:")[2].splitlines() if line]
     assert {path.relative_to(folder).as_posix() for path in listed} == {
         *("source.mp4", "plain.mp4", "enhanced.mp4", "still.png"),
-        *("results.json", "frames.json", "table.md", "plots/rd_x264.png"),
+        *("results.json", "frames.json", "table.md", "plots/rd_x264.png", "report.html"),
     }
     assert all(path.stat().st_size > 100 for path in listed)
     points = json.loads((folder / "results.json").read_text())["points"]

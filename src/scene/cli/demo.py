@@ -29,8 +29,8 @@ def demo(
 ) -> None:
     """Make a short clip, encode it plain and enhanced, measure both, and show the difference.
 
-    Takes a minute or two. Leaves the clips, a table, a figure and a side-by-side still in --out; running it
-    again replaces them.
+    Takes a minute or two. Leaves the clips, a table, a figure, a report to open in a browser and a side-by-side
+    still in --out; running it again replaces them.
 
     Parameters
     ----------
@@ -54,9 +54,10 @@ def demo(
     from scene.evaluation.codecs import codec_run
     from scene.evaluation.grid import Grid, measure_grid
     from scene.evaluation.methods import parse_methods
-    from scene.evaluation.output import write_report
+    from scene.evaluation.output import write_html, write_report
     from scene.evaluation.results import make_report
     from scene.evaluation.sample import make_sample
+    from scene.evaluation.slides import make_slides
     from scene.evaluation.table import table_markdown
     from scene.jobs import EncodeRequest, encode_file
     from scene.video.encode import EncoderSettings
@@ -73,15 +74,19 @@ def demo(
 
     grid = Grid(open_clips([source]), Recipe(), methods, (codec_run("x264", crfs=_CRFS),))
     cores = os.cpu_count() or 1
+    cache = PointCache(default_cache_folder())
     with progress_display("measure", "points", log_format) as on_progress:
         measured = measure_grid(
-            *(grid, program, PointCache(default_cache_folder())),
+            *(grid, program, cache),
             jobs=cores,
             device=device,
             on_progress=on_progress,
         )
     report = make_report(grid, measured, program, command=f"scene demo --model {model}")
     written = write_report(report, out)
+    with progress_display("report", "slides", log_format) as on_progress:
+        slides = make_slides(report, program, cache=cache, device=device, jobs=cores, on_progress=on_progress)
+    written.append(write_html(report, slides, out))
 
     label = methods[-1].label
     curves = {name: [point for point in measured.points if point.method.label == name] for name in ("none", label)}
