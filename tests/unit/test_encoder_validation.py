@@ -59,7 +59,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def unchanged(pictures: list[Picture]) -> list[Picture]:
+def unchanged(pictures: list[Picture], _: float | None) -> list[Picture]:
     return pictures
 
 
@@ -90,7 +90,7 @@ def test_no_change_is_zero_and_the_unprocessed_clips_are_measured_once(
 
     monkeypatch.setattr(encoder_validation, "_measure_point", counting)
     told: list[Progress] = []
-    first = validator(unchanged, told.append)
+    first = validator(unchanged, on_progress=told.append)
     assert len(measured) == 2 * POINTS
     assert [(p.done, p.total) for p in told] == [(n + 1, 2 * POINTS) for n in range(2 * POINTS)]
     assert first == EncoderValidation(0.0, {name: MetricReading(0.0, 0.0, 0) for name in METRICS}, CONFIG.clips)
@@ -100,7 +100,7 @@ def test_no_change_is_zero_and_the_unprocessed_clips_are_measured_once(
 
 
 def test_contrast_buys_vmaf_and_the_figures_repeat(validator: EncoderValidator) -> None:
-    reading, again = (validator(lambda pictures: with_luma(pictures, 1.05)) for _ in range(2))
+    reading, again = (validator(lambda pictures, _: with_luma(pictures, 1.05)) for _ in range(2))
     assert reading == again
     vmaf, ms_ssim = reading.metrics["vmaf"], reading.metrics["ms_ssim"]
     assert vmaf.mean is not None
@@ -117,13 +117,34 @@ def test_contrast_buys_vmaf_and_the_figures_repeat(validator: EncoderValidator) 
     }
 
 
+def test_a_network_that_is_told_the_quantiser_enhances_once_a_crf(validator: EncoderValidator) -> None:
+    calls: list[float | None] = []
+
+    def told(pictures: list[Picture], step: float | None) -> list[Picture]:
+        calls.append(step)
+        # Only what is told of x264's CRF 32 is changed.
+        return with_luma(pictures, 1.05) if step == pytest.approx(25.2, abs=0.1) else pictures
+
+    reading = validator(told, True)
+    steps = [0.625 * 2 ** (crf / 6) for crf in CONFIG.crf]
+    assert calls == [pytest.approx(step) for step in steps * CONFIG.clips]
+    # One point of four on a better curve.
+    whole = validator(lambda pictures, _: with_luma(pictures, 1.05)).metrics["vmaf"].mean
+    part = reading.metrics["vmaf"].mean
+    assert whole is not None and part is not None
+    assert whole < part < -0.2
+    calls.clear()
+    validator(told)
+    assert calls == [None] * CONFIG.clips
+
+
 def test_what_is_written_is_what_scene_evaluate_reads(validator: EncoderValidator, tmp_path: Path) -> None:
     written = encoder_validation._write(tmp_path / "clip.y4m", validator._clips[0])
     assert written == count_raw_video(tmp_path / "clip.y4m", "bt709")
 
 
 def test_ruined_pictures_are_never_the_best(validator: EncoderValidator) -> None:
-    reading = validator(lambda pictures: with_luma(pictures, 0))
+    reading = validator(lambda pictures, _: with_luma(pictures, 0))
     assert reading.objective == math.inf
     assert reading.metrics["vmaf"] == MetricReading(None, None, CONFIG.clips)
     assert "objective" not in reading.figures()
@@ -159,7 +180,7 @@ def test_it_runs_where_pyav_is_not_installed(photos: FrameSource) -> None:
         "from scene.training.sources import open_source\n"
         "config = ValidationConfig(clips=1, frames=2, size=(216, 176))\n"
         f"photos = open_source(Path({str(folder)!r}), 'images')\n"
-        "assert EncoderValidator(photos, config)(lambda pictures: pictures).objective == 0\n"
+        "assert EncoderValidator(photos, config)(lambda pictures, _: pictures).objective == 0\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
 
@@ -184,7 +205,7 @@ def test_an_interruption_kills_what_runs_and_leaves_nothing(
     )
     calls = []
 
-    def interrupted(pictures: list[Picture]) -> list[Picture]:
+    def interrupted(pictures: list[Picture], _: float | None) -> list[Picture]:
         calls.append(pictures)
         if len(calls) == 2:
             while not (temporary / "began").exists():
@@ -213,7 +234,7 @@ def test_a_failing_encoder_is_an_error(
 
 def test_a_lost_picture_is_the_callers_mistake(validator: EncoderValidator) -> None:
     with pytest.raises(ValueError, match="as many pictures"):
-        validator(lambda pictures: pictures[1:])
+        validator(lambda pictures, _: pictures[1:])
 
 
 def test_clips_too_small_for_the_metrics_are_refused() -> None:
