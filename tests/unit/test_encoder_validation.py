@@ -13,19 +13,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data as photographs
+from tiny_training import TINY, changed
 
+from scene.enhance import Enhancer
+from scene.enhance.enhancer import Precision
 from scene.errors import MissingError, UsageError
 from scene.evaluation.raw_video import count_raw_video
+from scene.model import NetworkConfig, build_network
 from scene.picture import Picture
 from scene.progress import Progress
-from scene.training import encoder_validation
+from scene.training import encoder_validation, judging
 from scene.training.config import ValidationConfig
 from scene.training.encoder_validation import (
     METRICS,
     EncoderValidation,
     EncoderValidator,
+    Enhance,
     MetricReading,
     _pictures,
     _summarise,
@@ -33,6 +39,7 @@ from scene.training.encoder_validation import (
 from scene.training.frames import FrameSource
 from scene.training.pan import pan, spread
 from scene.training.sources import open_source
+from scene.training.validation import Validation
 from scene.video.ffmpeg import FFmpeg, ProcessError
 
 CONFIG = ValidationConfig(clips=2, frames=3, size=(216, 176), metrics=("vmaf", "ms_ssim"))
@@ -136,6 +143,43 @@ def test_a_network_that_is_told_the_quantiser_enhances_once_a_crf(validator: Enc
     calls.clear()
     validator(told)
     assert calls == [None] * CONFIG.clips
+
+
+@pytest.mark.parametrize("quantiser", [None, (10.0, 40.0)])
+def test_a_judge_enhances_with_x264s_step_and_in_the_precision_of_the_training(
+    monkeypatch: pytest.MonkeyPatch, quantiser: tuple[float, float] | None
+) -> None:
+    network = build_network(
+        NetworkConfig(guidance="features", planes="luma", channels=8, quantiser=quantiser), seed=1
+    ).eval()
+    with torch.no_grad():
+        network.tail.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    source = _pictures(list(pan(np.asarray(photographs.coffee()), 2, 216, 176, seed=0)))
+    made: dict[float | None, list[Picture]] = {}
+
+    class X264:
+        def __init__(self, *_: object) -> None: ...
+
+        def __call__(self, enhance: Enhance, told: bool) -> EncoderValidation:
+            assert told is (quantiser is not None)
+            for step in (10.0, 30.0) if told else (None,):
+                made[step] = enhance(source, step)
+            return EncoderValidation(-3.0, {}, 1)
+
+    proxy = Validation(0.0, (), 0.0, 0.0, 0.0)
+    monkeypatch.setattr(judging, "EncoderValidator", X264)
+    monkeypatch.setattr(judging, "Validator", lambda *_: lambda *_: proxy)
+    config = changed(TINY, validation={"encode_every": 2}, run={"precision": "bfloat16"})
+    judge = judging.Judge(config, None, None, None, None, torch.device("cpu"))  # type: ignore[arg-type]
+    assert judge(network, 2, last=False) == judging.Judgement(proxy, EncoderValidation(-3.0, {}, 1), -3.0, True)
+    lumas = []
+    for step, pictures in made.items():
+        # Only a network that is told the step is run several times, and so in bfloat16.
+        precision: Precision = "float32" if step is None else "bfloat16"
+        expected = Enhancer(network, device="cpu", step=step, precision=precision)(source)
+        assert all(np.array_equal(a.planes[0], b.planes[0]) for a, b in zip(pictures, expected, strict=True))
+        lumas.append(pictures[0].planes[0])
+    assert len(lumas) == 1 or not np.array_equal(*lumas)
 
 
 def test_what_is_written_is_what_scene_evaluate_reads(validator: EncoderValidator, tmp_path: Path) -> None:

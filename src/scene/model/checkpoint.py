@@ -65,7 +65,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def _shape(config: NetworkConfig) -> dict[str, Any]:
     shape = dataclasses.asdict(config)
     if config.quantiser is None:
-        # Not there before there was such an input: earlier versions read the file, and its hash stays what it was.
+        # Versions from before there was such an input go on reading the file.
         del shape["quantiser"]
     return shape
 
