@@ -3,7 +3,7 @@
     python scripts/calibrate_rate.py PHOTOS
 
 bits = sum(log2(1 + |level|)) * (base + sparse * log2(1 / share of levels that are not zero)), by least squares of the
-relative error over photographs, grey and colour, at six qualities. `scene.proxy.jpeg` holds the result.
+relative error over photographs, grey and colour, at six qualities. `scene.proxy.blocks` holds the result.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def magnitudes(image: Image.Image, quality: int) -> tuple[float, float]:
         sums.append((total, -total * float(torch.log2(share))))
         return torch.ones(1)
 
-    original = proxy_module._bits_per_magnitude
-    proxy_module._bits_per_magnitude = record
+    original = proxy_module.bits_per_magnitude
+    proxy_module.bits_per_magnitude = record
     try:
         JpegProxy()(frames, torch.tensor([quality_to_step(quality)]))
     finally:
-        proxy_module._bits_per_magnitude = original
+        proxy_module.bits_per_magnitude = original
     return sum(a for a, _ in sums), sum(b for _, b in sums)
 
 

@@ -70,6 +70,22 @@ def test_an_evaluation_leaves_results_table_and_figure(pan: Path, tmp_path: Path
     assert table(out_again) == table(out)
 
 
+def test_a_network_that_is_told_the_quantiser_is_evaluated_at_each_crf(pan: Path, tmp_path: Path) -> None:
+    config = NetworkConfig(guidance="features", planes="luma", channels=8, quantiser=(6, 60))
+    save_network(build_network(config), tmp_path / "told.safetensors")
+    arguments = [pan, *SMALL, "--models", "told.safetensors", "--crf", "20,27,34,41", "--log-format", "json"]
+    code, _, err = run(*arguments, folder=tmp_path)
+    assert code == 0, err
+    document = json.loads((tmp_path / "scene-evaluation" / "results.json").read_text())
+    # Untrained, it changes nothing at any step.
+    rates = {name: [p["bytes"] for p in document["points"] if p["method"] == name] for name in ("none", "told")}
+    assert rates["told"] == rates["none"]
+    # Eight points and the treatment.
+    code, _, err = run(*arguments, folder=tmp_path)
+    last = {event["task"]: event for event in map(json.loads, err.splitlines())}
+    assert {task: event["cached"] for task, event in last.items()} == {"evaluate": 9, "report": 1}
+
+
 def table(text: str) -> list[str]:
     """The rows of all tables."""
     return [line for line in text.splitlines() if line.startswith("|")]

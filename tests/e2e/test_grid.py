@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from scene.evaluation.clip import Recipe, open_clips
 from scene.evaluation.codecs import codec_run
 from scene.evaluation.grid import Grid, measure_grid, plan
 from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
+from scene.evaluation.point import measure_point
 from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.evaluation.treatment import Treatment
 from scene.evaluation.variant import make_variant
@@ -33,7 +35,7 @@ from scene.evaluation.workspace import PREFIX, remove_leftovers
 from scene.metrics.scores import FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress, silent
-from scene.video.ffmpeg import FFmpeg
+from scene.video.ffmpeg import FFmpeg, StoppedError
 
 CHILD = Path(__file__).with_name("grid_child.py")
 
@@ -218,6 +220,94 @@ def test_a_network_travels_in_a_parcel(ffmpeg: FFmpeg, pan: Path, tmp_path: Path
     assert there.done[0] != there.done[2]
 
 
+def told_method(folder: Path) -> Method:
+    """A network that is told the quantiser and changes pictures, at each step in another way."""
+    config = NetworkConfig(guidance="features", planes="luma", channels=8, quantiser=(6, 60))
+    network = build_network(config, seed=1)
+    with torch.no_grad():
+        network.tail.weight.normal_(std=0.02, generator=torch.Generator().manual_seed(1))
+    save_network(network, folder / "told.safetensors")
+    return parse_method(str(folder / "told.safetensors"))
+
+
+def told_grid(pan: Path, method: Method) -> Grid:
+    """Of the network five points at four steps, one of them also the treatment's; svtav1's is beyond the range."""
+    runs = (
+        codec_run("x264", preset="veryfast", crfs=(24, 30)),
+        codec_run("x265", preset="ultrafast", crfs=(24, 36)),
+        codec_run("svtav1", preset="10", crfs=(60,)),
+    )
+    return Grid(open_clips([pan]), Recipe(frames=3), (NONE, method), runs)
+
+
+def test_a_network_that_is_told_the_quantiser_makes_a_variant_for_each_step(
+    ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = told_method(tmp_path)
+    grid, made, pictures = told_grid(pan, method), [], set()
+
+    def watched(program: FFmpeg, method: Method, *arguments: object, **options: object) -> RawVideo:
+        video = make_variant(program, method, *arguments, **options)  # type: ignore[arg-type]
+        made.append((method.label, options["step"]))
+        pictures.add(video.path.read_bytes())
+        return video
+
+    monkeypatch.setattr(workers, "make_variant", watched)
+    result = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"), jobs=2, device="cpu")
+    assert (len(result.points), len(result.treatments), result.failures) == (10, 1, ())
+    # The treatment's is made first: it takes longest. x264 and x265 share that of CRF 24.
+    assert made == [("none", None), ("told", 20), ("told", 10), ("told", 40), ("told", 60)]
+    assert len(pictures) == 5
+    # A point by hand.
+    (clip,) = grid.clips
+    reference = workers.make_reference(ffmpeg, clip, grid.recipe, tmp_path / "r.y4m")
+    by_hand = make_variant(ffmpeg, method, reference, tmp_path / "v.y4m", step=40, device="cpu")
+    point = next(p for p in result.points if (p.method, p.run.codec.name, p.crf) == (method, "x265", 36))
+    assert measure_point(ffmpeg, reference, by_hand, point.run, 36, 50, folder=tmp_path) == point.measurement
+    made.clear()
+    assert measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache")) == result
+    assert made == []
+    # One further CRF costs one further variant.
+    more = replace(grid, codecs=(codec_run("x264", preset="veryfast", crfs=(24, 27, 30)),))
+    measure_grid(more, ffmpeg, PointCache(tmp_path / "cache"), device="cpu")
+    assert [step for label, step in made if label == "told"] == [pytest.approx(14.14, abs=0.01)]
+
+
+def test_a_stopped_evaluation_stops_a_network(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    stopped = replace(ffmpeg, stop=threading.Event())
+    stopped.stop.set()
+    with pytest.raises(StoppedError):
+        make_variant(
+            *(stopped, told_method(tmp_path), count_raw_video(pan, "bt601"), tmp_path / "v.y4m"), step=20, device="cpu"
+        )
+
+
+def test_keys_name_the_step_of_networks_that_are_told_and_of_nothing_else(
+    ffmpeg: FFmpeg, pan: Path, tmp_path: Path
+) -> None:
+    method = told_method(tmp_path)
+    grid = told_grid(pan, method)
+    grid = replace(grid, methods=(NONE, parse_method("contrast"), method))
+    tasks = list(plan(grid, ffmpeg, dict.fromkeys(("x264", "x265", "svtav1"), "of this test")))
+    named = [task.key["method"] for task in tasks]
+    steps = ["20", "10", "20", "10", "40", "60"]
+    assert named == ["none"] * 5 + ["contrast:1.05"] * 6 + [f"{method.identity}:step={step}" for step in steps]
+
+
+def test_a_step_is_a_parcel_and_gives_the_same_points(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    grid = told_grid(pan, told_method(tmp_path))
+    here, there = (board_of(grid, ffmpeg, tmp_path / name) for name in ("here", "there"))
+    site = Site(ffmpeg, grid.recipe, tmp_path / "raw", 1, 1, "cpu")
+    site.folder.mkdir()
+    # Five points of none; then the treatment with x264's CRF 30, both CRFs 24, and two alone.
+    portions = [[index for index, _ in parcel.tasks] for parcel in cluster._parcels(there, site)]
+    assert portions == [[0, 1], [2, 3], [4], [5, 7], [6, 8], [9], [10]]
+    measure_here(here, site)
+    cluster._Driver(OneProcessRay(0), there, site).run()
+    assert (len(here.done), here.failed) == (11, {})
+    assert there.done == here.done
+
+
 def test_a_machine_with_another_ffmpeg_ends_it(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
     board = board_of(tiny_grid(pan), ffmpeg, tmp_path / "cache")
     site = Site(replace(ffmpeg, build="0123456789ab"), Recipe(frames=2), tmp_path, 1, 1, "cpu")
@@ -290,13 +380,20 @@ def test_a_variant_that_fails_is_tried_again_and_loses_only_its_own_points(
     assert [(failure.method, failure.reason) for failure in result.failures] == [("contrast", "contrast lost a frame")]
 
 
+@pytest.mark.parametrize("what", ["filters", "told"])
 def test_raw_video_is_bounded_and_removed_with_its_last_task(
-    ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """Five clips and six variants of each, with a worker that gives the same figures whatever it is given."""
     clips = open_clips([write_pan(tmp_path / f"{number}.y4m", 3, first=number) for number in range(5)])
-    codecs = (codec_run("x264", crfs=(20, 30, 40)),)
-    methods = parse_methods([f"contrast:{1 + number / 100}" for number in range(1, 7)])
+    if what == "filters":
+        codecs = (codec_run("x264", crfs=(20, 30, 40)),)
+        methods = parse_methods([f"contrast:{1 + number / 100}" for number in range(1, 7)])
+        tasks = 6 + 7 * 3
+    else:
+        codecs = tuple(codec_run(name, crfs=(20, 24, 26, 28, 30, 32)) for name in ("x264", "x265"))
+        methods = (NONE, told_method(tmp_path))
+        tasks = 1 + 2 * 12
     grid = Grid(clips, Recipe(), methods, codecs)
     place = tmp_path / "raw"
     place.mkdir()
@@ -332,7 +429,7 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
     # An assertion that fails in a worker becomes the reason of a failed task.
     measure_here(board, Site(ffmpeg, Recipe(), place, 1, 1, "cpu"))
     assert board.failed == {}
-    assert len(board.done) == 5 * (6 + 7 * 3)
+    assert len(board.done) == 5 * tasks
     assert most["clips"] <= 2 and most["variants"] <= 4
     assert list(place.iterdir()) == []
 

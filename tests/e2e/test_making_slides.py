@@ -10,15 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from scene.enhance.quantiser import step_of
 from scene.evaluation.cache import PointCache
 from scene.evaluation.clip import Recipe, open_clips
 from scene.evaluation.codecs import codec_run
 from scene.evaluation.grid import Grid, measure_grid
 from scene.evaluation.methods import parse_methods
+from scene.evaluation.raw_video import RawVideo
 from scene.evaluation.results import Report, make_report
-from scene.evaluation.slides import Slide, make_slides
+from scene.evaluation.slides import Slide, make_slides, workshop
+from scene.evaluation.variant import make_variant
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress
 from scene.video.ffmpeg import FFmpeg
@@ -100,6 +104,39 @@ def test_all_have_the_bitrate_of_the_codec_alone(slides: list[Slide]) -> None:
         assert max(rates) < 1.06 * min(rates) or "bitrate" in slide.note
         assert slide.codec in slide.panes[1].caption
         assert all("VMAF NEG" in pane.caption and "MS-SSIM" in pane.caption for pane in slide.panes[1:])
+
+
+def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
+    pan: Path, ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = NetworkConfig(guidance="features", planes="luma", channels=8, quantiser=(1, 300))
+    network = build_network(config, seed=1)
+    with torch.no_grad():
+        network.tail.weight.normal_(std=0.02, generator=torch.Generator().manual_seed(1))
+    save_network(network, tmp_path / "told.safetensors")
+    grid = Grid(
+        open_clips([pan]),
+        Recipe(frames=3),
+        parse_methods([str(tmp_path / "told.safetensors")]),
+        (codec_run("x264", preset="veryfast", crfs=(24, 36, 42)), codec_run("svtav1", preset="10", crfs=(40, 55, 63))),
+    )
+    cache = PointCache(tmp_path / "cache")
+    report = make_report(grid, measure_grid(grid, ffmpeg, cache, jobs=2, device="cpu"), ffmpeg)
+    told: list[float] = []
+
+    def watched(*arguments: object, **options: object) -> RawVideo:
+        if options.get("step"):
+            told.append(options["step"])  # type: ignore[arg-type]
+        return make_variant(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(workshop, "make_variant", watched)
+    made = make_slides(report, ffmpeg, cache=cache, device="cpu")
+    assert [slide.codec for slide in made] == ["x264", "svtav1"]
+    for slide in made:
+        crf = float(slide.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
+        assert any(step == pytest.approx(step_of(slide.codec, crf)) for step in told)
+    # At another CRF than the one that was expected to have the rate, there is another variant.
+    assert 2 <= len(told) == len(set(told)) <= 4
 
 
 def test_slides_are_made_once(

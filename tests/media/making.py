@@ -137,9 +137,11 @@ def assert_same_times(before: list[Shown], after: list[Shown], tick: Fraction = 
     assert max(abs(a.time - b.time) for a, b in zip(before, after, strict=True)) <= tick
 
 
-def make_network(path: Path, *, planes: str = "luma", identity: bool = False) -> Path:
+def make_network(
+    path: Path, *, planes: str = "luma", identity: bool = False, quantiser: tuple[float, float] | None = None
+) -> Path:
     """A small network's checkpoint; without `identity` it changes pictures visibly."""
-    network = build_network(NetworkConfig(guidance="features", planes=planes, channels=8), seed=3)
+    network = build_network(NetworkConfig(guidance="features", planes=planes, channels=8, quantiser=quantiser), seed=3)
     if not identity:
         with torch.no_grad():
             network.tail.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))

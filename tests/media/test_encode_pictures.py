@@ -74,6 +74,43 @@ def test_output_is_the_enhanced_source(tmp_path, planes, pix_fmt, colour):
     assert changed > 1000
 
 
+@pytest.mark.parametrize(
+    "codec,crf,step",
+    # The usual CRF where none is given. Steps beyond the network's range are its ends.
+    [
+        (X264, 20, 6.3),
+        (X264, 38.5, 53.4),
+        (X264, None, 8.909),
+        (X265, None, 15.87),
+        (X265, 51, 60),
+        (SVT, None, 26.875),
+    ],
+)
+def test_a_network_that_is_told_the_quantiser_gets_that_of_the_crf(tmp_path, codec, crf, step):
+    source = make_video(tmp_path / "in.mkv", frames=3)
+    weights = make_network(tmp_path / "net.safetensors", quantiser=(6, 60))
+    options = [] if crf is None else ["--crf", crf]
+    assert encode(source, tmp_path / "out.mkv", *codec, *options, "--model", weights) == 0
+    before, after = decoded(source), decoded(tmp_path / "out.mkv")
+    fmt = PictureFormat(64, 48, 8, "420", False, "bt601")
+    right, wrong = (Enhancer(load_model(weights), device="cpu", step=told) for told in (step, step * 0.8))
+    differences = {"right": 0, "wrong": 0}
+    for a, b in zip(before, after, strict=True):
+        for name, enhancer in (("right", right), ("wrong", wrong)):
+            (expected,) = enhancer([Picture(fmt, a.planes)])
+            differences[name] += int((expected.planes[0] != b.planes[0]).sum())
+    # The steps above have four digits.
+    assert differences["right"] < 0.01 * 3 * 64 * 48
+    assert differences["wrong"] > 0.1 * 3 * 64 * 48
+
+
+def test_strength_zero_is_bit_exact_also_where_the_quantiser_is_told(tmp_path):
+    source = make_video(tmp_path / "in.mkv", frames=3)
+    weights = make_network(tmp_path / "net.safetensors", quantiser=(6, 60))
+    assert encode(source, tmp_path / "out.mkv", *X264, "--model", weights, "--strength", 0) == 0
+    assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
+
+
 def test_full_range_jpeg_pictures_stay_full_range(tmp_path):
     for codec in (X264, X265, SVT):
         source = make_video(tmp_path / "in.mkv", codec="mjpeg", pix_fmt="yuvj420p", frames=3, colour=(2, 2, 5, 2))

@@ -23,7 +23,7 @@ from scene.model import NetworkConfig
 from scene.progress import Progress
 from scene.training import TrainingConfig
 from scene.training.bench import _ignore, _Trainee, bench_training
-from scene.training.config import DataConfig, LossConfig, RunConfig
+from scene.training.config import DataConfig, LossConfig, OptimiserConfig, ProxyConfig, RunConfig
 from scene.training.data import ConsecutiveBatches, Crops, Sample, collate
 from scene.training.sources import open_source
 
@@ -39,6 +39,13 @@ STEERED = dataclasses.replace(
 STRUCTURED = dataclasses.replace(
     TINY, data=DataConfig(crop=176, pan=4), loss=dataclasses.replace(TINY.loss, structure=0.1)
 )
+SAVING = dataclasses.replace(
+    TINY,
+    network=dataclasses.replace(TINY.network, quantiser=(6.0, 60.0)),
+    proxy=ProxyConfig(tables="flat", frames=2),
+    loss=LossConfig(objective="saving", ms_ssim=0.0),
+    optimiser=OptimiserConfig(gradient_norm=1.0),
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +57,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def batches(config: TrainingConfig, photos: Path) -> Iterator[Sample]:
-    crops = Crops(open_source(photos, "images"), config.data.crop, config.data.pan, config.run.seed)
+    crops = Crops(open_source(photos, "images"), config.crop_side, config.data.pan, config.run.seed)
     for numbers in ConsecutiveBatches(0, 10, config.run.batch):
         yield collate([crops[number] for number in numbers])
 
 
-@pytest.mark.parametrize("config", [TINY, STEERED, STRUCTURED], ids=["features", "embedding", "ms-ssim"])
+@pytest.mark.parametrize(
+    "config", [TINY, STEERED, STRUCTURED, SAVING], ids=["features", "embedding", "ms-ssim", "saving"]
+)
 def test_an_instrumented_step_learns_what_a_plain_one_does(config: TrainingConfig, photos: Path) -> None:
     plain, instrumented = _Trainee(config, torch.device("cpu")), _Trainee(config, torch.device("cpu"))
     of_plain, of_instrumented = batches(config, photos), batches(config, photos)
@@ -89,7 +98,7 @@ def test_parts_are_entered_forward_in_their_order_and_backward_in_reverse(photos
     assert ("proxy", False) not in entered, "the borders are gone with the context"
 
 
-@pytest.mark.parametrize("config", [TINY, STEERED], ids=["features", "embedding"])
+@pytest.mark.parametrize("config", [TINY, STEERED, SAVING], ids=["features", "embedding", "saving"])
 def test_the_figures_hang_together(config: TrainingConfig, photos: Path) -> None:
     readings: list[Progress] = []
     result = bench_training(config, photos, steps=6, on_progress=readings.append)
@@ -108,7 +117,9 @@ def test_the_figures_hang_together(config: TrainingConfig, photos: Path) -> None
     assert result.loader.samples_per_second > 0
     assert result.loader.first_seen == result.first_seen == 0.0
     folded = 4 if config.network.planes == "luma" else 12
-    assert result.limit.gmac_per_patch == pytest.approx(9 * (2 * folded * 8 + 6 * 8 * 8) * 32 * 32 / 1e9)
+    told = 0 if config.network.quantiser is None else 1
+    positions = (config.crop_side // 2) ** 2
+    assert result.limit.gmac_per_patch == pytest.approx(9 * ((2 * folded + told) * 8 + 6 * 8 * 8) * positions / 1e9)
     assert result.limit.ratio == pytest.approx(result.limit.network_s / result.limit.convolutions_s)
 
 

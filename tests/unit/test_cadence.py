@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from scene.enhance import Enhancer, SemanticGuide, open_semantics
+from scene.enhance.bench import bench_semantics
 from scene.enhance.cadence import SMOOTHING, EmbeddingCadence, ShotDetector
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.model import Network, NetworkConfig, Semantics, build_network
@@ -28,10 +29,9 @@ def picture(seed: int, size: tuple[int, int] = (48, 64), base: int = 0) -> Pictu
     return Picture(fmt, (luma.clip(0, 255).astype(np.uint8), *chroma))
 
 
-def guided(grid: int = 1) -> Network:
-    network = build_network(
-        NetworkConfig(planes="luma", channels=8, embedding_width=WIDTH, semantic_hidden=6, semantic_grid=grid), seed=1
-    )
+def guided(grid: int = 1, quantiser: tuple[float, float] | None = None) -> Network:
+    sizes = {"channels": 8, "embedding_width": WIDTH, "semantic_hidden": 6, "semantic_grid": grid}
+    network = build_network(NetworkConfig(planes="luma", **sizes, quantiser=quantiser), seed=1)
     with torch.no_grad():
         network.tail.weight.normal_(std=0.005, generator=torch.Generator().manual_seed(0))
         network.references.normal_(generator=torch.Generator().manual_seed(2))
@@ -171,6 +171,21 @@ def test_auto_takes_the_encoder_of_the_training(trained: tuple[Network, Path]) -
     path.unlink()
     with pytest.raises(InputError, match="--semantics"):
         open_semantics(network, device="cpu")
+
+
+def test_an_embedding_and_the_quantiser_steer_side_by_side(trained: tuple[Network, Path]) -> None:
+    network = guided(quantiser=(6, 60))
+    network.semantics = trained[0].semantics
+    lumas = [
+        Enhancer(network, device="cpu", step=step, semantics=open_semantics(network, choice, device="cpu"))(
+            [picture(1)]
+        )[0].planes[0]
+        for step, choice in ((10, "auto"), (40, "auto"), (10, "random"))
+    ]
+    assert not np.array_equal(lumas[0], lumas[1]) and not np.array_equal(lumas[0], lumas[2])
+    # What it costs to be steered by an embedding can be measured without an encode to come.
+    result = bench_semantics(network, width=64, height=48, device="cpu", repeats=1)
+    assert 0 < result.share < 1
 
 
 @pytest.mark.parametrize("control", ["none", "constant", "random", "shuffled"])

@@ -41,6 +41,20 @@ def test_a_network_comes_back_as_it_was(checkpoint: Path) -> None:
     assert read_record(checkpoint) == {"steps": 3}
 
 
+def test_the_range_of_the_quantiser_comes_back(tmp_path: Path) -> None:
+    config = NetworkConfig(guidance="features", planes="luma", channels=8, quantiser=(6, 60))
+    save_network(build_network(config, seed=1), tmp_path / "told.safetensors")
+    network = read_network(tmp_path / "told.safetensors")
+    assert network.config == config
+    assert network.config.quantiser == (6.0, 60.0)
+    assert network.head.in_channels == 5
+
+
+def test_without_a_quantiser_a_checkpoint_is_as_before_there_was_one(checkpoint: Path) -> None:
+    assert "quantiser" not in json.loads(header_of(checkpoint)["network"])
+    assert read_network(checkpoint).config.quantiser is None
+
+
 def test_nothing_is_left_beside_a_checkpoint(checkpoint: Path) -> None:
     assert [p.name for p in checkpoint.parent.iterdir()] == ["tiny.safetensors"]
 
@@ -103,6 +117,14 @@ def unknown_key(header: dict[str, str]) -> None:
     header["network"] = json.dumps({**json.loads(header["network"]), "attention": True})
 
 
+def backward_steps(header: dict[str, str]) -> None:
+    header["network"] = json.dumps({**json.loads(header["network"]), "quantiser": [60, 6]})
+
+
+def told_without_the_plane(header: dict[str, str]) -> None:
+    header["network"] = json.dumps({**json.loads(header["network"]), "quantiser": [6, 60]})
+
+
 def huge(header: dict[str, str]) -> None:
     header["network"] = json.dumps({**json.loads(header["network"]), "channels": 10**9})
 
@@ -122,6 +144,8 @@ def huge(header: dict[str, str]) -> None:
         (rewritten(change_header=newer), "format version"),
         (rewritten(change_header=unknown_key), "cannot be built"),
         (rewritten(change_header=huge), "cannot be built"),
+        (rewritten(change_header=backward_steps), "cannot be built"),
+        (rewritten(change_header=told_without_the_plane), "shape"),
     ],
 )
 def test_damage_is_refused(checkpoint: Path, damage: Callable[[Path], None], message: str) -> None:

@@ -13,19 +13,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from skimage import data as photographs
+from tiny_training import TINY, changed
 
+from scene.enhance import Enhancer
+from scene.enhance.enhancer import Precision
 from scene.errors import MissingError, UsageError
 from scene.evaluation.raw_video import count_raw_video
+from scene.model import NetworkConfig, build_network
 from scene.picture import Picture
 from scene.progress import Progress
-from scene.training import encoder_validation
+from scene.training import encoder_validation, judging
 from scene.training.config import ValidationConfig
 from scene.training.encoder_validation import (
     METRICS,
     EncoderValidation,
     EncoderValidator,
+    Enhance,
     MetricReading,
     _pictures,
     _summarise,
@@ -33,6 +39,7 @@ from scene.training.encoder_validation import (
 from scene.training.frames import FrameSource
 from scene.training.pan import pan, spread
 from scene.training.sources import open_source
+from scene.training.validation import Validation
 from scene.video.ffmpeg import FFmpeg, ProcessError
 
 CONFIG = ValidationConfig(clips=2, frames=3, size=(216, 176), metrics=("vmaf", "ms_ssim"))
@@ -59,7 +66,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def unchanged(pictures: list[Picture]) -> list[Picture]:
+def unchanged(pictures: list[Picture], _: float | None) -> list[Picture]:
     return pictures
 
 
@@ -90,7 +97,7 @@ def test_no_change_is_zero_and_the_unprocessed_clips_are_measured_once(
 
     monkeypatch.setattr(encoder_validation, "_measure_point", counting)
     told: list[Progress] = []
-    first = validator(unchanged, told.append)
+    first = validator(unchanged, on_progress=told.append)
     assert len(measured) == 2 * POINTS
     assert [(p.done, p.total) for p in told] == [(n + 1, 2 * POINTS) for n in range(2 * POINTS)]
     assert first == EncoderValidation(0.0, {name: MetricReading(0.0, 0.0, 0) for name in METRICS}, CONFIG.clips)
@@ -100,7 +107,7 @@ def test_no_change_is_zero_and_the_unprocessed_clips_are_measured_once(
 
 
 def test_contrast_buys_vmaf_and_the_figures_repeat(validator: EncoderValidator) -> None:
-    reading, again = (validator(lambda pictures: with_luma(pictures, 1.05)) for _ in range(2))
+    reading, again = (validator(lambda pictures, _: with_luma(pictures, 1.05)) for _ in range(2))
     assert reading == again
     vmaf, ms_ssim = reading.metrics["vmaf"], reading.metrics["ms_ssim"]
     assert vmaf.mean is not None
@@ -117,13 +124,71 @@ def test_contrast_buys_vmaf_and_the_figures_repeat(validator: EncoderValidator) 
     }
 
 
+def test_a_network_that_is_told_the_quantiser_enhances_once_a_crf(validator: EncoderValidator) -> None:
+    calls: list[float | None] = []
+
+    def told(pictures: list[Picture], step: float | None) -> list[Picture]:
+        calls.append(step)
+        # Only what is told of x264's CRF 32 is changed.
+        return with_luma(pictures, 1.05) if step == pytest.approx(25.2, abs=0.1) else pictures
+
+    reading = validator(told, True)
+    steps = [0.625 * 2 ** (crf / 6) for crf in CONFIG.crf]
+    assert calls == [pytest.approx(step) for step in steps * CONFIG.clips]
+    # One point of four on a better curve.
+    whole = validator(lambda pictures, _: with_luma(pictures, 1.05)).metrics["vmaf"].mean
+    part = reading.metrics["vmaf"].mean
+    assert whole is not None and part is not None
+    assert whole < part < -0.2
+    calls.clear()
+    validator(told)
+    assert calls == [None] * CONFIG.clips
+
+
+@pytest.mark.parametrize("quantiser", [None, (10.0, 40.0)])
+def test_a_judge_enhances_with_x264s_step_and_in_the_precision_of_the_training(
+    monkeypatch: pytest.MonkeyPatch, quantiser: tuple[float, float] | None
+) -> None:
+    network = build_network(
+        NetworkConfig(guidance="features", planes="luma", channels=8, quantiser=quantiser), seed=1
+    ).eval()
+    with torch.no_grad():
+        network.tail.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    source = _pictures(list(pan(np.asarray(photographs.coffee()), 2, 216, 176, seed=0)))
+    made: dict[float | None, list[Picture]] = {}
+
+    class X264:
+        def __init__(self, *_: object) -> None: ...
+
+        def __call__(self, enhance: Enhance, told: bool) -> EncoderValidation:
+            assert told is (quantiser is not None)
+            for step in (10.0, 30.0) if told else (None,):
+                made[step] = enhance(source, step)
+            return EncoderValidation(-3.0, {}, 1)
+
+    proxy = Validation(0.0, (), 0.0, 0.0, 0.0)
+    monkeypatch.setattr(judging, "EncoderValidator", X264)
+    monkeypatch.setattr(judging, "Validator", lambda *_: lambda *_: proxy)
+    config = changed(TINY, validation={"encode_every": 2}, run={"precision": "bfloat16"})
+    judge = judging.Judge(config, None, None, None, None, torch.device("cpu"))  # type: ignore[arg-type]
+    assert judge(network, 2, last=False) == judging.Judgement(proxy, EncoderValidation(-3.0, {}, 1), -3.0, True)
+    lumas = []
+    for step, pictures in made.items():
+        # Only a network that is told the step is run several times, and so in bfloat16.
+        precision: Precision = "float32" if step is None else "bfloat16"
+        expected = Enhancer(network, device="cpu", step=step, precision=precision)(source)
+        assert all(np.array_equal(a.planes[0], b.planes[0]) for a, b in zip(pictures, expected, strict=True))
+        lumas.append(pictures[0].planes[0])
+    assert len(lumas) == 1 or not np.array_equal(*lumas)
+
+
 def test_what_is_written_is_what_scene_evaluate_reads(validator: EncoderValidator, tmp_path: Path) -> None:
     written = encoder_validation._write(tmp_path / "clip.y4m", validator._clips[0])
     assert written == count_raw_video(tmp_path / "clip.y4m", "bt709")
 
 
 def test_ruined_pictures_are_never_the_best(validator: EncoderValidator) -> None:
-    reading = validator(lambda pictures: with_luma(pictures, 0))
+    reading = validator(lambda pictures, _: with_luma(pictures, 0))
     assert reading.objective == math.inf
     assert reading.metrics["vmaf"] == MetricReading(None, None, CONFIG.clips)
     assert "objective" not in reading.figures()
@@ -159,7 +224,7 @@ def test_it_runs_where_pyav_is_not_installed(photos: FrameSource) -> None:
         "from scene.training.sources import open_source\n"
         "config = ValidationConfig(clips=1, frames=2, size=(216, 176))\n"
         f"photos = open_source(Path({str(folder)!r}), 'images')\n"
-        "assert EncoderValidator(photos, config)(lambda pictures: pictures).objective == 0\n"
+        "assert EncoderValidator(photos, config)(lambda pictures, _: pictures).objective == 0\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
 
@@ -184,7 +249,7 @@ def test_an_interruption_kills_what_runs_and_leaves_nothing(
     )
     calls = []
 
-    def interrupted(pictures: list[Picture]) -> list[Picture]:
+    def interrupted(pictures: list[Picture], _: float | None) -> list[Picture]:
         calls.append(pictures)
         if len(calls) == 2:
             while not (temporary / "began").exists():
@@ -213,7 +278,7 @@ def test_a_failing_encoder_is_an_error(
 
 def test_a_lost_picture_is_the_callers_mistake(validator: EncoderValidator) -> None:
     with pytest.raises(ValueError, match="as many pictures"):
-        validator(lambda pictures: pictures[1:])
+        validator(lambda pictures, _: pictures[1:])
 
 
 def test_clips_too_small_for_the_metrics_are_refused() -> None:

@@ -10,6 +10,7 @@ from torch import nn
 from scene.enhance import Enhancer
 from scene.enhance.colour import chroma_scale, luma_scale, studio_to_rgb
 from scene.errors import InputError, UsageError
+from scene.model import Network, NetworkConfig, build_network
 from scene.picture import Picture, PictureFormat
 
 
@@ -18,12 +19,14 @@ class Shift(nn.Module):
 
     def __init__(self, planes: str, *delta: float) -> None:
         super().__init__()
-        self.config = SimpleNamespace(planes=planes, guidance="features")
+        self.config = SimpleNamespace(planes=planes, guidance="features", quantiser=None)
         self.identity = "shift"
         self.delta = torch.tensor(delta).view(1, -1, 1, 1)
         self.seen: list[torch.Tensor] = []
 
-    def forward(self, x: torch.Tensor, embedding: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, embedding: torch.Tensor | None = None, step: torch.Tensor | None = None
+    ) -> torch.Tensor:
         self.seen.append(x.clone())
         return x + self.delta
 
@@ -163,6 +166,64 @@ def test_read_only_planes_are_taken():
     for plane in source.planes:
         plane.flags.writeable = False
     assert Enhancer(Shift("luma", 0.0), device="cpu")([source])[0].format == source.format
+
+
+def told_network(**changes: object) -> Network:
+    """A network that is told the quantiser and changes pictures visibly, differently at each step."""
+    config = NetworkConfig(guidance="features", planes="luma", channels=8, quantiser=(6, 60), **changes)  # type: ignore[arg-type]
+    network = build_network(config, seed=3)
+    with torch.no_grad():
+        network.tail.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+    return network
+
+
+def test_the_step_reaches_the_pictures():
+    network, sources = told_network(), [picture(FORMATS[0], seed) for seed in (1, 2)]
+    results = {step: Enhancer(network, device="cpu", step=step)(sources) for step in (1, 6, 20, 60, 200)}
+    for index, source in enumerate(sources):
+        luma = {step: result[index].planes[0] for step, result in results.items()}
+        assert not np.array_equal(luma[6], source.planes[0])
+        assert not np.array_equal(luma[6], luma[20]) and not np.array_equal(luma[20], luma[60])
+        # Beyond the range of the training its ends count.
+        assert np.array_equal(luma[1], luma[6]) and np.array_equal(luma[200], luma[60])
+        (alone,) = Enhancer(network, device="cpu", step=20)([source])
+        assert np.abs(alone.planes[0].astype(int) - luma[20].astype(int)).max() <= 1
+        assert Enhancer(network, strength=0, device="cpu", step=20)([source]) == [source]
+
+
+def test_a_network_that_is_not_told_ignores_the_step():
+    network = build_network(NetworkConfig(guidance="features", planes="luma", channels=8, global_skip=False), seed=1)
+    results = [Enhancer(network, device="cpu", step=step)([picture(FORMATS[0])])[0] for step in (None, 6.0, 60.0)]
+    assert all(np.array_equal(result.planes[0], results[0].planes[0]) for result in results)
+
+
+def test_a_step_that_makes_no_sense_or_is_missing_is_refused():
+    with pytest.raises(UsageError, match="quantiser step, and none was given"):
+        Enhancer(told_network(), device="cpu")
+    for step in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match=f"quantiser step {step}"):
+            Enhancer(told_network(), device="cpu", step=step)
+
+
+def test_bfloat16_does_nearly_the_same_and_keeps_the_identity():
+    source = picture(FORMATS[0])
+    full, half = (
+        Enhancer(told_network(), device="cpu", step=20, precision=precision)([source])[0].planes[0].astype(int)
+        for precision in ("float32", "bfloat16")
+    )
+    assert 0 < np.abs(full - half).mean() < 0.02 * np.abs(full - source.planes[0]).mean()
+    untrained = build_network(told_network().config, seed=3)
+    (same,) = Enhancer(untrained, device="cpu", step=20, precision="bfloat16")([source])
+    assert np.array_equal(same.planes[0], source.planes[0])
+
+
+def test_bfloat16_leaves_a_network_alone_that_gives_whole_pictures():
+    source, network = picture(FORMATS[0]), told_network(global_skip=False)
+    full, half = (
+        Enhancer(network, device="cpu", step=20, precision=precision)([source])[0].planes[0]
+        for precision in ("float32", "bfloat16")
+    )
+    assert np.array_equal(full, half)
 
 
 def test_errors():

@@ -180,6 +180,81 @@ def test_channels_last_memory_gives_the_same_result() -> None:
     torch.testing.assert_close(moved(x.contiguous(memory_format=torch.channels_last)), expected)
 
 
+def steps(*values: float) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float32)
+
+
+@pytest.mark.parametrize("planes", ["rgb", "luma", "yuv420"])
+def test_each_picture_of_a_batch_has_its_own_step(planes: str) -> None:
+    network = randomised(small(guidance="features", planes=planes, quantiser=(6, 60)))
+    x = torch.rand(1, network.in_channels, 18, 22).expand(3, -1, -1, -1)
+    together = network(x, step=steps(8, 20, 45))
+    for i, step in enumerate((8, 20, 45)):
+        torch.testing.assert_close(together[i : i + 1], network(x[:1], step=steps(step)), atol=1e-5, rtol=1e-5)
+    assert (together[0] - together[1]).abs().max() > 1e-3
+    assert (together[1] - together[2]).abs().max() > 1e-3
+    # One step for the whole batch.
+    torch.testing.assert_close(network(x, step=steps(20)), together[1:2].expand_as(together), atol=1e-5, rtol=1e-5)
+
+
+def test_the_plane_of_the_step_is_half_its_logarithm_over_20() -> None:
+    network = build_network(small(guidance="features", planes="luma", quantiser=(5, 80)))
+    seen: list[torch.Tensor] = []
+    network.head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.rand(3, 1, 16, 20)
+    network(x, step=steps(5, 20, 80))
+    assert torch.equal(seen[0][:, :4], F.pixel_unshuffle(x, 2))
+    expected = steps(-1, 0, 1).view(3, 1, 1, 1).expand(3, 1, 8, 10)
+    torch.testing.assert_close(seen[0][:, 4:], expected)
+
+
+def test_a_step_beyond_those_of_the_training_counts_as_the_nearest() -> None:
+    network = randomised(small(guidance="features", quantiser=(6, 60)))
+    x = torch.rand(1, 3, 16, 16)
+    assert torch.equal(network(x, step=steps(0.625)), network(x, step=steps(6)))
+    assert torch.equal(network(x, step=steps(228.5)), network(x, step=steps(60)))
+    assert not torch.equal(network(x, step=steps(6)), network(x, step=steps(60)))
+
+
+def test_a_step_is_needed_where_the_network_is_told_and_else_ignored() -> None:
+    x = torch.rand(1, 3, 16, 16)
+    with pytest.raises(UsageError, match="quantiser step"):
+        build_network(small(guidance="features", quantiser=(6, 60)))(x)
+    plain = randomised(small(guidance="features"))
+    assert torch.equal(plain(x, step=steps(9)), plain(x))
+
+
+def test_the_quantiser_costs_one_plane_of_the_first_convolution() -> None:
+    for guidance, without in (("embedding", 1_406_812), ("features", 928_364)):
+        config = NetworkConfig(guidance=guidance, quantiser=(6, 60))  # type: ignore[arg-type]
+        assert build_network(config).count_parameters() == without + 9 * 64
+
+
+def test_an_untrained_network_that_is_told_the_step_is_the_identity() -> None:
+    network = build_network(small(guidance="features", planes="luma", quantiser=(6, 60)))
+    x = torch.rand(2, 1, 20, 24)
+    assert torch.equal(network(x, step=steps(6, 60)), x)
+
+
+def test_a_step_reaches_the_coefficients_of_every_block() -> None:
+    """Also of the one that an embedding steers: by its features."""
+    network = randomised(small(quantiser=(6, 60))).train()
+    step = steps(9.0, 30.0).requires_grad_()
+    network(torch.rand(2, 3, 32, 32), torch.randn(2, 12, 1, 1), step).square().mean().backward()
+    assert step.grad is not None and (step.grad != 0).all()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [(6,), (60, 6), (6, 6), (0, 60), (6, float("inf")), (float("nan"), 60), True, 6.0, ("6", "60"), (6, 20, 60)],
+)
+def test_impossible_ranges_of_the_quantiser_are_refused(wrong: object) -> None:
+    with pytest.raises(UsageError, match="quantiser"):
+        small(quantiser=wrong)
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"channels": 0}, {"kernels": -1}, {"planes": "cmyk"}, {"guidance": "x"}, {"block_skip": 1}, {"channels": 8.0}],

@@ -12,7 +12,7 @@ from skimage import data as photographs
 
 from scene.errors import UsageError
 from scene.proxy import JpegProxy, quality_to_step
-from scene.proxy.jpeg import _dct_matrix
+from scene.proxy.blocks import dct_matrix
 
 QUALITIES = (10, 25, 50, 75, 90)
 
@@ -105,7 +105,7 @@ def test_any_size_and_range(size: tuple[int, int], channels: int) -> None:
 
 def basis_picture(amplitude: float) -> torch.Tensor:
     """One 8x8 block with a single DCT coefficient (row 2, column 3) of the given value, around mid grey."""
-    dct = _dct_matrix()
+    dct = dct_matrix()
     coefficients = torch.zeros(8, 8)
     coefficients[2, 3] = amplitude
     return ((dct.T @ coefficients @ dct + 128.0) / 255.0)[None, None]

@@ -28,6 +28,16 @@ CPU = torch.device("cpu")
 # With this cap the smaller half of the gradients decides, in which all or none of a process's own may lie.
 TWO = changed(TINY, loss={"gradient_cap": 1.0}, run={"batch": 2, "steps": 8, "validate_every": 4})
 ONE = changed(TWO, run={"batch": 4})
+# Slopes, savings and their bounds are those of the joint batch.
+SAVING = changed(
+    TWO,
+    network={"quantiser": (10.0, 40.0)},
+    proxy={"frames": 2},
+    loss={"objective": "saving", "ms_ssim": 0.0, "before": 0.5, "bound": 0.1},
+    optimiser={"gradient_norm": 1.0},
+    # Later a level that rounds otherwise makes the runs differ.
+    run={"steps": 4},
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +87,22 @@ def test_two_processes_train_as_one_with_the_joint_batch(
     weights = [load_file(out / "last.safetensors") for out in (joint[0], tmp_path)]
     for name, tensor in weights[0].items():
         torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=2e-5)
+
+
+def test_two_processes_save_what_one_does_with_the_joint_batch(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = torchrun(tmp_path / "two", photos, SAVING)
+    _, messages = process.communicate(timeout=240)
+    assert process.returncode == 0, messages
+    monkeypatch.setattr(loop, "_LOG_EVERY", 1)
+    train(changed(SAVING, run={"batch": 4}), photos, tmp_path / "one", validation=photos)
+    two, one = (read_log(out) for out in (tmp_path / "two" / "out", tmp_path / "one"))
+    assert [(line["phase"], line["step"]) for line in two] == [(line["phase"], line["step"]) for line in one]
+    for ours, theirs in zip(two, one, strict=True):
+        phase = ours.pop("phase"), theirs.pop("phase")
+        assert ours == pytest.approx(theirs, rel=2e-3, abs=2e-4), (phase, ours["step"])
+    assert any(abs(line["saving_vmaf"]) > 1e-3 for line in one)
 
 
 def test_the_joint_median_matters_for_these_photographs(

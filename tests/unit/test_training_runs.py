@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import multiprocessing
 import os
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from tiny_training import (
     DRIVER,
     TINY,
@@ -592,6 +594,29 @@ def test_an_error_of_a_loaders_process_is_one_clear_line(photos: Path, tmp_path:
 # Resuming with something else
 
 
+def test_a_state_from_before_there_was_a_key_is_resumed(photos: Path, finished: Path, tmp_path: Path) -> None:
+    """What a configuration did not say then is what is its default now."""
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, photos, tmp_path, validation=photos, on_progress=after(3, send(signal.SIGINT)))
+    tensors = load_file(tmp_path / "last.state")
+    with safe_open(tmp_path / "last.state", "pt") as file:
+        metadata = file.metadata()
+    scalars = json.loads(metadata["scalars"])
+    for section, keys in {
+        "proxy": ("frames", "shift", "inter_rounding", "inter_step"),
+        "loss": ("objective", "vmaf", "vmaf_neg", "ms_ssim", "bound"),
+        "optimiser": ("gradient_norm",),
+        "network": ("quantiser",),
+    }.items():
+        for key in keys:
+            del scalars["progress"]["config"][section][key]
+    save_file(tensors, tmp_path / "last.state", {**metadata, "scalars": json.dumps(scalars)})
+    with pytest.raises(UsageError, match="another configuration"):
+        train(changed(TINY, proxy={"shift": 2}), photos, tmp_path, validation=photos, resume=True)
+    train(TINY, photos, tmp_path, validation=photos, resume=True)
+    assert_same(tmp_path, finished)
+
+
 def test_resuming_with_other_inputs_is_refused(photos: Path, finished: Path, tmp_path: Path) -> None:
     other = write_photos(tmp_path / "other", ("astronaut", "coffee"))
     before = outcome(finished)
@@ -628,7 +653,9 @@ def test_bfloat16_is_for_the_convolutions_alone(
     loss, vmaf, conv = CodecLoss.forward, DifferentiableVmaf.forward, torch.nn.Conv2d.forward
 
     def loss_forward(self: CodecLoss, *arguments: torch.Tensor) -> Any:
-        seen.update(("loss", tensor.dtype) for tensor in arguments)
+        *tensors, shifts = arguments
+        assert shifts.dtype == torch.int64
+        seen.update(("loss", tensor.dtype) for tensor in tensors)
         seen.add(("autocast", torch.is_autocast_enabled("cpu")))
         terms = loss(self, *arguments)
         seen.update([("total", terms.total.dtype), ("scores", terms.scores.dtype)])

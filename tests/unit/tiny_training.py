@@ -64,9 +64,10 @@ def write_student(path: Path, width: int = 16, seed: int = 0) -> Path:
 
 
 def write_config(path: Path, config: TrainingConfig) -> Path:
-    # JSON's strings, numbers and lists are TOML's.
+    # JSON's strings, numbers and lists are TOML's; what is None is left out.
     tables = [
-        f"[{section}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
+        f"[{section}]\n"
+        + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None)
         for section, values in config_as_dict(config).items()
     ]
     path.write_text("\n".join(tables), encoding="utf-8")

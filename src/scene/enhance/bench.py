@@ -66,7 +66,9 @@ def bench_semantics(
     guide = open_semantics(network, semantics, device=device)
     if guide.encoder is None:
         raise UsageError(f"model {network.identity} is steered by the control {guide.control!r}, which costs nothing.")
-    enhancer = Enhancer(network, device=device, semantics=guide, interval=0)
+    # Any step of the range will do: the time does not depend on it.
+    step = None if network.config.quantiser is None else network.config.quantiser[0]
+    enhancer = Enhancer(network, device=device, semantics=guide, interval=0, step=step)
     fmt = PictureFormat(width, height)
     random = np.random.default_rng(0)
     picture = Picture(fmt, tuple(random.integers(16, 236, shape, dtype=np.uint8) for shape in fmt.plane_shapes))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import torch
@@ -34,6 +34,8 @@ from scene.picture import Picture, PictureFormat, Plane
 if TYPE_CHECKING:
     from scene.model import Network
 
+Precision = Literal["float32", "bfloat16"]
+
 
 class Enhancer:
     """Runs a network over pictures: out = clip(in + round(strength * (network(x) - x) * scale)), in codes.
@@ -45,12 +47,17 @@ class Enhancer:
         semantics: what steers a network that takes embeddings; see `open_semantics`, which is asked where none is
             given. Networks without embeddings ignore it.
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
+        step: quantiser step of the encoder to come, in 8-bit code values, for a network that is told it; see
+            `scene.enhance.quantiser`. Networks that are not told ignore it.
+        precision: of the convolutions of a network that predicts a change; others are always float32. No change stays
+            none in bfloat16, and others differ by one or two hundredths of themselves.
 
     An enhancer follows one video from its first frame on: where the network is steered by embeddings, what it does to a
     frame depends on the shot's frames before.
 
     Raises:
-        UsageError: the strength is negative or not finite, or the device is unknown.
+        UsageError: the strength is negative or not finite, the step is not positive or is missing where the network is
+            told it, or the device is unknown.
         InputError, CheckpointError, MissingError: the device or the semantic encoder is not to be had.
     """
 
@@ -62,9 +69,15 @@ class Enhancer:
         device: str = "auto",
         semantics: SemanticGuide | None = None,
         interval: int = DEFAULT_INTERVAL,
+        step: float | None = None,
+        precision: Precision = "float32",
     ) -> None:
         if not math.isfinite(strength) or strength < 0:
             raise UsageError(f"strength {strength} makes no sense; give 0 (no change) to about 2.")
+        if step is not None and not (math.isfinite(step) and step > 0):
+            raise UsageError(f"quantiser step {step} makes no sense; give 8-bit code values, such as 20.")
+        if step is None and network.config.quantiser is not None:
+            raise UsageError(f"model {network.identity} is told the encoder's quantiser step, and none was given.")
         self.device = resolve_device(device)
         self.strength = strength
         self._semantics: SemanticGuide | None = None
@@ -75,6 +88,8 @@ class Enhancer:
         # Pictures a call that keep the device busy; more only costs memory and delay.
         self.batch = 4 if self.device.type == "cuda" else 1
         self._planes = network.config.planes
+        self._step = None if step is None else torch.tensor([step], device=self.device)
+        self._half = precision == "bfloat16" and network.config.global_skip
         self._network = network.eval().to(self.device)
 
     def check(self, fmt: PictureFormat) -> None:
@@ -145,18 +160,23 @@ class Enhancer:
         """The network's change of each plane on the studio scale, shapes as given."""
         luma = studio[0]
         if self._planes == "luma":
-            return [self._network(luma, embedding) - luma]
+            return [self._change(luma, embedding)]
         if self._planes == "yuv420":
             x = torch.cat([F.pixel_unshuffle(pad_to_multiple(luma, 2, 2), 2), *studio[1:]], dim=1)
-            delta = self._network(x, embedding) - x
+            delta = self._change(x, embedding)
             full = F.pixel_shuffle(delta[:, :4], 2)[..., : fmt.height, : fmt.width]
             return [full, delta[:, 4:5], delta[:, 5:6]]
         chroma = full_size_chroma(studio, fmt)
         x = studio_to_rgb(luma, chroma, fmt.matrix)
-        y, cb_delta, cr_delta = rgb_delta_to_studio(self._network(x, embedding) - x, fmt.matrix)
+        y, cb_delta, cr_delta = rgb_delta_to_studio(self._change(x, embedding), fmt.matrix)
         if chroma is None:
             return [y]
         return [y, subsample_chroma(cb_delta, fmt.chroma), subsample_chroma(cr_delta, fmt.chroma)]
+
+    def _change(self, x: torch.Tensor, embedding: torch.Tensor | None) -> torch.Tensor:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+            enhanced = self._network(x, embedding, self._step)
+        return cast(torch.Tensor, enhanced - x)
 
 
 def _chroma_name(fmt: PictureFormat) -> str:

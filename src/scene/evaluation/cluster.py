@@ -4,7 +4,8 @@ A parcel is what goes to a machine: one clip, one method and one codec, with all
 machines may share no file system. The machine makes the reference and the variant for itself and sends every result
 as soon as there is one; only the driver writes to the cache. With the first parcel of a clip and method goes its
 treatment. So a network runs once a codec and clip instead of once a clip, which is little beside seven encodes and
-comparisons, and no raw video crosses the network.
+comparisons, and no raw video crosses the network. Of a network that is told the quantiser a parcel is one step instead
+of one codec: it runs once for each anyway.
 
 Every machine needs this package and an ffmpeg of the driver's build (the cache's keys name it): at the driver's path,
 or the one that `find_ffmpeg` finds.
@@ -31,7 +32,7 @@ from scene import __version__
 from scene.errors import MissingError, SceneError, UsageError
 from scene.evaluation.clip import Clip, Recipe, make_reference
 from scene.evaluation.variant import make_variant
-from scene.evaluation.work import ATTEMPTS, FATAL, Board, Outcome, Task, TreatmentTask, perform, tried
+from scene.evaluation.work import ATTEMPTS, FATAL, Board, Outcome, Task, TreatmentTask, by_step, perform, tried
 from scene.evaluation.workers import Site
 from scene.evaluation.workspace import workspace
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
@@ -46,7 +47,7 @@ _KNOCK_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
-    """Tasks of one clip and method for one machine, by index on the driver's board."""
+    """Tasks of one clip, method and step for one machine, by index on the driver's board."""
 
     tasks: tuple[tuple[int, Task], ...]
     recipe: Recipe
@@ -227,12 +228,15 @@ def _parcels(board: Board, site: Site) -> Iterator[_Parcel]:
                 threads=site.threads,
                 device=site.device,
             )
-            for indices in _by_codec(board, list(group))
+            for indices in _portions(board, list(group))
         )
 
 
-def _by_codec(board: Board, indices: Sequence[int]) -> Iterator[list[int]]:
-    """Splits the tasks of one clip and method by codec; a treatment goes with what follows it."""
+def _portions(board: Board, indices: Sequence[int]) -> Iterator[list[int]]:
+    """Splits the tasks of one clip and method by step, or by codec; a treatment then goes with what follows it."""
+    if board.tasks[indices[0]].method.told:
+        yield from by_step(board.tasks, indices)
+        return
     lists: list[list[int]] = []
     codec = None
     for index in indices:
@@ -262,14 +266,16 @@ def _work(
     source = folder / "source" / parcel.clip.path.name
     source.parent.mkdir()
     content.tofile(source)
-    clip, method = replace(parcel.clip, path=source), parcel.tasks[0][1].method
+    clip, first = replace(parcel.clip, path=source), parcel.tasks[0][1]
     reference = tried(lambda: make_reference(ffmpeg, clip, parcel.recipe, folder / "reference.y4m"), clip.name)
     processed = (
         reference
         if isinstance(reference, str)
         else tried(
-            lambda: make_variant(ffmpeg, method, reference, folder / "variant.y4m", device=parcel.device),
-            f"{clip.name}, {method.label}",
+            lambda: make_variant(
+                *(ffmpeg, first.method, reference, folder / "variant.y4m"), step=first.step, device=parcel.device
+            ),
+            f"{clip.name}, {first.method.label}",
         )
     )
     for index, task in parcel.tasks:

@@ -13,7 +13,7 @@ from scene.evaluation.clip import Clip, Recipe, reference_key
 from scene.evaluation.codecs import GOP_SECONDS, CodecRun, encoder_options, encoder_version
 from scene.evaluation.methods import NONE, Method
 from scene.evaluation.treatment import TREATMENT_VERSION, Treatment
-from scene.evaluation.work import Board, PointTask, Task, TreatmentTask
+from scene.evaluation.work import TREATMENT_QUALITY, Board, PointTask, Task, TreatmentTask
 from scene.evaluation.workers import Site, measure_here
 from scene.evaluation.workspace import workspace
 from scene.metrics.libvmaf import METRICS_VERSION
@@ -186,12 +186,13 @@ def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Ta
             runs = [run for run in grid.codecs if method.serves(run.codec.name)]
             # First, since it takes longest: at the end of a grid all workers should end together.
             if runs and _changes_pictures(method):
-                yield TreatmentTask(clip, method, {**common, "method": method.identity, "treatment": TREATMENT_VERSION})
+                identity = method.identity_at(method.step(*TREATMENT_QUALITY))
+                yield TreatmentTask(clip, method, {**common, "method": identity, "treatment": TREATMENT_VERSION})
             for run in runs:
                 for crf in run.crfs:
                     key = {
                         **common,
-                        "method": method.identity,
+                        "method": method.identity_at(method.step(run.codec.name, crf)),
                         "encoder": encoders[run.codec.name],
                         "options": encoder_options(run, crf, gop, method.parameters),
                     }

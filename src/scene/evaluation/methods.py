@@ -60,6 +60,28 @@ class Method:
         """Whether it is measured with this codec."""
         return self.codecs is None or codec in self.codecs
 
+    @property
+    def told(self) -> bool:
+        """Whether it is a network that is told the quantiser: its pictures then depend on codec and CRF."""
+        return self.network is not None and self.network.config.quantiser is not None
+
+    def step(self, codec: str, crf: float) -> float | None:
+        """The quantiser step that its network is told before an encode at this CRF, None for one that is told none.
+
+        It is clamped into the range of the training, beyond which the network gives the same pictures.
+        """
+        if self.network is None or self.network.config.quantiser is None:
+            return None
+        # Imported here: torch takes seconds to load, and only networks need it.
+        from scene.enhance.quantiser import step_of
+
+        low, high = self.network.config.quantiser
+        return min(max(step_of(codec, crf), low), high)
+
+    def identity_at(self, step: float | None) -> str:
+        """What tells its pictures apart from those of other methods and, where it has a step, of other steps."""
+        return self.identity if step is None else f"{self.identity}:step={step:.4g}"
+
     def filter_graph(self, bit_depth: int) -> str | None:
         """The method as a filter of ffmpeg, if it is one."""
         if self.contrast is not None:

@@ -9,14 +9,24 @@ from scene.errors import InputError, VerificationError
 from scene.evaluation.methods import Method
 from scene.evaluation.raw_video import RawVideo, count_raw_video
 from scene.video.external import run_external
-from scene.video.ffmpeg import FFmpeg
+from scene.video.ffmpeg import FFmpeg, StoppedError
 from scene.video.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 
 def make_variant(
-    ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path, *, device: str = "auto"
+    ffmpeg: FFmpeg,
+    method: Method,
+    reference: RawVideo,
+    destination: Path,
+    *,
+    step: float | None = None,
+    device: str = "auto",
 ) -> RawVideo:
     """The reference after a method, as a YUV4MPEG2 file; the reference itself for one that leaves pictures alone.
+
+    Args:
+        step: of `Method.step`, for the encode that the pictures are for.
+        device: for a network.
 
     Raises:
         VerificationError: frames were lost, or a program gave other pictures than it must.
@@ -31,7 +41,7 @@ def make_variant(
             ]
         )
     elif method.network is not None:
-        _enhance(method, reference, destination, device)
+        _enhance(ffmpeg, method, reference, destination, step, device)
     elif method.command is not None:
         _filter(ffmpeg, method, reference, destination)
     else:
@@ -42,18 +52,23 @@ def make_variant(
     return made
 
 
-def _enhance(method: Method, reference: RawVideo, destination: Path, device: str) -> None:
+def _enhance(
+    ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path, step: float | None, device: str
+) -> None:
     from scene.enhance import Enhancer, open_semantics
 
     assert method.network is not None
     guided = method.network.config.guidance == "embedding"
     semantics = open_semantics(method.network, method.semantics, device=device) if guided else None
-    enhancer = Enhancer(method.network, strength=method.strength, device=device, semantics=semantics)
+    enhancer = Enhancer(method.network, strength=method.strength, device=device, semantics=semantics, step=step)
     with reference.path.open("rb") as source, destination.open("wb") as sink:
         header = read_header(source, matrix=reference.header.format.matrix)
         write_header(sink, header)
         frames = read_frames(source, header)
         while batch := list(itertools.islice(frames, enhancer.batch)):
+            # In a worker's thread nothing else would end it.
+            if ffmpeg.stop.is_set():
+                raise StoppedError(f"{method.label} was stopped")
             for picture in enhancer(batch):
                 write_frame(sink, picture)
 

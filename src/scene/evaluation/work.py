@@ -6,7 +6,7 @@ import json
 import logging
 import tempfile
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 ATTEMPTS = 2
 # Not the fault of one clip or point: no other would fare better.
 FATAL = (StoppedError, UsageError, MissingError)
+# Codec and CRF whose step a network is told for its treatment, which has no encoder.
+TREATMENT_QUALITY = ("x264", 30.0)
 # What the cache calls entries of this kind.
 _TREATMENT = "treatment"
 
@@ -51,6 +53,11 @@ class PointTask:
     key: Mapping[str, Any]
 
     @property
+    def step(self) -> float | None:
+        """See `Method.step`; tasks of one clip, method and step work on the same pictures."""
+        return self.method.step(self.run.codec.name, self.crf)
+
+    @property
     def place(self) -> str:
         """Its place in words."""
         return f"{self.clip.name}, {self.method.label}, {self.run.codec.name} at CRF {self.crf:g}"
@@ -58,11 +65,19 @@ class PointTask:
 
 @dataclass(frozen=True, slots=True)
 class TreatmentTask:
-    """A method's change to a clip's pictures to measure; attributes as of `PointTask`."""
+    """A method's change to a clip's pictures to measure; attributes as of `PointTask`.
+
+    Of a network that is told the quantiser it is the change at x264's CRF 30, the middle of its ladder.
+    """
 
     clip: Clip
     method: Method
     key: Mapping[str, Any]
+
+    @property
+    def step(self) -> float | None:
+        """See `PointTask.step`."""
+        return self.method.step(*TREATMENT_QUALITY)
 
     @property
     def place(self) -> str:
@@ -72,6 +87,18 @@ class TreatmentTask:
 
 Task = PointTask | TreatmentTask
 Outcome = Measurement | Treatment
+
+
+def by_step(tasks: Sequence[Task], indices: Iterable[int]) -> list[list[int]]:
+    """Tasks of one clip and method, as indices of `tasks`, in groups that work on the same pictures.
+
+    The groups are in the order of their first tasks. There is one but for networks that are told the quantiser, whose
+    codecs meet where their CRFs have the same step: x264's and x265's always do.
+    """
+    groups: dict[float | None, list[int]] = {}
+    for index in indices:
+        groups.setdefault(tasks[index].step, []).append(index)
+    return list(groups.values())
 
 
 def perform(

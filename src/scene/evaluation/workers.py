@@ -17,7 +17,7 @@ from pathlib import Path
 from scene.evaluation.clip import Recipe, make_reference
 from scene.evaluation.raw_video import RawVideo
 from scene.evaluation.variant import make_variant
-from scene.evaluation.work import Board, perform, tried
+from scene.evaluation.work import Board, by_step, perform, tried
 from scene.video.ffmpeg import FFmpeg
 
 # Raw video at once: the references of two clips and four variants, about one clip's with the default methods. More
@@ -79,20 +79,22 @@ def _measure_clip(crew: _Crew, indices: Sequence[int], place: Path) -> None:
         if isinstance(reference, str):
             board.lose(indices, reference)
             return
-        for number, (_, group) in enumerate(groupby(indices, key=lambda index: id(board.tasks[index].method))):
+        methods = groupby(indices, key=lambda index: id(board.tasks[index].method))
+        variants = [group for _, of_method in methods for group in by_step(board.tasks, of_method)]
+        for number, group in enumerate(variants):
             crew.make_room(variants=_VARIANTS)
-            _measure_method(crew, list(group), reference, place / f"{number}.y4m")
+            _measure_variant(crew, group, reference, place / f"{number}.y4m")
     finally:
         crew.release(place)
 
 
-def _measure_method(crew: _Crew, indices: Sequence[int], reference: RawVideo, destination: Path) -> None:
+def _measure_variant(crew: _Crew, indices: Sequence[int], reference: RawVideo, destination: Path) -> None:
     board, site = crew.board, crew.site
     task = board.tasks[indices[0]]
     crew.hold(destination)
     try:
         processed = tried(
-            lambda: make_variant(site.ffmpeg, task.method, reference, destination, device=site.device),
+            lambda: make_variant(site.ffmpeg, task.method, reference, destination, step=task.step, device=site.device),
             f"{task.clip.name}, {task.method.label}",
         )
         if isinstance(processed, str):

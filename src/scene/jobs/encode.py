@@ -15,7 +15,7 @@ from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile
 from scene.progress import OnProgress, Progress, silent
 from scene.video.decode import Decoder, Unit
-from scene.video.encode import EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
 from scene.video.mux import Writer, container_of
 from scene.video.opening import require_readable
 from scene.video.probe import SourceInfo, probe
@@ -38,7 +38,8 @@ class EncodeRequest:
 
     Attributes:
         source, destination: the suffix of the destination chooses the container.
-        model: a name or a weights file; "none" encodes the source's own pictures.
+        model: a name or a weights file; "none" encodes the source's own pictures. One that is told the encoder's
+            quantiser gets that of the settings' CRF.
         strength: how much of the model's change to apply; 0 is the same as model "none".
         semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
         semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
@@ -97,7 +98,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     _check_paths(request)
     info = probe(request.source)
     encoder_pixel_format(codec, info)
-    enhancer = _load_enhancer(request, info)
+    enhancer = _load_enhancer(request, codec, info)
     model = enhancer.identity if enhancer else BYPASS
     comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}"
     with (
@@ -144,11 +145,12 @@ def _check_paths(request: EncodeRequest) -> None:
         raise UsageError(f"{destination} exists; give -y to replace it.")
 
 
-def _load_enhancer(request: EncodeRequest, info: SourceInfo) -> Enhancer | None:
+def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> Enhancer | None:
     if request.model == BYPASS or request.strength == 0:
         return None
     # Torch takes seconds to import, and a bypass does without.
     from scene.enhance import Enhancer, open_semantics
+    from scene.enhance.quantiser import step_of
     from scene.model import load_model
 
     network = load_model(request.model)
@@ -157,12 +159,14 @@ def _load_enhancer(request: EncodeRequest, info: SourceInfo) -> Enhancer | None:
         guide = open_semantics(network, request.semantics, device=request.device)
     elif request.semantics != "auto":
         raise UsageError(f"model {network.identity} takes no semantic embedding; leave --semantics out.")
+    crf = codec.default_crf if request.settings.crf is None else request.settings.crf
     enhancer = Enhancer(
         network,
         strength=request.strength,
         device=request.device,
         semantics=guide,
         interval=request.semantic_interval,
+        step=step_of(codec.name, crf),
     )
     enhancer.check(info.format)
     return enhancer

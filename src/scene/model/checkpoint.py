@@ -26,7 +26,7 @@ def save_network(network: Network, path: Path, record: Mapping[str, Any] | None 
     metadata = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "network": json.dumps(dataclasses.asdict(network.config), sort_keys=True),
+        "network": json.dumps(_shape(network.config), sort_keys=True),
         "record": json.dumps(dict(record or {}), sort_keys=True),
     }
     if network.semantics is not None:
@@ -60,6 +60,14 @@ def read_record(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: its training record is not valid JSON ({error})") from error
     return dict(record)
+
+
+def _shape(config: NetworkConfig) -> dict[str, Any]:
+    shape = dataclasses.asdict(config)
+    if config.quantiser is None:
+        # Versions from before there was such an input go on reading the file.
+        del shape["quantiser"]
+    return shape
 
 
 def _read_config(path: Path, metadata: Mapping[str, str]) -> NetworkConfig:

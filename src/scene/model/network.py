@@ -23,6 +23,9 @@ _SHUFFLE = 2
 _REFERENCES = 64
 # Channels at half resolution: three or one pixel-unshuffled planes; four luma phases beside U and V.
 _UNSHUFFLED_CHANNELS: dict[Planes, int] = {"rgb": 12, "luma": 4, "yuv420": 6}
+# The quantiser's plane is 0 at this step, in 8-bit code values, and 1 at four times as much.
+_MIDDLE_STEP = 20.0
+_WIDEST_STEPS = (0.01, 10_000.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class NetworkConfig:
         normalisation: of the coefficients.
         block_skip: add a block's input to its output.
         global_skip: the network predicts the change to its input; it is then the identity before training.
+        quantiser: lowest and highest quantiser step, in 8-bit code values, that the network is trained for and told of
+            as one more plane of its input (beyond the paper); None for a network that is not told.
     """
 
     guidance: Guidance = "embedding"
@@ -57,6 +62,7 @@ class NetworkConfig:
     normalisation: Normalisation = "none"
     block_skip: bool = True
     global_skip: bool = True
+    quantiser: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -77,6 +83,18 @@ class NetworkConfig:
         for name in ("block_skip", "global_skip"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} = {getattr(self, name)!r} must be true or false")
+        if self.quantiser is not None:
+            # JSON and TOML give lists and whole numbers.
+            object.__setattr__(self, "quantiser", _checked_steps(self.quantiser))
+
+
+def _checked_steps(given: object) -> tuple[float, float]:
+    numbers = list(given) if isinstance(given, list | tuple) else []
+    if len(numbers) == 2 and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+        low, high = map(float, numbers)
+        if _WIDEST_STEPS[0] <= low < high <= _WIDEST_STEPS[1]:
+            return low, high
+    raise UsageError(f"quantiser = {given!r} must be the lowest and the highest step, such as [6, 60]")
 
 
 class AssembledBlock(nn.Module):
@@ -154,7 +172,8 @@ class Network(nn.Module):
         self.identity = "untrained"
         self.semantics: Semantics | None = None
         folded = _UNSHUFFLED_CHANNELS[config.planes]
-        self.head = nn.Conv2d(folded, config.channels, 3, padding=1)
+        told = 0 if config.quantiser is None else 1
+        self.head = nn.Conv2d(folded + told, config.channels, 3, padding=1)
         self.blocks = nn.ModuleList([AssembledBlock(config, config.guidance), AssembledBlock(config, "features")])
         self.tail = nn.Conv2d(config.channels, folded, 3, padding=1)
         if config.guidance == "embedding":
@@ -171,7 +190,7 @@ class Network(nn.Module):
         """Channels that `forward` takes and returns."""
         return {"rgb": 3, "luma": 1, "yuv420": 6}[self.config.planes]
 
-    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, embedding: Tensor | None = None, step: Tensor | None = None) -> Tensor:
         """Enhances a batch.
 
         Args:
@@ -181,12 +200,14 @@ class Network(nn.Module):
                 H and W are free with "rgb" and "luma": odd sizes are padded inside by repeating the last line.
             embedding: (B, embedding_width, h, w), or one (1, ...) for the whole batch; needed with guidance
                 "embedding". Grids of another size than G x G are resampled to it.
+            step: (B,), or (1,) for the whole batch; the quantiser step of the encoder to come, in 8-bit code values.
+                Needed where `config.quantiser` is a range, into which it is clamped; else ignored.
 
         Returns:
             The same shape as `x`, not clipped.
 
         Raises:
-            UsageError: guidance is "embedding" and none was given.
+            UsageError: guidance is "embedding" and no embedding was given, or no step where it is needed.
         """
         height, width = x.shape[-2:]
         if self.config.planes == "yuv420":
@@ -196,6 +217,8 @@ class Network(nn.Module):
             folded = F.pixel_unshuffle(padded, _SHUFFLE)
         if embedding is not None and self.config.guidance == "embedding":
             embedding = self._centre(embedding)
+        if self.config.quantiser is not None:
+            folded = torch.cat([folded, self._step_plane(folded, step, self.config.quantiser)], dim=1)
         features = self.head(folded)
         for block in self.blocks:
             features = block(features, embedding)
@@ -203,6 +226,14 @@ class Network(nn.Module):
         if self.config.planes != "yuv420":
             change = F.pixel_shuffle(change, _SHUFFLE)[..., :height, :width]
         return x + change if self.config.global_skip else change
+
+    def _step_plane(self, folded: Tensor, step: Tensor | None, steps: tuple[float, float]) -> Tensor:
+        """(B, 1, h, w) beside `folded`, constant over each picture: log2(step / 20) / 2, about -1 to 1."""
+        if step is None:
+            raise UsageError("this network is told the encoder's quantiser step and none was given")
+        plane = torch.log2(step.clamp(*steps) / _MIDDLE_STEP) / 2
+        batch, _, height, width = folded.shape
+        return plane.to(folded).view(-1, 1, 1, 1).expand(batch, 1, height, width)
 
     def _centre(self, embedding: Tensor) -> Tensor:
         grid = (self.config.semantic_grid, self.config.semantic_grid)

@@ -7,7 +7,6 @@ it; with "flat" tables and a rounding offset below one half it is nearer to what
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scene.errors import UsageError
+from scene.proxy.blocks import BLOCK, bits_per_magnitude, dct_matrix, from_blocks, quantise, to_blocks
 
 Tables = Literal["jpeg", "flat"]
 
@@ -31,12 +31,6 @@ _LUMA_TABLE = (
     (72, 92, 95, 98, 112, 100, 103, 99),
 )
 _CHROMA_CORNER = ((17, 18, 24, 47), (18, 21, 26, 66), (24, 26, 56, 99), (47, 66, 99, 99))
-_BLOCK = 8
-
-# Bits = sum(log2(1 + |level|)) * (_BITS_BASE + _BITS_SPARSE * log2(1 / share of levels that are not zero)),
-# fitted to real baseline JPEG with optimised Huffman tables: `scripts/calibrate_rate.py`.
-_BITS_BASE = 2.06
-_BITS_SPARSE = 0.482
 
 
 def quality_to_step(quality: float) -> float:
@@ -58,7 +52,14 @@ class ProxyOutput(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
+class CodedPlane:
+    """A plane after coding.
+
+    Attributes:
+        plane: (B, 1, h, w) code values, not clipped.
+        bits: (B,) that it cost.
+    """
+
     plane: Tensor
     bits: Tensor
 
@@ -93,7 +94,7 @@ class JpegProxy(nn.Module):
             raise UsageError(f"smoothing = {smoothing} must be above 0 and at most 1")
         self.rounding = rounding
         self.smoothing = smoothing
-        chroma = torch.full((_BLOCK, _BLOCK), 99.0)
+        chroma = torch.full((BLOCK, BLOCK), 99.0)
         chroma[:4, :4] = torch.tensor(_CHROMA_CORNER, dtype=torch.float32)
         luma = torch.tensor(_LUMA_TABLE, dtype=torch.float32)
         if tables == "flat":
@@ -101,7 +102,7 @@ class JpegProxy(nn.Module):
         # As multiples of the step.
         self.register_buffer("luma_table", luma / 16.0, persistent=False)
         self.register_buffer("chroma_table", chroma / 16.0, persistent=False)
-        self.register_buffer("dct", _dct_matrix(), persistent=False)
+        self.register_buffer("dct", dct_matrix(), persistent=False)
 
     def forward(self, frames: Tensor, step: Tensor) -> ProxyOutput:
         """Codes and decodes a batch.
@@ -113,71 +114,34 @@ class JpegProxy(nn.Module):
         """
         height, width = frames.shape[-2:]
         if frames.shape[1] == 1:
-            luma = self._code(frames * 255.0, self.luma_table, step)
+            luma = self.code_plane(frames * 255.0, self.luma_table, step)
             return ProxyOutput((luma.plane / 255.0).clamp(0.0, 1.0), luma.bits / (height * width))
         y, cb, cr = (p[:, None] for p in _rgb_to_ycbcr(frames * 255.0).unbind(dim=1))
         halved = [F.avg_pool2d(F.pad(c, (0, width % 2, 0, height % 2), mode="replicate"), 2) for c in (cb, cr)]
-        coded = [self._code(y, self.luma_table, step), *(self._code(c, self.chroma_table, step) for c in halved)]
+        luma_coded = self.code_plane(y, self.luma_table, step)
+        coded = [luma_coded, *(self.code_plane(c, self.chroma_table, step) for c in halved)]
         # Bilinear is the triangle filter of libjpeg's chroma upsampling.
         chroma = [F.interpolate(c.plane, scale_factor=2, mode="bilinear")[..., :height, :width] for c in coded[1:]]
         decoded = _ycbcr_to_rgb(torch.cat([coded[0].plane, *chroma], dim=1)) / 255.0
         bits = coded[0].bits + coded[1].bits + coded[2].bits
         return ProxyOutput(decoded.clamp(0.0, 1.0), bits / (height * width))
 
-    def _code(self, plane: Tensor, table: Tensor, step: Tensor) -> _Coded:
+    def code_plane(self, plane: Tensor, table: Tensor, step: Tensor) -> CodedPlane:
         """Codes one plane (B, 1, h, w) of code values in [0, 255]; bits are (B,)."""
         height, width = plane.shape[-2:]
-        padded = F.pad(plane, (0, -width % _BLOCK, 0, -height % _BLOCK), mode="replicate")
+        padded = F.pad(plane, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
         steps = table * step[:, None, None, None, None]
-        z = self.dct @ _to_blocks(padded - 128.0) @ self.dct.T / steps
+        z = self.dct @ to_blocks(padded - 128.0) @ self.dct.T / steps
         # Blocks are coded left to right and a DC level as its difference from the one before, as JPEG does. Counting
         # the DC level itself would reward pulling every picture towards mid grey.
-        levels, bits_soft = self._quantise(z)
+        levels, bits_soft = quantise(z, self.rounding, self.smoothing)
         differences = torch.cat([_dc_difference(levels), levels.flatten(-2)[..., 1:]], dim=-1).detach()
         hard = torch.log2(1.0 + differences.abs())
         soft = torch.cat([torch.log2(1.0 + _dc_difference(z).abs()), bits_soft.flatten(-2)[..., 1:]], dim=-1)
         magnitude = (soft + (hard - soft).detach()).sum(dim=(1, 2, 3))
-        bits = magnitude * _bits_per_magnitude(differences)
-        decoded = _from_blocks(self.dct.T @ (levels * steps) @ self.dct) + 128.0
-        return _Coded(decoded[..., :height, :width], bits)
-
-    def _quantise(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Levels, and a stand-in for log2(1 + |level|) whose gradient alone counts; both as smoothed by the noise."""
-        magnitude = z.detach().abs()
-        # The threshold nearest to a coefficient, between levels `below` and `below + 1`.
-        below = torch.floor(magnitude - 0.5 + self.rounding).clamp(min=0.0)
-        crossing = (magnitude - (below + 1.0 - self.rounding)).abs() <= self.smoothing / 2
-        slope = crossing.to(z.dtype) / self.smoothing
-        soft = z * slope
-        hard = torch.sign(z.detach()) * torch.floor(magnitude + self.rounding)
-        return soft + (hard - soft).detach(), z.abs() * slope * torch.log2((2.0 + below) / (1.0 + below))
-
-
-def _bits_per_magnitude(levels: Tensor) -> Tensor:
-    """Bits that a unit of log2(1 + |level|) costs, (B,): the rarer levels are, the longer the runs between them."""
-    share = (levels != 0).to(levels.dtype).mean(dim=(1, 2, 3))
-    return _BITS_BASE - _BITS_SPARSE * torch.log2(share.clamp(min=1e-4))
-
-
-def _dct_matrix() -> Tensor:
-    """The orthonormal 8-point DCT-II, rows are frequencies."""
-    n = torch.arange(_BLOCK, dtype=torch.float64)
-    matrix = torch.cos(math.pi * (2 * n[None, :] + 1) * n[:, None] / (2 * _BLOCK)) * math.sqrt(2.0 / _BLOCK)
-    matrix[0] /= math.sqrt(2.0)
-    return matrix.float()
-
-
-def _to_blocks(plane: Tensor) -> Tensor:
-    """(B, 1, h, w) to (B, h/8, w/8, 8, 8)."""
-    batch, _, height, width = plane.shape
-    blocks = plane.reshape(batch, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
-    return blocks.transpose(2, 3)
-
-
-def _from_blocks(blocks: Tensor) -> Tensor:
-    """(B, rows, cols, 8, 8) to (B, 1, rows * 8, cols * 8)."""
-    batch, rows, cols = blocks.shape[:3]
-    return blocks.transpose(2, 3).reshape(batch, 1, rows * _BLOCK, cols * _BLOCK)
+        bits = magnitude * bits_per_magnitude(differences)
+        decoded = from_blocks(self.dct.T @ (levels * steps) @ self.dct) + 128.0
+        return CodedPlane(decoded[..., :height, :width], bits)
 
 
 def _dc_difference(coefficients: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scene.errors import MissingError, UsageError
@@ -24,7 +23,8 @@ from scene.progress import OnProgress, Progress, silent
 from scene.training.config import TrainingConfig
 from scene.training.data import PREFETCH, ConsecutiveBatches, Crops, Sample, open_loader
 from scene.training.loop import _draw
-from scene.training.loss import CodecLoss
+from scene.training.processes import Processes
+from scene.training.saving import open_loss
 from scene.training.sources import open_source
 
 # Plain and instrumented steps take turns by so many, since the speed of a shared machine drifts.
@@ -155,7 +155,7 @@ def bench_training(
     loaded = warm_up + steps
     total = loaded + warm_up + 2 * steps
     loader = open_loader(
-        Crops(open_source(data, config.data.layout), config.data.crop, config.data.pan, config.run.seed),
+        Crops(open_source(data, config.data.layout), config.crop_side, config.data.pan, config.run.seed),
         ConsecutiveBatches(0, total, config.run.batch),
         config.data.workers,
         pin_memory=trainee.device.type == "cuda",
@@ -255,7 +255,7 @@ class _Trainee:
         self.config = config
         self.device = device
         self.network: Network = build_network(config.network, seed=config.run.seed).to(device)
-        self.loss = CodecLoss(config.loss, config.proxy, config.network.planes).to(device)
+        self.loss = open_loss(config, Processes(0, 1, device)).to(device)
         self.optimiser = schedulefree.AdamWScheduleFree(
             self.network.parameters(),
             lr=config.optimiser.learning_rate,
@@ -281,13 +281,13 @@ class _Trainee:
         batch = next(batches)
         enter("prepare")
         on_device = Sample(*(x.to(self.device, non_blocking=True) for x in batch))
-        source, motion = self.loss.prepare(on_device)
+        quantiser, limits, shifts = (x.to(self.device) for x in _draw(self.config, self.loss, self.done, 1))
+        source, motion = self.loss.prepare(on_device, shifts)
         embedding = None if self.embedding is None else self.embedding.to(self.device)
-        quantiser, limits = (x.to(self.device) for x in _draw(self.config, self.loss, self.done, 1))
         enter("rest")
         with self.autocast():
-            enhanced = self.network(source, embedding)
-        terms = self.loss(source, enhanced.float(), motion, quantiser, limits)
+            enhanced = self.network(source, embedding, quantiser)
+        terms = self.loss(source, enhanced.float(), motion, quantiser, limits, shifts)
         enter("optimiser")
         self.optimiser.zero_grad(set_to_none=True)
         enter("rest", backward=True)
@@ -295,6 +295,8 @@ class _Trainee:
         enter("optimiser")
         # The loop reads the loss in every step, which on a GPU waits for the backward pass.
         terms.total.item()
+        if self.config.optimiser.gradient_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.gradient_norm)
         self.optimiser.step()
         self.done += 1
 
@@ -432,9 +434,10 @@ def _measure_limit(trainee: _Trainee) -> Limit:
     ]
     convolutions = nn.Sequential(*(nn.Conv2d(m.in_channels, m.out_channels, 3, padding=1) for m in layers))
     convolutions.to(trainee.device)
-    side, batch = config.data.crop, config.run.batch
+    side, batch = config.crop_side, config.run.batch
     frames = torch.rand(batch, network.in_channels, side, side, device=trainee.device)
-    folded = F.pixel_unshuffle(frames, 2)
+    folded = torch.rand(batch, layers[0].in_channels, side // 2, side // 2, device=trainee.device)
+    quantiser = torch.full((batch,), config.proxy.steps[0], device=trainee.device)
     embedding = None if trainee.embedding is None else trainee.embedding.to(trainee.device)
 
     def run(module: nn.Module, *inputs: Tensor | None) -> float:
@@ -449,7 +452,7 @@ def _measure_limit(trainee: _Trainee) -> Limit:
 
     spent: list[tuple[float, float]] = []
     for _ in range(_WARM_UP + _LIMIT_REPEATS):
-        spent.append((run(network, frames, embedding), run(convolutions, folded)))
+        spent.append((run(network, frames, embedding, quantiser), run(convolutions, folded)))
     of_network, of_convolutions = (statistics.median(column) for column in zip(*spent[_WARM_UP:], strict=True))
     positions = (side // 2) ** 2
     macs = sum(9 * m.in_channels * m.out_channels for m in layers) * positions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tomllib
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ MS_SSIM_SIDE = 160
 RateUnit = Literal["bits_per_pixel", "relative"]
 Layout = Literal["auto", "images", "videos", "vimeo-septuplet", "vimeo-triplet"]
 Precision = Literal["float32", "bfloat16"]
+Objective = Literal["weighted", "saving"]
+SavingMetric = Literal["vmaf", "vmaf_neg", "ms_ssim"]
+_SAVING_METRICS: tuple[SavingMetric, ...] = typing.get_args(SavingMetric)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -34,7 +38,7 @@ class DataConfig:
 
     Attributes:
         layout: how the folder is laid out; see `scene.training.sources.open_source`.
-        crop: side of the square crops in pixels (paper: 256).
+        crop: side of the square crops in pixels (paper: 256); with several frames, of the window that moves.
         pan: largest shift, in pixels along each axis, between a crop and the neighbour that VMAF's motion is
             measured against, where the source has no neighbouring frame.
         workers: processes that load data, 0 to load in the training process.
@@ -53,27 +57,56 @@ class DataConfig:
 
 @dataclass(frozen=True, slots=True)
 class ProxyConfig:
-    """The codec proxy; see `scene.proxy.JpegProxy`.
+    """The codec proxy; see `scene.proxy.JpegProxy` and, for several frames, `scene.proxy.SequenceProxy`.
 
     Attributes:
         tables, rounding, smoothing: as there.
         steps: smallest and largest quantiser step, drawn log-uniformly for each sample.
+        frames: coded one after the other, windows that move over a crop; 1 is the paper's proxy.
+        shift: largest way of a window, in pixels along each axis and an even number, from one frame to the next. Even
+            numbers up to it are drawn for each sample.
+        inter_rounding, inter_step: as in `SequenceProxy`, for all frames but the first.
     """
 
     tables: Literal["jpeg", "flat"] = "jpeg"
     rounding: float = 0.5
     smoothing: float = 1.0
     steps: tuple[float, float] = (6.0, 60.0)
+    frames: int = 1
+    shift: int = 4
+    inter_rounding: float = 1 / 6
+    inter_step: float = 1.25
 
     def __post_init__(self) -> None:
         _require(0 < self.steps[0] <= self.steps[1], f"steps = {list(self.steps)} must be positive and in order")
+        _require(1 <= self.frames <= 16, f"frames = {self.frames} must be from 1 to 16")
+        _require(
+            0 <= self.shift <= 64 and self.shift % 2 == 0, f"shift = {self.shift} must be an even number from 0 to 64"
+        )
+        _require(
+            0 < self.inter_rounding <= 0.5, f"inter_rounding = {self.inter_rounding} must be above 0 and at most 0.5"
+        )
+        _require(0 < self.inter_step <= 8, f"inter_step = {self.inter_step} must be above 0 and at most 8")
+        _require(
+            self.frames == 1 or self.tables == "flat",
+            f"frames = {self.frames} needs tables = 'flat': residuals have no others",
+        )
+
+    @property
+    def margin(self) -> int:
+        """Pixels by which crops are larger than the windows that move over them."""
+        return self.shift * (self.frames - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class LossConfig:
-    """Weights and units of the paper's Eq. 3, and of one term beyond it.
+    """Weights and units of the paper's Eq. 3, and of what may be added to it or take its place.
 
     Attributes:
+        objective: "weighted" is Eq. 3. "saving", beyond the paper, is the rate saved at equal score, see
+            `scene.training.saving`; of Eq. 3 only the terms `before` and `after` are then added.
+        vmaf, vmaf_neg, ms_ssim: weights of the metrics in "saving"; one without a weight is not computed.
+        bound: of a metric's saving, as the log of a rate; the nearer a saving comes to it, the less more of it counts.
         perceptual: lambda_p, for VMAF points below the bound.
         bitrate: lambda_b, for the rate in `rate_unit`.
         before: lambda_1, for the L1 distance of enhanced and source frame, pixels in [0, 1].
@@ -95,15 +128,32 @@ class LossConfig:
     rate_unit: RateUnit = "bits_per_pixel"
     gain_limits: tuple[float, ...] = (VMAF_GAIN_LIMIT,)
     gradient_cap: float = 2.0
+    objective: Objective = "weighted"
+    vmaf: float = 0.3
+    vmaf_neg: float = 1.0
+    ms_ssim: float = 1.0
+    bound: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("perceptual", "bitrate", "before", "after", "structure"):
+        for name in ("perceptual", "bitrate", "before", "after", "structure", *_SAVING_METRICS):
             _require(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
         _require(
             len(self.gain_limits) > 0 and all(NEG_GAIN_LIMIT <= g <= VMAF_GAIN_LIMIT for g in self.gain_limits),
             f"gain_limits = {list(self.gain_limits)} must be numbers from 1 (VMAF_NEG) to 100 (VMAF)",
         )
         _require(self.gradient_cap >= 1, f"gradient_cap = {self.gradient_cap} must be at least 1")
+        _require(self.bound > 0, f"bound = {self.bound} must be above 0")
+        _require(
+            self.objective != "saving" or len(self.saving_metrics) > 0,
+            f"objective = {self.objective!r} needs a weight above 0 for one of {', '.join(_SAVING_METRICS)}",
+        )
+
+    @property
+    def saving_metrics(self) -> tuple[SavingMetric, ...]:
+        """Metrics whose savings count, in order; none with the objective "weighted"."""
+        if self.objective == "weighted":
+            return ()
+        return tuple(name for name in _SAVING_METRICS if getattr(self, name) > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +164,19 @@ class OptimiserConfig:
         learning_rate: constant after warm-up.
         warmup_steps: steps of linear warm-up.
         weight_decay: decoupled, as in AdamW.
+        gradient_norm: largest norm of a step's gradient, over all weights; longer ones are scaled down. 0 for any.
     """
 
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     weight_decay: float = 0.0
+    gradient_norm: float = 0.0
 
     def __post_init__(self) -> None:
         _require(0 < self.learning_rate < 1, f"learning_rate = {self.learning_rate} must be above 0 and below 1")
         _require(self.warmup_steps >= 0, f"warmup_steps = {self.warmup_steps} must not be negative")
         _require(self.weight_decay >= 0, f"weight_decay = {self.weight_decay} must not be negative")
+        _require(self.gradient_norm >= 0, f"gradient_norm = {self.gradient_norm} must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +277,28 @@ class TrainingConfig:
             f"crop = {self.data.crop} must be above {MS_SSIM_SIDE} where structure has a weight",
         )
         _require(
+            "ms_ssim" not in self.loss.saving_metrics or self.data.crop > MS_SSIM_SIDE,
+            f"crop = {self.data.crop} must be above {MS_SSIM_SIDE} where the saving in ms_ssim has a weight",
+        )
+        _require(
+            self.proxy.frames == 1 or (self.loss.objective == "saving" and self.network.planes == "luma"),
+            f"frames = {self.proxy.frames} needs objective = 'saving' in [loss] and planes = 'luma' in [network]",
+        )
+        _require(
+            self.network.quantiser in (None, self.proxy.steps),
+            f"quantiser = {list(self.network.quantiser or ())} must be what steps in [proxy] says,"
+            f" {list(self.proxy.steps)}",
+        )
+        _require(
             self.validation.encode_every % self.run.validate_every == 0,
             f"encode_every = {self.validation.encode_every} must be a multiple of validate_every ="
             f" {self.run.validate_every}",
         )
+
+    @property
+    def crop_side(self) -> int:
+        """Side of the crops that are read: of the window, and what it needs to move."""
+        return self.data.crop + self.proxy.margin
 
 
 def read_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
@@ -299,8 +370,13 @@ def _parse_setting(text: str) -> tuple[str, str, Any]:
 
 
 def _convert(value: Any, hint: Any, what: str) -> Any:
-    """Checks a TOML value against a field's type; whole numbers pass for floats, arrays for tuples."""
+    """Checks a TOML value against a field's type; whole numbers pass for floats, arrays for tuples.
+
+    TOML has no word for None: a key that may be None is left out.
+    """
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return _convert(value, arguments[0], what)
     if origin is tuple:
         if not isinstance(value, list):
             raise UsageError(f"{what} must be a list")

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
+from scene.enhance.quantiser import step_of
 from scene.errors import MissingError, SceneError
 from scene.evaluation.cache import Measurement
 from scene.evaluation.codecs import (
@@ -38,7 +39,8 @@ from scene.training.pan import pan, spread
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.y4m import Y4MHeader, write_frame, write_header
 
-Enhance = Callable[[list[Picture]], list[Picture]]
+# Pictures, and the quantiser step of the encode to come in 8-bit code values, None for a network that is not told it.
+Enhance = Callable[[list[Picture], float | None], list[Picture]]
 
 METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
 
@@ -126,13 +128,15 @@ class EncoderValidator:
         self._ffmpeg = _find_ffmpeg(self._run, self._clips[0][:2])
         self._anchors: list[_Curve] | None = None
 
-    def __call__(self, enhance: Enhance, on_progress: OnProgress = silent) -> EncoderValidation:
+    def __call__(self, enhance: Enhance, told: bool = False, *, on_progress: OnProgress = silent) -> EncoderValidation:
         """Measures a network; the first call also measures the unprocessed clips.
 
         On an error or interruption running encoders are killed and raw video is deleted; the next call starts afresh.
 
         Args:
-            enhance: gives as many pictures as it takes, in order and of the same format; called once for each clip.
+            enhance: gives as many pictures as it takes, in order and of the same format; called once for each clip,
+                or for each clip and CRF.
+            told: whether `enhance` shall be told x264's quantiser step, and so be called for each CRF.
             on_progress: told in encodes.
 
         Raises:
@@ -141,7 +145,7 @@ class EncoderValidator:
             InputError: libvmaf's log cannot be read.
         """
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-            anchors, tests = self._measure(enhance, Path(folder), on_progress)
+            anchors, tests = self._measure(enhance, told, Path(folder), on_progress)
         self._anchors = anchors
         metrics = {name: _read_metric(anchors, tests, name) for name in METRICS}
         means = [metrics[name].mean for name in self.config.metrics]
@@ -149,28 +153,34 @@ class EncoderValidator:
         objective = statistics.fmean(defined) if len(defined) == len(means) else math.inf
         return EncoderValidation(objective, metrics, len(tests))
 
-    def _measure(self, enhance: Enhance, folder: Path, on_progress: OnProgress) -> tuple[list[_Curve], list[_Curve]]:
+    def _measure(
+        self, enhance: Enhance, told: bool, folder: Path, on_progress: OnProgress
+    ) -> tuple[list[_Curve], list[_Curve]]:
         """The curves of all clips, unprocessed and enhanced; the former measured only where they are not known."""
         ffmpeg = replace(self._ffmpeg, stop=threading.Event())
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="validation")
         anchors: list[list[Future[Measurement]]] = []
         tests: list[list[Future[Measurement]]] = []
 
-        def submit(processed: RawVideo, reference: RawVideo) -> list[Future[Measurement]]:
-            return [
-                pool.submit(_measure_point, ffmpeg, processed, reference, self._run, crf, folder)
-                for crf in self._run.crfs
-            ]
+        crfs = self._run.crfs
+        # What is encoded at each step, and the CRFs that it is encoded at.
+        shares = [(step_of("x264", crf), (crf,)) for crf in crfs] if told else [(None, crfs)]
+
+        def submit(processed: RawVideo, reference: RawVideo, crfs: Sequence[float]) -> list[Future[Measurement]]:
+            return [pool.submit(_measure_point, ffmpeg, processed, reference, self._run, crf, folder) for crf in crfs]
 
         try:
             for number, clip in enumerate(self._clips):
                 reference = _write(folder / f"{number}.y4m", clip)
                 if self._anchors is None:
-                    anchors.append(submit(reference, reference))
-                enhanced = enhance(list(clip))
-                if [picture.format for picture in enhanced] != [picture.format for picture in clip]:
-                    raise ValueError("enhance must give as many pictures as it takes, of the same format")
-                tests.append(submit(_write(folder / f"{number}-enhanced.y4m", enhanced), reference))
+                    anchors.append(submit(reference, reference, crfs))
+                tests.append([])
+                for step, share in shares:
+                    enhanced = enhance(list(clip), step)
+                    if [picture.format for picture in enhanced] != [picture.format for picture in clip]:
+                        raise ValueError("enhance must give as many pictures as it takes, of the same format")
+                    video = _write(folder / f"{number}-{len(tests[-1])}.y4m", enhanced)
+                    tests[-1] += submit(video, reference, share)
             futures = [future for curve in anchors + tests for future in curve]
             for done, future in enumerate(as_completed(futures), start=1):
                 future.result()

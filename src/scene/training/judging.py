@@ -64,8 +64,9 @@ class Judge:
         self._loss = loss
         self._device = device
         self._encoder = encoder
+        self._precision = config.run.precision
         self._every = config.validation.encode_every
-        self._validator = Validator(held_out, config.data.crop, config.data.pan, config.proxy.steps, steering)
+        self._validator = Validator(held_out, config, steering)
         self._x264 = EncoderValidator(held_out, config.validation) if self._every else None
 
     def __call__(self, network: Network, step: int, *, last: bool) -> Judgement:
@@ -80,11 +81,17 @@ class Judge:
             control = network.semantics.control
             semantics = SemanticGuide(self._encoder if control == "embedding" else None, control, "")
 
-        def enhance(pictures: list[Picture]) -> list[Picture]:
+        told = network.config.quantiser is not None
+        # A network that is told the quantiser enhances every clip several times.
+        precision = self._precision if told else "float32"
+
+        def enhance(pictures: list[Picture], encoder_step: float | None) -> list[Picture]:
             # An enhancer a clip: each is a video of its own.
-            enhancer = Enhancer(network, device=self._device.type, semantics=semantics)
+            enhancer = Enhancer(
+                network, device=self._device.type, semantics=semantics, step=encoder_step, precision=precision
+            )
             starts = range(0, len(pictures), enhancer.batch)
             return [done for start in starts for done in enhancer(pictures[start : start + enhancer.batch])]
 
-        reading = self._x264(enhance)
+        reading = self._x264(enhance, told)
         return Judgement(proxy, reading, reading.objective, math.isfinite(reading.objective))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,9 @@ class RunLog:
     def __init__(self, out: Path, writer: Any, config: TrainingConfig) -> None:
         self._path = out / NAME
         self._writer = writer
-        self._score_names = [f"vmaf_gain_limit_{limit:g}" for limit in config.loss.gain_limits]
+        limits = config.loss.gain_limits if config.loss.objective == "weighted" else ()
+        self._score_names = [f"vmaf_gain_limit_{limit:g}" for limit in limits]
+        self._saving_names = [f"saving_{name}" for name in config.loss.saving_metrics]
 
     def step(self, step: int, figures: dict[str, float], gradient_norm: float) -> None:
         figures["rate_change"] = math.expm1(figures["rate_change"])
@@ -53,6 +56,10 @@ class RunLog:
             "l1_before": proxy.before,
             **{f"{n}_gain": g for n, g in zip(self._score_names, proxy.score_gains, strict=True)},
         }
+        for name, of_steps in zip(self._saving_names, proxy.savings, strict=True):
+            # From the finest step to the coarsest.
+            figures |= {f"{name}_{number}": value for number, value in enumerate(of_steps, start=1)}
+            figures[name] = statistics.fmean(of_steps)
         self._append(step, "validation", figures)
         if reading.encoder is not None:
             figures |= reading.encoder.figures()

@@ -30,6 +30,7 @@ from scene.training.log import NAME as LOG
 from scene.training.log import RunLog, rewind_log, writing
 from scene.training.loss import CodecLoss, LossTerms
 from scene.training.processes import Processes, join_processes
+from scene.training.saving import draw_shifts, open_loss, savings
 from scene.training.sources import open_sources
 from scene.training.state import load_state, save_state
 from scene.training.stopping import StopSignals
@@ -112,7 +113,7 @@ def train(
 
         # Everything random is drawn from generators of its own, seeded by the step, so that a resumed run repeats them.
         network, encoder = build(config, here)
-        loss = CodecLoss(config.loss, config.proxy, config.network.planes, processes.gather).to(here)
+        loss = open_loss(config, processes).to(here)
         optimiser = schedulefree.AdamWScheduleFree(
             network.parameters(),
             lr=config.optimiser.learning_rate,
@@ -134,7 +135,7 @@ def train(
             if held_out is not None and processes.rank == 0:
                 judge = Judge(config, held_out, held_out_steering, encoder, loss, here)
         batches = open_loader(
-            Crops(source, config.data.crop, config.data.pan, config.run.seed),
+            Crops(source, config.crop_side, config.data.pan, config.run.seed),
             ConsecutiveBatches(first, steps, config.run.batch, processes.rank, processes.count),
             config.data.workers,
             pin_memory=here.type == "cuda",
@@ -187,12 +188,13 @@ def train(
                 checkpoint(first, validate=True)
             for step, batch in enumerate(_read(batches), start=first):
                 on_device = Sample(*(x.to(here, non_blocking=True) for x in batch))
-                source_planes, motion = loss.prepare(on_device)
+                drawn = (_share(x, processes).to(here) for x in _draw(config, loss, step, processes.count))
+                quantiser, limits, shifts = drawn
+                source_planes, motion = loss.prepare(on_device, shifts)
                 embedding = steering(batch, here) if steering else None
-                quantiser, limits = (_share(x, processes).to(here) for x in _draw(config, loss, step, processes.count))
                 with torch.autocast(here.type, torch.bfloat16, enabled=config.run.precision == "bfloat16"):
-                    enhanced = model(source_planes, embedding)
-                terms = loss(source_planes, enhanced.float(), motion, quantiser, limits)
+                    enhanced = model(source_planes, embedding, quantiser)
+                terms = loss(source_planes, enhanced.float(), motion, quantiser, limits, shifts)
                 optimiser.zero_grad(set_to_none=True)
                 terms.total.backward()
                 # One exchange a step: all processes learn the joint loss, and whether any of them was told to stop.
@@ -204,8 +206,10 @@ def train(
                     raise SceneError(f"the loss is no longer finite at step {step}: lower the learning rate")
                 if step % _LOG_EVERY == 0:
                     # Before the step: schedule-free overwrites gradients.
-                    log.step(step, _average_terms(terms, processes), _gradient_norm(network))
+                    log.step(step, _average_terms(config, terms, processes), _gradient_norm(network))
                 whole = False
+                if config.optimiser.gradient_norm > 0:
+                    torch.nn.utils.clip_grad_norm_(network.parameters(), config.optimiser.gradient_norm)
                 optimiser.step()
                 done = step + 1
                 whole = True
@@ -249,11 +253,14 @@ def _begin(
 ) -> dict[str, Any]:
     """How far a run is: at its start, or where its state says, which is loaded."""
     recorded = json.loads(json.dumps(config_as_dict(config)))
+    default = json.loads(json.dumps(config_as_dict(TrainingConfig())))
     if not resume:
         begun = {"step": 0, "seconds": 0.0, "validated": 0, "best_loss": None}
         return {**begun, "config": recorded, "inputs": inputs}
     progress = load_state(out / STATE, network, optimiser)
-    if progress["config"] != recorded:
+    # Keys that came later had no other value than their default.
+    begun_with = {section: {**default.get(section, {}), **values} for section, values in progress["config"].items()}
+    if begun_with != recorded:
         raise UsageError(f"{out / STATE} was written by another configuration; resume with the one it began with")
     for what, identity in progress.setdefault("inputs", inputs).items():
         if inputs[what] != identity:
@@ -303,19 +310,20 @@ def _close(writer: Any) -> None:
         writer.close()
 
 
-def _draw(config: TrainingConfig, loss: CodecLoss, step: int, processes: int) -> tuple[Tensor, Tensor]:
-    """Quantiser steps and gain limits of the joint batch."""
+def _draw(config: TrainingConfig, loss: CodecLoss, step: int, processes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Quantiser steps, gain limits, and the windows' shifts (B, 2) of the joint batch."""
     joint = config.run.batch * processes
     generator = torch.Generator().manual_seed(config.run.seed * 1_000_003 + step)
     low, high = config.proxy.steps
-    return low * (high / low) ** torch.rand(joint, generator=generator), loss.gain_limits(joint)
+    steps = low * (high / low) ** torch.rand(joint, generator=generator)
+    return steps, loss.gain_limits(joint), draw_shifts(joint, config.proxy.shift, generator)
 
 
 def _share(joint: Tensor, processes: Processes) -> Tensor:
     return joint.chunk(processes.count)[processes.rank]
 
 
-def _average_terms(terms: LossTerms, processes: Processes) -> dict[str, float]:
+def _average_terms(config: TrainingConfig, terms: LossTerms, processes: Processes) -> dict[str, float]:
     figures = {
         "loss": terms.total.detach(),
         "bits_per_pixel": terms.bits_per_pixel,
@@ -324,6 +332,7 @@ def _average_terms(terms: LossTerms, processes: Processes) -> dict[str, float]:
         "l1_before": terms.before,
         "l1_after": terms.after,
         "score": terms.scores.mean(),
+        **{f"saving_{name}": s for name, s in zip(config.loss.saving_metrics, savings(terms.sums), strict=True)},
     }
     values = processes.mean(torch.stack(list(figures.values()))).tolist()
     return dict(zip(figures, values, strict=True))

@@ -23,15 +23,16 @@ _STRUCTURE_FLOOR = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """One evaluation of Eq. 3.
+    """One evaluation of a loss.
 
     Attributes:
-        total: the weighted sum, a scalar with a gradient.
-        scores: (B,) unclipped scores, detached.
+        total: a scalar with a gradient.
+        scores: (B,) unclipped scores, detached; of the first metric where there are several.
         bits_per_pixel: batch mean after enhancement, detached.
         rate_change: mean log of rate over the unprocessed crop's at the same step, detached.
         structure: mean log(1 - MS-SSIM), detached; zero where it has no weight.
         before, after: batch means of the two L1 terms in 8-bit code values, detached.
+        sums: (5, M) what savings are computed from, see `scene.training.saving`; M is 0 with Eq. 3. Detached.
     """
 
     total: Tensor
@@ -41,6 +42,7 @@ class LossTerms:
     structure: Tensor
     before: Tensor
     after: Tensor
+    sums: Tensor
 
 
 class CodecLoss(nn.Module):
@@ -68,12 +70,17 @@ class CodecLoss(nn.Module):
         self.config = loss
         self._gather = gather
         self.planes = planes
-        self.proxy = JpegProxy(proxy.tables, proxy.rounding, proxy.smoothing)
+        self.proxy: nn.Module = JpegProxy(proxy.tables, proxy.rounding, proxy.smoothing)
         self.vmaf = DifferentiableVmaf()
         self.ms_ssim = MS_SSIM(data_range=1.0, size_average=False, channel=1)
 
-    def prepare(self, batch: Sample) -> tuple[Tensor, Tensor]:
-        """A batch of 8-bit RGB as network input (B, C, H, W) and VMAF's motion (B,)."""
+    def prepare(self, batch: Sample, shifts: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """A batch of 8-bit RGB as network input (B, C, H, W) and VMAF's motion (B,).
+
+        Args:
+            batch: on the loss's device.
+            shifts: (B, 2) of windows that move over the crops; a single frame has none.
+        """
         frame, neighbour = (x.float() / 255.0 for x in (batch.frame, batch.neighbour))
         luma = rgb_to_luma(frame)
         motion = self.vmaf.motion(luma * 255.0, rgb_to_luma(neighbour)[None] * 255.0)
@@ -84,7 +91,15 @@ class CodecLoss(nn.Module):
         limits = torch.tensor(self.config.gain_limits)
         return limits.repeat(-(-batch // len(limits)))[:batch]
 
-    def forward(self, source: Tensor, enhanced: Tensor, motion: Tensor, step: Tensor, gain_limit: Tensor) -> LossTerms:
+    def forward(
+        self,
+        source: Tensor,
+        enhanced: Tensor,
+        motion: Tensor,
+        step: Tensor,
+        gain_limit: Tensor,
+        shifts: Tensor | None = None,
+    ) -> LossTerms:
         """Evaluates Eq. 3.
 
         Args:
@@ -93,6 +108,7 @@ class CodecLoss(nn.Module):
             motion: (B,) motion feature of the source.
             step: (B,) quantiser steps in code values.
             gain_limit: (B,) enhancement gain limits of the score.
+            shifts: unused, a single frame does not move.
         """
         config = self.config
         decoded, bits = self.proxy(enhanced, step)
@@ -124,6 +140,7 @@ class CodecLoss(nn.Module):
             structure.detach(),
             before.detach() * 255.0,
             after.detach() * 255.0,
+            bits.new_zeros(5, 0),
         )
 
     def _cap_gradient(self, gradient: Tensor) -> Tensor:

@@ -11,9 +11,11 @@ from torch import Tensor
 
 from scene.errors import InputError
 from scene.model import Network
+from scene.training.config import TrainingConfig
 from scene.training.data import Sample, collate
 from scene.training.frames import FrameSource
 from scene.training.loss import CodecLoss, LossTerms
+from scene.training.saving import draw_shifts, savings
 
 # Where the quantiser is measured, within the range that training draws from.
 _STEPS_MEASURED = 4
@@ -27,9 +29,12 @@ class Validation:
     """Means over the held-out crops and quantiser steps.
 
     Attributes:
-        loss: Eq. 3.
-        score_gains: for each gain limit, VMAF points above the unprocessed crop at the same step.
+        loss: of the training.
+        score_gains: for each gain limit, VMAF points above the unprocessed crop at the same step; none where the
+            objective is "saving".
         structure_change: of the mean log(1 - MS-SSIM) against the unprocessed crops; negative is better.
+        savings: for each metric of `LossConfig.saving_metrics`, and each step in turn, the saving at equal score over
+            all crops, as the log of a rate; none where the objective is "weighted".
         rate_change: mean change of rate at the same step, 0.01 is +1 %.
         before: mean absolute change of the frame, in 8-bit code values.
     """
@@ -39,6 +44,7 @@ class Validation:
     structure_change: float
     rate_change: float
     before: float
+    savings: tuple[tuple[float, ...], ...] = ()
 
 
 Embed = Callable[[Sample, torch.device], Tensor]
@@ -49,57 +55,64 @@ class Validator:
 
     Args:
         source: held-out frames; those smaller than the crop or unreadable are left out.
-        crop: side of the crops.
-        pan: shift of the neighbour, in pixels to the right, that motion is measured against where a sequence has a
-            single frame.
-        steps: range of quantiser steps; four of it are measured, evenly spaced by ratio.
+        config: side of the crops; shift of the neighbour, to the right, that motion is measured against where a
+            sequence has a single frame; range of quantiser steps, of which four are measured, evenly spaced by ratio.
         embed: what steers the network for a batch, if it takes embeddings.
 
     Raises:
         InputError: no usable frame in the source.
     """
 
-    def __init__(
-        self, source: FrameSource, crop: int, pan: int, steps: tuple[float, float], embed: Embed | None = None
-    ) -> None:
+    def __init__(self, source: FrameSource, config: TrainingConfig, embed: Embed | None = None) -> None:
+        crop = config.crop_side
         picks = np.unique(np.linspace(0, len(source) - 1, _MOST_CROPS).round().astype(int))
-        samples = [_centre_crop(source, int(sequence), crop, pan) for sequence in picks]
+        samples = [_centre_crop(source, int(sequence), crop, config.data.pan) for sequence in picks]
         self.samples = [sample for sample in samples if sample is not None]
         if not self.samples:
             raise InputError(f"no held-out frame is readable and at least {crop} by {crop} pixels to validate on")
-        self.steps = [float(s) for s in np.geomspace(*steps, _STEPS_MEASURED)]
+        self.steps = [float(s) for s in np.geomspace(*config.proxy.steps, _STEPS_MEASURED)]
+        self._told = config.network.quantiser is not None
+        self._limits = config.loss.gain_limits if config.loss.objective == "weighted" else (0.0,)
+        self._shifts = draw_shifts(len(self.samples), config.proxy.shift, torch.Generator().manual_seed(0))
         self._embed = embed
         self._unprocessed: Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, network: Network, loss: CodecLoss, device: torch.device) -> Validation:
         """Measures a network in eval mode."""
-        limits = len(loss.config.gain_limits)
         readings = list(self._read(network, loss, device))
         if self._unprocessed is None:
-            self._unprocessed = _means(list(self._read(None, loss, device)), limits)
-        changes = _means(readings, limits) - self._unprocessed
+            self._unprocessed = _means(list(self._read(None, loss, device)), len(self._limits))
+        changes = _means(readings, len(self._limits)) - self._unprocessed
         rate = torch.stack([r.rate_change for r in readings]).mean()
+        weighted = loss.config.objective == "weighted"
         return Validation(
             float(torch.stack([r.total for r in readings]).mean()),
-            tuple(float(g) for g in changes[:-1]),
+            tuple(float(g) for g in changes[:-1]) if weighted else (),
             float(changes[-1]),
             float(torch.expm1(rate)),
             float(torch.stack([r.before for r in readings]).mean()),
+            () if weighted else self._savings(readings),
         )
+
+    def _savings(self, readings: Sequence[LossTerms]) -> tuple[tuple[float, ...], ...]:
+        sums = torch.stack([r.sums for r in readings]).reshape(-1, len(self.steps), *readings[0].sums.shape).sum(dim=0)
+        return tuple(zip(*(savings(of_step).tolist() for of_step in sums), strict=True))
 
     def _read(self, network: Network | None, loss: CodecLoss, device: torch.device) -> Iterator[LossTerms]:
         """Every crop at every step and every gain limit; unprocessed without a network."""
-        limits = torch.tensor(loss.config.gain_limits, device=device)
         for start in range(0, len(self.samples), _BATCH):
             batch = collate(self.samples[start : start + _BATCH])
-            source, motion = loss.prepare(Sample(*(x.to(device) for x in batch)))
+            shifts = self._shifts[start : start + _BATCH].to(device)
+            source, motion = loss.prepare(Sample(*(x.to(device) for x in batch)), shifts)
             embedding = self._embed(batch, device) if self._embed else None
-            enhanced = source if network is None else network(source, embedding)
-            for step in self.steps:
-                for limit in limits:
-                    ones = torch.ones_like(motion)
-                    yield loss(source, enhanced, motion, step * ones, limit * ones)
+            ones = torch.ones_like(motion)
+            enhanced = source
+            for number, step in enumerate(self.steps):
+                if network is not None and (number == 0 or self._told):
+                    enhanced = network(source, embedding, step * ones)
+                for limit in self._limits:
+                    yield loss(source, enhanced, motion, step * ones, limit * ones, shifts)
 
 
 def _means(readings: Sequence[LossTerms], limits: int) -> Tensor:

@@ -103,7 +103,10 @@ def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
             "codec": run.codec.name,
             "reference": reference_key(clip, grid.recipe),
             "encoder": report.measured.encoders[run.codec.name],
-            "shots": [[s.method.label, s.method.identity, plan.options(s, s.crf)] for s in shots],
+            "shots": [
+                [s.method.label, s.method.identity_at(s.method.step(run.codec.name, s.crf)), plan.options(s, s.crf)]
+                for s in shots
+            ],
             "crfs": list(run.crfs),
             "ffmpeg": ffmpeg.build,
             "metrics": METRICS_VERSION,

@@ -48,7 +48,10 @@ class _Desk:
 
 
 class Workshop:
-    """Makes the slides of one clip. The reference and one variant at a time are on the disk."""
+    """Makes the slides of one clip.
+
+    The reference and one variant at a time are on the disk; one for each slide of a network that is told the quantiser.
+    """
 
     def __init__(
         self, ffmpeg: FFmpeg, recipe: Recipe, pool: ThreadPoolExecutor, jobs: int, device: str, folder: Path
@@ -82,39 +85,55 @@ class Workshop:
         return [self._finish(desk, reference) for desk in desks]
 
     def _encode_all(self, desks: Sequence[_Desk], method: Method, reference: RawVideo) -> None:
-        """Encodes one method for every slide that shows it."""
+        """Encodes one method for every slide that shows it, each at the step of its CRF where that changes pictures."""
         wanted = [(desk, shot) for desk in desks for shot in desk.plan.shots if shot.method is method]
         wanted = [(desk, shot) for desk, shot in wanted if not desk.reason]
         if not wanted:
             return
-        variant = self.folder / "variant.y4m"
+        shared: RawVideo | None = None
+        if not method.told:
+            try:
+                shared = make_variant(
+                    *(self.ffmpeg, method, reference, self.folder / "variant.y4m"), device=self.device
+                )
+            except StoppedError:
+                raise
+            except (SceneError, OSError) as error:
+                for desk, _ in wanted:
+                    desk.reason = str(error)
+                return
 
-        def encode(desk: _Desk, shot: Shot, processed: RawVideo) -> None:
-            _attempt(desk, lambda: self._encode(desk, shot, reference, processed))
+        def encode(desk: _Desk, shot: Shot) -> None:
+            own = desk.folder / "variant.y4m"
 
-        try:
-            processed = make_variant(self.ffmpeg, method, reference, variant, device=self.device)
-        except StoppedError:
-            raise
-        except (SceneError, OSError) as error:
-            for desk, _ in wanted:
-                desk.reason = str(error)
-            return
-        for future in [self.pool.submit(encode, desk, shot, processed) for desk, shot in wanted]:
+            def pictures(crf: float) -> RawVideo:
+                if shared is not None:
+                    return shared
+                step = method.step(desk.plan.run.codec.name, crf)
+                return make_variant(self.ffmpeg, method, reference, own, step=step, device=self.device)
+
+            _attempt(desk, lambda: self._encode(desk, shot, reference, pictures))
+            own.unlink(missing_ok=True)
+
+        for future in [self.pool.submit(encode, desk, shot) for desk, shot in wanted]:
             future.result()
-        variant.unlink(missing_ok=True)
+        (self.folder / "variant.y4m").unlink(missing_ok=True)
 
-    def _encode(self, desk: _Desk, shot: Shot, reference: RawVideo, processed: RawVideo) -> None:
-        """Encodes at the anchor's rate, a second time if the first is more than 5 % off, and scores it."""
+    def _encode(self, desk: _Desk, shot: Shot, reference: RawVideo, pictures: Callable[[float], RawVideo]) -> None:
+        """Encodes at the anchor's rate, a second time if the first is more than 5 % off, and scores it.
+
+        Args:
+            pictures: gives what is encoded at a CRF.
+        """
         plan, crf = desk.plan, shot.crf
         anchor = desk.encodes.get(plan.shots[0].method.label)
-        size, stream = self._run_encoder(desk, shot, processed, crf)
+        size, stream = self._run_encoder(desk, shot, pictures(crf), crf)
         if anchor is not None and abs(size / anchor.bytes - 1) > _TOLERANCE:
             target = _kbps(anchor.bytes, reference, plan.clip)
             better = plan.crf_at_rate(shot, target * anchor.bytes / size)
             if better != crf:
                 crf = better
-                size, stream = self._run_encoder(desk, shot, processed, crf)
+                size, stream = self._run_encoder(desk, shot, pictures(crf), crf)
         known = [point.measurement for point in shot.curve if point.crf == crf]
         if known:
             scores = known[0].scores
