@@ -44,7 +44,7 @@ def protocol_lines(results: Document) -> list[str]:
         lines.append(
             f"{timing['points']} points were measured in {timing['wall_seconds']:.0f} s by "
             f"{timing['jobs']} worker{'s' * (timing['jobs'] > 1)}, "
-            f"{share:.0%} of whose time went into encoding and comparing; the others were known"
+            f"{share:.0%} of whose time went into encoding and comparing points, the rest mostly into treatments"
         )
     return lines
 
