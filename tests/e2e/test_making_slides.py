@@ -1,8 +1,8 @@
 """Slides of a real, tiny grid: equal bitrate, real pictures, made once."""
 
-import _thread
 import io
 import logging
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -195,7 +195,8 @@ def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
         deadline = time.monotonic() + 60
         while not started.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        _thread.interrupt_main()
+        # Not `_thread.interrupt_main`, which does not wake a main thread that waits for a lock.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
     report, _ = measured
     watcher = threading.Thread(target=interrupt)
