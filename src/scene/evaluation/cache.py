@@ -59,15 +59,18 @@ class PointCache:
         """
         self.store_record(key, _FORMAT, measurement_record(measurement))
 
-    def load_record(self, key: Mapping[str, Any], form: int | str, read: Callable[[Mapping[str, Any]], T]) -> T | None:
+    def load_record(
+        self, key: Mapping[str, Any], form: int | str, read: Callable[[Mapping[str, Any]], T], suffix: str = ".json"
+    ) -> T | None:
         """An entry of any kind, or None if there is none that can be used.
 
         Args:
             form: the kind and version of the entry.
             read: makes what is wanted of the record; raises ValueError, KeyError or TypeError if it is no such record.
+            suffix: of the entry's file.
         """
         try:
-            entry = json.loads(self._path(key).read_bytes())
+            entry = json.loads(self._path(key, suffix).read_bytes())
             if entry["format"] != form or entry["key"] != dict(key):
                 return None
             return read(entry["measured"])
@@ -75,9 +78,11 @@ class PointCache:
             # Absent, cut short or of another version: measured again and replaced.
             return None
 
-    def store_record(self, key: Mapping[str, Any], form: int | str, record: Mapping[str, Any]) -> None:
+    def store_record(
+        self, key: Mapping[str, Any], form: int | str, record: Mapping[str, Any], suffix: str = ".json"
+    ) -> None:
         """Writes an entry of JSON types; errors as for `store`."""
-        path = self._path(key)
+        path = self._path(key, suffix)
         entry = {"format": form, "key": dict(key), "measured": dict(record)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,9 +92,9 @@ class PointCache:
                 f"{path} cannot be written ({error.strerror}); give another folder with --cache"
             ) from error
 
-    def _path(self, key: Mapping[str, Any]) -> Path:
+    def _path(self, key: Mapping[str, Any], suffix: str) -> Path:
         name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
-        return self.folder / name[:2] / f"{name}.json"
+        return self.folder / name[:2] / f"{name}{suffix}"
 
 
 def measurement_record(measurement: Measurement) -> dict[str, Any]:
