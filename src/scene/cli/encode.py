@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from scene.jobs.guard import GuardReport
 
 
 def encode(
@@ -23,6 +26,7 @@ def encode(
     semantics: str = "auto",
     semantic_interval: int = 30,
     device: Literal["auto", "cpu", "cuda"] = "auto",
+    guard: Annotated[bool, Parameter(negative="")] = False,
     on_error: Literal["fail", "skip"] = "fail",
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: Literal["text", "json"] = "text",
@@ -44,6 +48,7 @@ def encode(
             name, file or folder of another, or a control: none, constant, random, shuffled.
         semantic_interval: Frames between two embeddings within a shot; 0 for one a shot.
         device: Where the model runs.
+        guard: Probe the beginning of each shot, and leave the shot unchanged where the model would not save rate.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         overwrite: Replace DST if it exists.
         log_format: Log and progress on stderr as text or as JSON lines.
@@ -67,13 +72,14 @@ def encode(
         semantics=semantics,
         semantic_interval=semantic_interval,
         device=device,
+        guard=guard,
         overwrite=overwrite,
         skip_damage=on_error == "skip",
     )
     with progress_display("encode", "frames", log_format) as on_progress:
         result = encode_file(request, on_progress)
     logging.getLogger("scene").info(
-        "%s: %d frames in %.1f s (%.2f fps), %.2f MB -> %.2f MB (%+.1f %%), model %s",
+        "%s: %d frames in %.1f s (%.2f fps), %.2f MB -> %.2f MB (%+.1f %%), model %s%s",
         result.destination,
         result.frames,
         result.seconds,
@@ -82,4 +88,9 @@ def encode(
         result.bytes / 1e6,
         100 * (result.bytes / result.source_bytes - 1),
         result.model,
+        "" if result.guard is None else _in_words(result.guard),
     )
+
+
+def _in_words(report: GuardReport) -> str:
+    return f"; guard: {report.passed} of {report.shots} shots passed through, probes took {report.seconds:.1f} s"

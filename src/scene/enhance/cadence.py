@@ -70,6 +70,14 @@ class EmbeddingCadence:
         self._age = 0
         self._current: Tensor | None = None
 
+    def begin_shot(self) -> None:
+        """The next frame is the first of a shot, whatever it looks like.
+
+        For callers that find the shots themselves, since they do not show every frame.
+        """
+        self._shots = ShotDetector()
+        self._current = None
+
     def next(self, luma: Tensor, embed: Callable[[], Tensor]) -> Tensor:
         """The embedding of the next frame.
 

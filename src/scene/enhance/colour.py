@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-from scene.picture import Chroma, Matrix, PictureFormat
+from scene.picture import Chroma, Matrix, Picture, PictureFormat
 
 # (Kr, Kb) of ITU-R BT.601, BT.709 and BT.2020 (non-constant luminance).
 _LUMA_WEIGHTS: dict[Matrix, tuple[float, float]] = {
@@ -43,6 +44,12 @@ def luma_scale(fmt: PictureFormat) -> CodeScale:
     if fmt.full_range:
         return CodeScale(219 / 255 / (2**fmt.bit_depth - 1), 16 / 255)
     return CodeScale(1 / (255 * 2 ** (fmt.bit_depth - 8)), 0.0)
+
+
+def studio_luma(picture: Picture) -> torch.Tensor:
+    """A picture's luma on the studio scale, (1, 1, H, W) on the CPU."""
+    codes = torch.from_numpy(np.ascontiguousarray(picture.planes[0]))[None, None]
+    return luma_scale(picture.format).to_studio(codes)
 
 
 def chroma_scale(fmt: PictureFormat) -> CodeScale:

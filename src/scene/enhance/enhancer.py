@@ -99,6 +99,10 @@ class Enhancer:
         if self._planes == "yuv420" and fmt.chroma != "420":
             raise UsageError(f"this model takes 4:2:0 video only, and the source is {_chroma_name(fmt)}.")
 
+    def begin_shot(self) -> None:
+        """Says that the next picture begins a shot; who leaves frames out must do so at each shot that it finds."""
+        self._cadence.begin_shot()
+
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         """Enhances a batch of pictures of one format and gives as many, in order, of the same format.
 

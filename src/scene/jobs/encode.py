@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from scene.errors import UsageError
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile
 from scene.progress import OnProgress, Progress, silent
-from scene.video.decode import Decoder, Unit
+from scene.video.decode import DecodedFrame, Decoder, Unit
 from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
 from scene.video.mux import Writer, container_of
 from scene.video.opening import require_readable
@@ -23,6 +24,7 @@ from scene.video.verify import verify
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
+    from scene.jobs.guard import Guard, GuardReport
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class EncodeRequest:
         semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
         semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
         device: "auto", "cpu" or "cuda".
+        guard: leave shots as they are where a probe finds that enhancement does not pay; see `scene.jobs.guard`.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
     """
@@ -56,6 +59,7 @@ class EncodeRequest:
     semantics: str = "auto"
     semantic_interval: int = DEFAULT_SEMANTIC_INTERVAL
     device: str = "auto"
+    guard: bool = False
     overwrite: bool = False
     skip_damage: bool = False
 
@@ -69,6 +73,7 @@ class EncodeResult:
         seconds: wall-clock time, verification included.
         source_bytes, bytes: sizes of the two files.
         model: the network's identity, "none" for a bypass.
+        guard: what the guard did; None without one, and where pictures are too small for its probes.
     """
 
     destination: Path
@@ -77,6 +82,7 @@ class EncodeResult:
     source_bytes: int
     bytes: int
     model: str
+    guard: GuardReport | None = None
 
 
 def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeResult:
@@ -89,7 +95,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         UsageError: arguments that cannot be meant, or that the source and the container do not allow.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
         VerificationError: what was written is not what was encoded.
-        MissingError: the encoder or the device is not on this machine.
+        MissingError: the encoder, the device, or the ffmpeg program that a guard needs, is not on this machine.
         SceneError: the output cannot be written.
     """
     started = time.monotonic()
@@ -99,8 +105,9 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     info = probe(request.source)
     encoder_pixel_format(codec, info)
     enhancer = _load_enhancer(request, codec, info)
+    guard = _open_guard(request, enhancer, info)
     model = enhancer.identity if enhancer else BYPASS
-    comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}"
+    comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}{', guard' if guard else ''}"
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
@@ -108,7 +115,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         writer = Writer(pending.path, container, decoder.container, info, request.settings, comment)
         try:
             report = _reporter(on_progress, info.frames, writer, started)
-            run_pipeline(decoder.units, _enhance(enhancer), _write(writer, report))
+            run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
             pending.discard()
@@ -124,6 +131,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         source_bytes=request.source.stat().st_size,
         bytes=written,
         model=model,
+        guard=guard.report if guard else None,
     )
 
 
@@ -172,7 +180,25 @@ def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> En
     return enhancer
 
 
-def _enhance(enhancer: Enhancer | None) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
+def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:
+    if not request.guard:
+        return None
+    if enhancer is None:
+        raise UsageError("--guard has nothing to decide without a model; leave it out, or give a model and a strength.")
+    from scene.jobs.guard import Guard
+    from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
+
+    probe = ShotProbe(find_probing_ffmpeg(), request.settings, info)
+    if probe.metrics:
+        return Guard(enhancer, probe)
+    size = f"{info.format.width}x{info.format.height}"
+    log.warning("%s: pictures of %s are too small to be probed, so --guard changes nothing.", info.path, size)
+    return None
+
+
+def _enhance(
+    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None
+) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
     def passed(units: Iterator[Unit]) -> Iterator[Unit]:
         return units
 
@@ -184,6 +210,10 @@ def _enhance(enhancer: Enhancer | None) -> Callable[[Iterator[Unit]], Iterator[U
                 frame.replace(picture)
             yield from batch
 
+    if guard is not None:
+        from scene.jobs.guard import guarded
+
+        return partial(guarded, guard=guard)
     return passed if enhancer is None else enhanced
 
 

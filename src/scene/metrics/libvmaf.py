@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,15 @@ from scene.errors import InputError
 METRICS_VERSION = "2"
 
 _XPSNR_CAP = 100.0
+# Frame n meets frame n whatever the containers say.
+_ALIGN = "settb=AVTB,setpts=N"
 
 # VMAF unclipped, since BD-rate over scores that stick at 100 is meaningless; v1.0.16 at three picture heights.
-_MODELS = (
-    "version=vmaf_v0.6.1\\:name=vmaf\\:disable_clip=true",
-    "version=vmaf_v0.6.1neg\\:name=vmaf_neg",
-    "version=vmaf_v1.0.16_3d0h\\:name=vmaf_v1",
-)
+_MODELS = {
+    "vmaf": "version=vmaf_v0.6.1\\:name=vmaf\\:disable_clip=true",
+    "vmaf_neg": "version=vmaf_v0.6.1neg\\:name=vmaf_neg",
+    "vmaf_v1": "version=vmaf_v1.0.16_3d0h\\:name=vmaf_v1",
+}
 _FEATURES = ("name=float_ms_ssim", "name=psnr", "name=cambi")
 _LIBVMAF = {
     "vmaf": "vmaf",
@@ -58,21 +60,62 @@ def filter_graph(libvmaf_log: Path, xpsnr_log: Path, threads: int = 1) -> str:
         libvmaf_log, xpsnr_log: where the filters write; escaped here for both levels of the graph's syntax.
         threads: of libvmaf.
     """
-    align = "settb=AVTB,setpts=N,split"
-    options = ":".join(
-        (
-            f"model='{'|'.join(_MODELS)}'",
-            f"feature='{'|'.join(_FEATURES)}'",
-            f"n_threads={threads}",
-            "log_fmt=json",
-            f"log_path={escape_option(str(libvmaf_log))}",
-        )
-    )
+    align = f"{_ALIGN},split"
+    options = _libvmaf_options(_MODELS.values(), _FEATURES, libvmaf_log, threads)
     # libvmaf takes the distorted pictures first; xpsnr, which weighs errors by the original's activity, the original.
     return (
         f"[0:v]{align}[dis1][dis2];[1:v]{align}[ref1][ref2];[dis1][ref1]libvmaf={options}[vmaf];"
         f"[ref2][dis2]xpsnr=stats_file={escape_option(str(xpsnr_log))}[xpsnr]"
     )
+
+
+def probe_graph(logs: Sequence[Path], metrics: Sequence[str]) -> str:
+    """The -lavfi graph that compares inputs 0, 1, ... (distorted), one for each log, with the input after them.
+
+    Args:
+        logs: where libvmaf writes; see `parse_means`.
+        metrics: of the VMAF models, at least one, and "ms_ssim".
+    """
+    count = len(logs)
+    models = [_MODELS[name] for name in metrics if name in _MODELS]
+    features = ["name=float_ms_ssim"] if "ms_ssim" in metrics else []
+    references = "".join(f"[ref{index}]" for index in range(count))
+    parts = [f"[{count}:v]{_ALIGN},split={count}{references}"]
+    for index, log in enumerate(logs):
+        options = _libvmaf_options(models, features, log, threads=1)
+        parts.append(f"[{index}:v]{_ALIGN}[dis{index}];[dis{index}][ref{index}]libvmaf={options}[out{index}]")
+    return ";".join(parts)
+
+
+def probe_arguments(distorted: Sequence[str], reference: str, graph: str) -> list[str]:
+    """ffmpeg's arguments that run a `probe_graph` and keep no pictures.
+
+    Args:
+        distorted, reference: what -i takes.
+    """
+    inputs = [word for name in (*distorted, reference) for word in ("-threads", "1", "-i", name)]
+    outputs = [word for index in range(len(distorted)) for word in ("-map", f"[out{index}]", "-f", "null", "-")]
+    return [*inputs, "-filter_complex_threads", "1", "-lavfi", graph, *outputs]
+
+
+def parse_means(log: str | bytes, metrics: Sequence[str]) -> dict[str, float]:
+    """The means over all frames in libvmaf's JSON log, by name of metric.
+
+    Raises:
+        InputError: it is no such log, lacks a metric, or holds a value that is not finite.
+    """
+    try:
+        pooled = json.loads(log)["pooled_metrics"]
+        return {name: _finite(pooled[_LIBVMAF[name]]["mean"]) for name in metrics}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
+
+
+def _libvmaf_options(models: Iterable[str], features: Sequence[str], log: Path, threads: int) -> str:
+    options = [f"model='{'|'.join(models)}'"]
+    if features:
+        options.append(f"feature='{'|'.join(features)}'")
+    return ":".join((*options, f"n_threads={threads}", "log_fmt=json", f"log_path={escape_option(str(log))}"))
 
 
 def escape_option(value: str) -> str:

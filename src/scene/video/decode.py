@@ -28,13 +28,19 @@ _NUDGE_S = Fraction(1, 2)
 
 
 class DecodedFrame:
-    """A frame on its way from the decoder to the encoder. `pts` and `duration` are in the source's time base."""
+    """A frame on its way from the decoder to the encoder. Its `av_frame` counts in the source's time base."""
 
     __slots__ = ("_format", "av_frame")
 
     def __init__(self, frame: av.VideoFrame, info: SourceInfo) -> None:
         self.av_frame = frame
         self._format = info.format
+
+    @property
+    def pts(self) -> int:
+        """When the frame is shown, in the source's time base."""
+        assert self.av_frame.pts is not None  # the decoder gives each frame one
+        return self.av_frame.pts
 
     def picture(self) -> Picture:
         """The frame's planes, which alias the frame: `replace` changes them."""
