@@ -11,6 +11,9 @@ from scene.metrics.libvmaf import (
     escape_option,
     filter_graph,
     parse_logs,
+    parse_means,
+    probe_arguments,
+    probe_graph,
 )
 
 XPSNR = """n:    1  XPSNR y: 33.5  XPSNR u: 45.4956  XPSNR v: 46.0571
@@ -86,3 +89,25 @@ def test_logs_that_hold_no_scores_are_refused(text: str) -> None:
 def test_xpsnr_logs_that_hold_no_scores_are_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_logs(json.dumps(log()), text)
+
+
+def test_several_comparisons_share_their_reference() -> None:
+    graph = probe_graph([Path("a.json"), Path("b:.json")], ["vmaf_neg", "ms_ssim"])
+    options = "model='version=vmaf_v0.6.1neg\\:name=vmaf_neg':feature='name=float_ms_ssim':n_threads=1:log_fmt=json"
+    assert graph == (
+        "[2:v]settb=AVTB,setpts=N,split=2[ref0][ref1];"
+        f"[0:v]settb=AVTB,setpts=N[dis0];[dis0][ref0]libvmaf={options}:log_path=a.json[out0];"
+        f"[1:v]settb=AVTB,setpts=N[dis1];[dis1][ref1]libvmaf={options}:log_path=b\\\\:.json[out1]"
+    )
+    assert "feature" not in probe_graph([Path("a.json")], ["vmaf_neg", "vmaf_v1"])
+    arguments = probe_arguments(["file:a", "file:b"], "file:r", "GRAPH")
+    assert [word for word in arguments if word.startswith("file:")] == ["file:a", "file:b", "file:r"]
+    assert [arguments[i + 1] for i, word in enumerate(arguments) if word == "-map"] == ["[out0]", "[out1]"]
+
+
+def test_means_of_some_metrics() -> None:
+    assert parse_means(json.dumps(log()), ["vmaf_neg", "ms_ssim"]) == {"vmaf_neg": 95.0, "ms_ssim": 0.99}
+    broken = ("", "[]", "{}", json.dumps(log(vmaf_neg=float("nan"))), json.dumps({"pooled_metrics": {}}))
+    for text in broken:
+        with pytest.raises(InputError, match="libvmaf's log"):
+            parse_means(text, ["vmaf_neg"])
