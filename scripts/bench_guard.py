@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python scripts/bench_guard.py CLIPS --model asconvsr --codecs x264,svtav1 --out guard.json
 
-Points are measured as by `scene evaluate`. The guard is that of `scene encode` and decides for each shot of each clip at
-each CRF. The probes' time is their share of what network, probes and encoder take one after the other.
+Points are measured as by `scene evaluate`; the guard is that of `scene encode`, and decides for each shot at each CRF.
+The probes' time is their share of what network, probes and encoder take one after the other.
 """
 
 from __future__ import annotations
@@ -97,9 +97,7 @@ class Row:
 
     Attributes:
         points: by method: none, model, guard.
-        guard: what the guard did.
-        enhanced: frames that the network ran over, with the guard.
-        network_s: what that takes.
+        enhanced, network_s: frames that the network runs over with the guard, and what that takes.
         savings: of each shot, by metric, as logarithms of a rate.
     """
 
@@ -122,7 +120,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", type=Path, nargs="+", help="video files, or folders of them")
     parser.add_argument("--model", default="scene", help="a shipped model or a .safetensors file")
-    parser.add_argument("--codecs", default=",".join(CODECS))
+    parser.add_argument("--codecs", default=",".join(CODECS), help=f"of {', '.join(CODECS)}")
     parser.add_argument("--crf", help="for all codecs, by default each one's own ladder; four or more for BD-rates")
     parser.add_argument("--frames", type=int, help="only the first so many of each clip")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="encodes and comparisons side by side")

@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from making import assert_same_pictures, assert_same_times, decoded, encode, make_network, make_video
+from making import assert_same_pictures, assert_same_times, decoded, encode, make_network, make_video, packets
 from skimage import data
 
 from scene.errors import SceneError
@@ -116,6 +116,16 @@ def test_shots_are_decided_one_by_one(tmp_path, monkeypatch, capfd):
     enhanced, guarded = given[:24], given[24:]
     assert np.array_equal(guarded[:12], enhanced[:12]) and np.array_equal(guarded[12:], plain[12:])
     assert not np.array_equal(enhanced[:12], plain[:12]) and not np.array_equal(enhanced[12:], plain[12:])
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_other_tracks_stay_as_they_are(tmp_path, ruinous, suffix):
+    source = make_video(tmp_path / f"in.{suffix}", size=(256, 192), frames=20, codec="libx264", audio="aac")
+    for name, options in (("plain", []), ("guarded", ["--guard"])):
+        assert encode(source, tmp_path / f"{name}.{suffix}", "--model", ruinous, "--preset", "ultrafast", *options) == 0
+    plain, guarded = (tmp_path / f"{name}.{suffix}" for name in ("plain", "guarded"))
+    assert packets(source, "audio") == packets(guarded, "audio") == packets(plain, "audio")
+    assert_same_times(decoded(source), decoded(guarded))
 
 
 def test_a_lossless_encode_has_nothing_to_gain(tmp_path, ruinous, capfd):
@@ -239,5 +249,5 @@ def test_a_trial_that_the_encoder_refuses_is_an_error(tmp_path):
     info = probe(source)
     with av.open(str(source)) as file:
         pictures = [frame_picture(frame, info.format) for frame in file.decode(video=0)]
-        with pytest.raises(SceneError, match="nonsense"):
-            try_encode(pictures, [0], EncoderSettings("x264", encoder_args="nonsense=1"), info)
+        with pytest.raises(SceneError, match="a trial encode with x264 failed"):
+            try_encode(pictures, [0], EncoderSettings("x264", preset="nonsense"), info)

@@ -23,7 +23,7 @@ from scene.video.y4m import Y4MHeader, write_frame, write_header
 
 # The window's longer and shorter side at most.
 _LONG, _SHORT = 640, 360
-# Where a row is no multiple of eight macroblocks, x264's lookahead reads memory that nobody wrote: the same pictures
+# Where a row is no multiple of eight macroblocks, x264's lookahead depends on what is left in memory: the same pictures
 # then have another rate each time, by up to 3 %. Below two such rows nothing is cut off: libvmaf needs the width.
 _ROW = 128
 # libvmaf's least sides. All three metrics look at luma only, and none is easily pleased by contrast alone.

@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError
 from scene.picture import Picture, Plane
-from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size, open_encoder
+from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size
 from scene.video.opening import reason
 from scene.video.pixel_format import frame_picture, picture_format, write_picture
 from scene.video.probe import SourceInfo
@@ -50,8 +50,7 @@ def try_encode(
         info: of the source that the pictures are of; they have all but its size.
 
     Raises:
-        UsageError: the encoder refuses the size or the settings.
-        SceneError: encoding or decoding failed, or frames were lost.
+        SceneError: the encoder refuses the size or the settings, encoding or decoding failed, or frames were lost.
     """
     codec = CODECS[settings.codec]
     info = replace(info, format=pictures[0].format)
@@ -59,8 +58,9 @@ def try_encode(
     encoder = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
     configure(encoder, codec, replace(settings, encoder_args=arguments), info)
     encoder.thread_count = 1
-    open_encoder(encoder, codec)
     try:
+        # Not by `open_encoder`, which listens to the log of all threads: `Writer` has tried these settings by now.
+        encoder.open()
         packets = _encode(encoder, codec, pictures, stamps, info)
         frames = _decode(packets, codec)
     except (av.FFmpegError, ValueError) as error:
