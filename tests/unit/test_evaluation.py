@@ -129,6 +129,19 @@ def test_methods_that_cannot_be_meant_are_refused(text: str) -> None:
         parse_method(text)
 
 
+def test_a_network_may_have_a_strength_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    save_network(build_network(NetworkConfig(guidance="features", planes="luma", channels=4)), file)
+    half, whole = parse_method(f"{file}:0.5"), parse_method(str(file))
+    assert (half.label, half.strength, whole.label, whole.strength) == ("net:0.5", 0.5, "net", 1.0)
+    assert half.identity == parse_method(str(file), strength=0.5).identity != whole.identity
+    labels = [method.label for method in parse_methods([str(file), f"{file}:0.5", f"{file}:0.25"])]
+    assert labels == ["none", "net", "net:0.5", "net:0.25"]
+    for text in (f"{file}:9", f"{file}:-1", ":0.5", "unknown:0.5"):
+        with pytest.raises(UsageError):
+            parse_method(text)
+
+
 def test_the_anchor_is_always_there_and_labels_are_unique(tmp_path: Path) -> None:
     files = []
     for index, folder in enumerate(("a", "b")):

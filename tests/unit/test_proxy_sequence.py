@@ -139,9 +139,34 @@ def test_sizes_that_are_no_whole_blocks() -> None:
     assert 0.0 <= float(out.decoded.min()) <= float(out.decoded.max()) <= 1.0
 
 
+def test_samples_take_the_transforms_sizes_in_turn() -> None:
+    frames = torch.rand(5, 3, 1, 48, 48, generator=torch.Generator().manual_seed(0))
+    shifts = torch.tensor([[2, 0], [0, -2], [2, 2], [0, 0], [-2, 4]])
+    steps = torch.tensor([10.0, 15.0, 20.0, 30.0, 40.0])
+    mixed = SequenceProxy("flat", 1 / 3, blocks=(8, 16, 4))(frames, shifts, steps)
+    for sample, size in enumerate((8, 16, 4, 8, 16)):
+        part = slice(sample, sample + 1)
+        alone = SequenceProxy("flat", 1 / 3, blocks=(size,))(frames[part], shifts[part], steps[part])
+        torch.testing.assert_close(mixed.decoded[part], alone.decoded)
+        torch.testing.assert_close(mixed.bits_per_pixel[part], alone.bits_per_pixel)
+    other = SequenceProxy("flat", 1 / 3, blocks=(16,))(frames[:1], shifts[:1], steps[:1])
+    assert not torch.equal(other.decoded, mixed.decoded[:1])
+    # Fewer samples than sizes.
+    assert SequenceProxy("flat", 1 / 3, blocks=(8, 16, 4))(frames[:1], shifts[:1], steps[:1]).decoded.shape[0] == 1
+
+
+@pytest.mark.parametrize("size", [4, 8, 16, 32])
+def test_a_fine_step_keeps_the_picture_whatever_the_transform(size: int, luma: torch.Tensor) -> None:
+    decoded = SequenceProxy("flat", 1 / 3, blocks=(size,))(luma[:, None], STILL.expand(2, 2), torch.full((2,), 0.01))[0]
+    torch.testing.assert_close(decoded[:, 0], luma, atol=1e-4, rtol=0)
+
+
 def test_what_cannot_be_coded_is_refused() -> None:
     with pytest.raises(UsageError, match="luma alone"):
         SequenceProxy()(torch.rand(1, 2, 3, 16, 16), STILL, torch.tensor([20.0]))
-    for wrong in ({"inter_rounding": 0.0}, {"inter_rounding": 0.6}, {"inter_step": 0.0}):
+    for wrong in ({"inter_rounding": 0.0}, {"inter_rounding": 0.6}, {"inter_step": 0.0}, {"blocks": ()}):
         with pytest.raises(UsageError, match=next(iter(wrong))):
             SequenceProxy(**wrong)  # type: ignore[arg-type]
+    for tables, size in (("flat", 5), ("jpeg", 16)):
+        with pytest.raises(UsageError, match=f"block = {size}"):
+            SequenceProxy(tables, blocks=(size,))  # type: ignore[arg-type]

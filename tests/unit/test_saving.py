@@ -133,6 +133,18 @@ def test_less_rate_at_equal_scores_is_a_saving_of_that_much(photos: Path, monkey
     torch.testing.assert_close(terms.total, -(0.3 * bounded[0] + bounded[1]) / 1.3)
 
 
+def test_a_shift_of_brightness_is_a_loss_to_psnr_alone(photos: Path) -> None:
+    config = changed(SAVING, loss={"psnr": 1.0})
+    assert config.loss.saving_metrics == ("vmaf", "vmaf_neg", "psnr")
+    loss = open_tiny(config)
+    source, motion, *drawn = given(config, loss, batch_of(config, photos))
+    vmaf, neg, psnr = savings(loss(source, source + 4 / 255, motion, *drawn).sums).tolist()
+    assert psnr < -0.1 < min(vmaf, neg)
+    # Some 5 dB for a unit of the log of the rate, as along every codec's curve; more in windows as small as these.
+    sums = loss(source, source, motion, *drawn).sums
+    assert 3.0 < float(sums[3, 2] / sums[4, 2]) < 9.0
+
+
 def test_coarser_coding_saves_nothing_by_itself(photos: Path) -> None:
     """The codec's own curve is the unit: to go along it is worth next to nothing."""
     loss = open_tiny(SAVING)
@@ -263,6 +275,10 @@ def test_two_processes_have_the_joint_savings_and_half_the_gradient_each(photos:
         ("[loss]\nvmaf_neg = -1\n", 2, "must not be negative"),
         ("[loss]\nbound = 0\n", 2, "must be above 0"),
         ('[data]\ncrop = 160\n[loss]\nobjective = "saving"\n', 2, "saving in ms_ssim"),
+        ("[proxy]\nblocks = []\n", 2, "must be sizes among 4, 8, 16, 32"),
+        ("[proxy]\nblocks = [8, 5]\n", 2, "must be sizes among 4, 8, 16, 32"),
+        ("[proxy]\nblocks = [8, 16]\n", 2, "needs tables = 'flat'"),
+        ('[proxy]\ntables = "flat"\nblocks = [16]\n', 3, "needs objective = 'saving'"),
         ("[proxy]\nshift = 3\n", 2, "even number"),
         ("[proxy]\nframes = 0\n", 2, "from 1 to 16"),
         ("[proxy]\ninter_rounding = 0.6\n", 2, "at most 0.5"),

@@ -57,7 +57,7 @@ def evaluate(
     models
         Methods, separated by commas: none (always included), contrast[:FACTOR], unsharp[:AMOUNT], contrast:tuned and
         unsharp:tuned (the best setting for VMAF, found on these clips), svtav1:vmaf (SVT-AV1's own tune), a shipped
-        model, or a .safetensors file. Default: none,contrast,unsharp,asconvsr,scene.
+        model[:STRENGTH], or a .safetensors file. Default: none,contrast,unsharp,asconvsr,scene.
     filters
         A further method, NAME=PROGRAM ARGUMENTS: a program that reads YUV4MPEG2 on standard input and writes it on
         standard output; as often as needed.

@@ -22,6 +22,7 @@ _ENHANCE_VERSION = 1
 # To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
 _SEMANTICS_VERSION = 1
 
+_NUMBER = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,6})?")
 _CONTROLS = ("none", "constant", "random", "shuffled")
 
 DEFAULT_CONTRAST = 1.05
@@ -101,8 +102,11 @@ SVTAV1_VMAF = Method("svtav1:vmaf", "svtav1:tune=5", codecs=("svtav1",), paramet
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
     """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], svtav1:vmaf, a shipped network, or a weights file.
 
-    A network that takes semantic embeddings may be followed by the control that stands in for them: `scene:none`,
-    `scene:constant`, `scene:random`, `scene:shuffled`.
+    A network may be followed by a strength of its own, as in `scene:0.5`, and one that takes semantic embeddings by the
+    control that stands in for them: `scene:none`, `scene:constant`, `scene:random`, `scene:shuffled`.
+
+    Args:
+        strength: of networks that have none of their own.
 
     Raises:
         UsageError: an unknown name, or a parameter out of range.
@@ -117,9 +121,12 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
     if name == "unsharp":
         amount = _parameter(text, parameter, DEFAULT_UNSHARP, -2.0, 5.0)
         return Method(text, f"unsharp:5:5:{amount:g}", unsharp=amount)
-    network, _, control = text.rpartition(":")
-    if control in _CONTROLS:
-        return _network_method(network, strength, control)
+    network, _, suffix = text.rpartition(":")
+    if network and suffix in _CONTROLS:
+        return _network_method(network, strength, suffix)
+    if network and _NUMBER.fullmatch(suffix):
+        method = _network_method(network, _parameter(text, suffix, strength, 0.0, 4.0), "auto")
+        return replace(method, label=f"{method.label}:{suffix}")
     return _network_method(text, strength, "auto")
 
 
@@ -206,6 +213,6 @@ def _network_method(text: str, strength: float, semantics: str) -> Method:
 def _parameter(text: str, parameter: str, default: float, low: float, high: float) -> float:
     if ":" not in text:
         return default
-    if not re.fullmatch(r"-?[0-9]{1,3}(\.[0-9]{1,6})?", parameter) or not low <= float(parameter) <= high:
+    if not _NUMBER.fullmatch(parameter) or not low <= float(parameter) <= high:
         raise UsageError(f"{text!r}: the value after the colon must be a number from {low:g} to {high:g}.")
     return float(parameter)

@@ -1,4 +1,4 @@
-"""What every block of a codec proxy goes through: an 8x8 transform, rounding with a smoothed gradient, a rate."""
+"""What every block of a codec proxy goes through: a square transform, rounding with a smoothed gradient, a rate."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ import math
 import torch
 from torch import Tensor
 
+# JPEG's; video encoders choose among these from block to block.
 BLOCK = 8
+BLOCKS = (4, 8, 16, 32)
 
 # Bits = sum(log2(1 + |level|)) * (_BITS_BASE + _BITS_SPARSE * log2(1 / share of levels that are not zero)),
-# fitted to real baseline JPEG with optimised Huffman tables: `scripts/calibrate_rate.py`.
+# fitted to real baseline JPEG with optimised Huffman tables: `scripts/calibrate_rate.py`. Other sizes than JPEG's use
+# the same two.
 _BITS_BASE = 2.06
 _BITS_SPARSE = 0.482
 
 
-def dct_matrix() -> Tensor:
-    """The orthonormal 8-point DCT-II, (8, 8), rows are frequencies."""
-    n = torch.arange(BLOCK, dtype=torch.float64)
-    matrix = torch.cos(math.pi * (2 * n[None, :] + 1) * n[:, None] / (2 * BLOCK)) * math.sqrt(2.0 / BLOCK)
+def dct_matrix(size: int = BLOCK) -> Tensor:
+    """The orthonormal DCT-II of a number of points, (size, size), rows are frequencies."""
+    n = torch.arange(size, dtype=torch.float64)
+    matrix = torch.cos(math.pi * (2 * n[None, :] + 1) * n[:, None] / (2 * size)) * math.sqrt(2.0 / size)
     matrix[0] /= math.sqrt(2.0)
     return matrix.float()
 
 
-def to_blocks(plane: Tensor) -> Tensor:
-    """(B, 1, h, w), whole blocks, to (B, h/8, w/8, 8, 8)."""
+def to_blocks(plane: Tensor, size: int = BLOCK) -> Tensor:
+    """(B, 1, h, w), whole blocks of s x s, to (B, h/s, w/s, s, s)."""
     batch, _, height, width = plane.shape
-    blocks = plane.reshape(batch, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    blocks = plane.reshape(batch, height // size, size, width // size, size)
     return blocks.transpose(2, 3)
 
 
 def from_blocks(blocks: Tensor) -> Tensor:
-    """(B, rows, cols, 8, 8) to (B, 1, rows * 8, cols * 8)."""
-    batch, rows, cols = blocks.shape[:3]
-    return blocks.transpose(2, 3).reshape(batch, 1, rows * BLOCK, cols * BLOCK)
+    """(B, rows, cols, s, s) to (B, 1, rows * s, cols * s)."""
+    batch, rows, cols, size = blocks.shape[:4]
+    return blocks.transpose(2, 3).reshape(batch, 1, rows * size, cols * size)
 
 
 def quantise(z: Tensor, rounding: float, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -61,7 +64,7 @@ def bits_per_magnitude(levels: Tensor) -> Tensor:
     """Bits that a unit of log2(1 + |level|) costs: the rarer levels are, the longer the runs between them.
 
     Args:
-        levels: (B, rows, cols, 64), as they are coded.
+        levels: (B, rows, cols, s * s), as they are coded.
 
     Returns:
         (B,).

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scene.errors import UsageError
-from scene.proxy.blocks import BLOCK, bits_per_magnitude, dct_matrix, from_blocks, quantise, to_blocks
+from scene.proxy.blocks import BLOCK, BLOCKS, bits_per_magnitude, dct_matrix, from_blocks, quantise, to_blocks
 
 Tables = Literal["jpeg", "flat"]
 
@@ -78,13 +78,17 @@ class JpegProxy(nn.Module):
         smoothing: width of the noise in levels, above 0 and at most 1. At 1 all coefficients beyond half a level
             inside the dead zone count, which is plain straight-through rounding there; narrower is less biased
             and noisier.
+        block: side of the transform: 8 is JPEG's; 4, 16 and 32, with flat tables only, are further ones of video
+            encoders.
     """
 
     dct: Tensor
     luma_table: Tensor
     chroma_table: Tensor
 
-    def __init__(self, tables: Tables = "jpeg", rounding: float = 0.5, smoothing: float = 1.0) -> None:
+    def __init__(
+        self, tables: Tables = "jpeg", rounding: float = 0.5, smoothing: float = 1.0, block: int = BLOCK
+    ) -> None:
         super().__init__()
         if tables not in ("jpeg", "flat"):
             raise UsageError(f"tables = {tables!r} must be jpeg or flat")
@@ -92,17 +96,21 @@ class JpegProxy(nn.Module):
             raise UsageError(f"rounding = {rounding} must be above 0 and at most 0.5")
         if not 0.0 < smoothing <= 1.0:
             raise UsageError(f"smoothing = {smoothing} must be above 0 and at most 1")
+        if block not in BLOCKS or (block != BLOCK and tables != "flat"):
+            raise UsageError(f"block = {block} must be 8, or with flat tables one of {', '.join(map(str, BLOCKS))}")
+        self.block = block
         self.rounding = rounding
         self.smoothing = smoothing
-        chroma = torch.full((BLOCK, BLOCK), 99.0)
-        chroma[:4, :4] = torch.tensor(_CHROMA_CORNER, dtype=torch.float32)
-        luma = torch.tensor(_LUMA_TABLE, dtype=torch.float32)
         if tables == "flat":
-            luma, chroma = torch.full_like(luma, 16.0), torch.full_like(chroma, 16.0)
+            luma = chroma = torch.full((block, block), 16.0)
+        else:
+            luma = torch.tensor(_LUMA_TABLE, dtype=torch.float32)
+            chroma = torch.full((BLOCK, BLOCK), 99.0)
+            chroma[:4, :4] = torch.tensor(_CHROMA_CORNER, dtype=torch.float32)
         # As multiples of the step.
         self.register_buffer("luma_table", luma / 16.0, persistent=False)
         self.register_buffer("chroma_table", chroma / 16.0, persistent=False)
-        self.register_buffer("dct", dct_matrix(), persistent=False)
+        self.register_buffer("dct", dct_matrix(block), persistent=False)
 
     def forward(self, frames: Tensor, step: Tensor) -> ProxyOutput:
         """Codes and decodes a batch.
@@ -129,9 +137,9 @@ class JpegProxy(nn.Module):
     def code_plane(self, plane: Tensor, table: Tensor, step: Tensor) -> CodedPlane:
         """Codes one plane (B, 1, h, w) of code values in [0, 255]; bits are (B,)."""
         height, width = plane.shape[-2:]
-        padded = F.pad(plane, (0, -width % BLOCK, 0, -height % BLOCK), mode="replicate")
+        padded = F.pad(plane, (0, -width % self.block, 0, -height % self.block), mode="replicate")
         steps = table * step[:, None, None, None, None]
-        z = self.dct @ to_blocks(padded - 128.0) @ self.dct.T / steps
+        z = self.dct @ to_blocks(padded - 128.0, self.block) @ self.dct.T / steps
         # Blocks are coded left to right and a DC level as its difference from the one before, as JPEG does. Counting
         # the DC level itself would reward pulling every picture towards mid grey.
         levels, bits_soft = quantise(z, self.rounding, self.smoothing)
@@ -145,7 +153,7 @@ class JpegProxy(nn.Module):
 
 
 def _dc_difference(coefficients: Tensor) -> Tensor:
-    """(B, rows, cols, 8, 8) to (B, rows, cols, 1): each DC minus that of the block before it in its row."""
+    """(B, rows, cols, s, s) to (B, rows, cols, 1): each DC minus that of the block before it in its row."""
     dc = coefficients[..., 0, 0]
     before = torch.cat([F.pad(dc[:, :-1, :1], (0, 0, 1, 0)), dc[:, :, :-1]], dim=-1)
     return (dc - before)[..., None]

@@ -10,6 +10,7 @@ what coding lost.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +43,8 @@ class SequenceProxy(nn.Module):
         tables, rounding, smoothing: of the first frame, see `JpegProxy`; residuals are quantised flat.
         inter_rounding: as `rounding`, for residuals: 1/6 is what x264 uses in predicted blocks.
         inter_step: their step over that of the first frame; above 1, as in x264, whose --ipratio is 1.4.
+        blocks: sides of the transform, which the samples of a batch take in turn: an encoder has several, and a network
+            that has met one alone learns what suits that one.
     """
 
     def __init__(
@@ -51,13 +54,16 @@ class SequenceProxy(nn.Module):
         smoothing: float = 1.0,
         inter_rounding: float = 1 / 6,
         inter_step: float = 1.25,
+        blocks: Sequence[int] = (BLOCK,),
     ) -> None:
         super().__init__()
         if not 0.0 < inter_rounding <= 0.5:
             raise UsageError(f"inter_rounding = {inter_rounding} must be above 0 and at most 0.5")
         if not inter_step > 0.0:
             raise UsageError(f"inter_step = {inter_step} must be above 0")
-        self.intra = JpegProxy(tables, rounding, smoothing)
+        if not blocks:
+            raise UsageError("blocks = [] must name at least one size")
+        self.intra = nn.ModuleList(JpegProxy(tables, rounding, smoothing, block) for block in blocks)
         self.inter_rounding = inter_rounding
         self.inter_step = inter_step
 
@@ -73,30 +79,48 @@ class SequenceProxy(nn.Module):
         Raises:
             UsageError: several frames of RGB.
         """
-        count, planes, height, width = frames.shape[1:]
-        if count == 1:
-            decoded, bits = self.intra(frames[:, 0], step)
-            return SequenceOutput(decoded[:, None], bits[:, None])
-        if planes != 1:
+        count, planes = frames.shape[1:3]
+        if count > 1 and planes != 1:
             raise UsageError("a sequence of several frames is coded in luma alone")
+        if len(self.intra) == 1:
+            return self._code(self.intra[0], frames, shifts, step)
+        sizes = len(self.intra)
+        parts = [
+            self._code(intra, frames[first::sizes], shifts[first::sizes], step[first::sizes])
+            for first, intra in enumerate(self.intra)
+            if first < len(frames)
+        ]
+        # Back into the order that they came in.
+        order = torch.cat([torch.arange(first, len(frames), sizes) for first in range(len(parts))]).argsort()
+        decoded, bits = (torch.cat(part)[order.to(frames.device)] for part in zip(*parts, strict=True))
+        return SequenceOutput(decoded, bits)
+
+    def _code(self, intra: nn.Module, frames: Tensor, shifts: Tensor, step: Tensor) -> SequenceOutput:
+        """Codes sequences with one size of transform."""
+        assert isinstance(intra, JpegProxy)
+        if frames.shape[1] == 1:
+            decoded, bits = intra(frames[:, 0], step)
+            return SequenceOutput(decoded[:, None], bits[:, None])
+        height, width = frames.shape[-2:]
         codes = frames * 255.0
-        coded = self.intra.code_plane(codes[:, 0], self.intra.luma_table, step)
+        coded = intra.code_plane(codes[:, 0], intra.luma_table, step)
         planes_decoded, bits_of = [coded.plane.clamp(0.0, 255.0)], [coded.bits]
         for frame in codes[:, 1:].unbind(dim=1):
             prediction = take(planes_decoded[-1], shifts, height, width)
-            coded = self._code_residual(frame, prediction, step * self.inter_step)
+            coded = self._code_residual(intra, frame, prediction, step * self.inter_step)
             planes_decoded.append(coded.plane.clamp(0.0, 255.0))
             bits_of.append(coded.bits)
         return SequenceOutput(torch.stack(planes_decoded, 1) / 255.0, torch.stack(bits_of, 1) / (height * width))
 
-    def _code_residual(self, frame: Tensor, prediction: Tensor, step: Tensor) -> CodedPlane:
+    def _code_residual(self, intra: JpegProxy, frame: Tensor, prediction: Tensor, step: Tensor) -> CodedPlane:
         """Codes the difference of two planes (B, 1, h, w) of code values."""
         height, width = frame.shape[-2:]
-        padding = (0, -width % BLOCK, 0, -height % BLOCK)
+        padding = (0, -width % intra.block, 0, -height % intra.block)
         residual = F.pad(frame - prediction, padding, mode="replicate")
         steps = step[:, None, None, None, None]
-        dct = self.intra.dct
-        levels, soft = quantise(dct @ to_blocks(residual) @ dct.T / steps, self.inter_rounding, self.intra.smoothing)
+        dct = intra.dct
+        blocks = dct @ to_blocks(residual, intra.block) @ dct.T / steps
+        levels, soft = quantise(blocks, self.inter_rounding, intra.smoothing)
         # A residual's mean is no more alike from block to block than its other coefficients: DC is coded as they are.
         hard = torch.log2(1.0 + levels.detach().abs())
         magnitude = (soft + (hard - soft).detach()).sum(dim=(1, 2, 3, 4))

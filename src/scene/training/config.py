@@ -15,6 +15,7 @@ from scene.errors import InputError, UsageError
 from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.model import NetworkConfig
 from scene.model.semantics.controls import Control
+from scene.proxy.blocks import BLOCK, BLOCKS
 
 # MS-SSIM halves a picture four times and then needs more than its window of 11.
 MS_SSIM_SIDE = 160
@@ -23,7 +24,7 @@ RateUnit = Literal["bits_per_pixel", "relative"]
 Layout = Literal["auto", "images", "videos", "vimeo-septuplet", "vimeo-triplet"]
 Precision = Literal["float32", "bfloat16"]
 Objective = Literal["weighted", "saving"]
-SavingMetric = Literal["vmaf", "vmaf_neg", "ms_ssim"]
+SavingMetric = Literal["vmaf", "vmaf_neg", "ms_ssim", "psnr"]
 _SAVING_METRICS: tuple[SavingMetric, ...] = typing.get_args(SavingMetric)
 
 
@@ -66,6 +67,7 @@ class ProxyConfig:
         shift: largest way of a window, in pixels along each axis and an even number, from one frame to the next. Even
             numbers up to it are drawn for each sample.
         inter_rounding, inter_step: as in `SequenceProxy`, for all frames but the first.
+        blocks: as in `SequenceProxy`; the objective "weighted" has the paper's proxy, with blocks of 8.
     """
 
     tables: Literal["jpeg", "flat"] = "jpeg"
@@ -76,8 +78,17 @@ class ProxyConfig:
     shift: int = 4
     inter_rounding: float = 1 / 6
     inter_step: float = 1.25
+    blocks: tuple[int, ...] = (BLOCK,)
 
     def __post_init__(self) -> None:
+        _require(
+            len(self.blocks) > 0 and all(block in BLOCKS for block in self.blocks),
+            f"blocks = {list(self.blocks)} must be sizes among {', '.join(map(str, BLOCKS))}",
+        )
+        _require(
+            self.tables == "flat" or self.blocks == (BLOCK,),
+            f"blocks = {list(self.blocks)} needs tables = 'flat': JPEG's are for blocks of {BLOCK}",
+        )
         _require(0 < self.steps[0] <= self.steps[1], f"steps = {list(self.steps)} must be positive and in order")
         _require(1 <= self.frames <= 16, f"frames = {self.frames} must be from 1 to 16")
         _require(
@@ -105,7 +116,8 @@ class LossConfig:
     Attributes:
         objective: "weighted" is Eq. 3. "saving", beyond the paper, is the rate saved at equal score, see
             `scene.training.saving`; of Eq. 3 only the terms `before` and `after` are then added.
-        vmaf, vmaf_neg, ms_ssim: weights of the metrics in "saving"; one without a weight is not computed.
+        vmaf, vmaf_neg, ms_ssim, psnr: weights of the metrics in "saving"; one without a weight is not computed. PSNR
+            can only lose; a small weight keeps brightness and gain, which the others hardly see, from drifting.
         bound: of a metric's saving, as the log of a rate; the nearer a saving comes to it, the less more of it counts.
         perceptual: lambda_p, for VMAF points below the bound.
         bitrate: lambda_b, for the rate in `rate_unit`.
@@ -132,6 +144,7 @@ class LossConfig:
     vmaf: float = 0.3
     vmaf_neg: float = 1.0
     ms_ssim: float = 1.0
+    psnr: float = 0.0
     bound: float = 0.5
 
     def __post_init__(self) -> None:
@@ -279,6 +292,10 @@ class TrainingConfig:
         _require(
             "ms_ssim" not in self.loss.saving_metrics or self.data.crop > MS_SSIM_SIDE,
             f"crop = {self.data.crop} must be above {MS_SSIM_SIDE} where the saving in ms_ssim has a weight",
+        )
+        _require(
+            self.proxy.blocks == (BLOCK,) or self.loss.objective == "saving",
+            f"blocks = {list(self.proxy.blocks)} needs objective = 'saving' in [loss]",
         )
         _require(
             self.proxy.frames == 1 or (self.loss.objective == "saving" and self.network.planes == "luma"),

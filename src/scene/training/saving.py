@@ -33,6 +33,8 @@ _LEAST_SLOPE = 1e-3
 # log(1 - MS-SSIM) in the size of VMAF's points, and the floor that keeps near-perfect windows from deciding.
 _STRUCTURE_SCALE = 10.0
 _STRUCTURE_FLOOR = 1e-3
+# PSNR of 60 dB, as libvmaf ends at.
+_ERROR_FLOOR = 1e-6
 _GAIN_LIMITS = {"vmaf": VMAF_GAIN_LIMIT, "vmaf_neg": NEG_GAIN_LIMIT}
 
 
@@ -88,7 +90,8 @@ class SavingLoss(CodecLoss):
         self._mean = mean
         self._frames, self._margin = proxy.frames, proxy.margin
         self.proxy = SequenceProxy(
-            proxy.tables, proxy.rounding, proxy.smoothing, proxy.inter_rounding, proxy.inter_step
+            *(proxy.tables, proxy.rounding, proxy.smoothing),
+            *(proxy.inter_rounding, proxy.inter_step, proxy.blocks),
         )
 
     def prepare(self, batch: Sample, shifts: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -141,7 +144,8 @@ class SavingLoss(CodecLoss):
         after = (decoded - original).abs().mean()
         structure = scores.new_zeros(())
         if "ms_ssim" in self.config.saving_metrics:
-            structure = -scores[-1].detach().mean() / _STRUCTURE_SCALE
+            index = self.config.saving_metrics.index("ms_ssim")
+            structure = -scores[index].detach().mean() / _STRUCTURE_SCALE
         return LossTerms(
             self.config.before * before + self.config.after * after - objective,
             scores[0].detach(),
@@ -167,6 +171,9 @@ class SavingLoss(CodecLoss):
                 with ThinConvolutions():
                     similarity = self.ms_ssim(judged.float(), reference.float())
                 scores.append(-_STRUCTURE_SCALE * torch.log(1.0 - similarity + _STRUCTURE_FLOOR))
+            elif name == "psnr":
+                error = (judged - reference).square().mean(dim=(1, 2, 3))
+                scores.append(-10.0 * torch.log10(error + _ERROR_FLOOR))
             else:
                 limit = torch.full_like(motion, _GAIN_LIMITS[name])
                 scores.append(self.vmaf(reference * 255.0, judged * 255.0, motion, limit))
