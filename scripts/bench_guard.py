@@ -28,7 +28,7 @@ from scene.cli.console import setup_logging
 from scene.evaluation.cache import Measurement, measurement_record
 from scene.evaluation.clip import Clip, Recipe, make_reference, open_clips
 from scene.evaluation.codecs import GOP_SECONDS, CodecRun, codec_run
-from scene.evaluation.methods import Method, parse_method
+from scene.evaluation.methods import Method, fit_to_codecs, parse_method
 from scene.evaluation.point import measure_point
 from scene.evaluation.raw_video import RawVideo
 from scene.evaluation.variant import make_variant
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--codecs", default=",".join(CODECS), help=f"of {', '.join(CODECS)}")
     parser.add_argument("--crf", help="for all codecs, by default each one's own ladder; four or more for BD-rates")
     parser.add_argument("--frames", type=int, help="only the first so many of each clip")
+    parser.add_argument("--halve-above", type=int, help="halve clips of more lines than this, as `scene evaluate` does")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="encodes and comparisons side by side")
     parser.add_argument("--out", type=Path, help="results as JSON, written after every clip")
     given = parser.parse_args()
@@ -140,7 +141,7 @@ def main() -> None:
     rows: list[Row] = []
     with ThreadPoolExecutor(given.jobs) as pool:
         for clip in clips:
-            rows += measure_clip(ffmpeg, clip, Recipe(frames=given.frames), method, runs, pool)
+            rows += measure_clip(ffmpeg, clip, Recipe(given.frames, given.halve_above), method, runs, pool)
             if given.out is not None:
                 write_atomically(given.out, json.dumps(results(method, rows), indent=1) + "\n")
             print(f"{clip.name}: measured", file=sys.stderr, flush=True)
@@ -155,7 +156,7 @@ def measure_clip(
         folder = Path(name)
         reference = make_reference(ffmpeg, clip, recipe, folder / "reference.y4m")
         plain = read_pictures(reference)
-        variants: dict[float | None, Variant] = {}
+        variants: dict[tuple[Method, float | None], Variant] = {}
         pending: list[tuple[Row, dict[str, Future[Measurement]]]] = []
 
         def measure(video: RawVideo, run: CodecRun, crf: float) -> Future[Measurement]:
@@ -168,15 +169,16 @@ def measure_clip(
             return pool.submit(work)
 
         for run in runs:
+            fitted = next(other for other in fit_to_codecs(method) if other.serves(run.codec.name))
             for crf in run.crfs:
-                step = method.step(run.codec.name, crf)
-                if step not in variants:
+                step = fitted.step(run.codec.name, crf)
+                if (fitted, step) not in variants:
                     path = folder / f"variant-{len(variants)}.y4m"
                     began = time.monotonic()
-                    video = make_variant(ffmpeg, method, reference, path, step=step)
+                    video = make_variant(ffmpeg, fitted, reference, path, step=step)
                     seconds = (time.monotonic() - began) / video.frames
-                    variants[step] = Variant(video, read_pictures(video), seconds)
-                variant = variants[step]
+                    variants[fitted, step] = Variant(video, read_pictures(video), seconds)
+                variant = variants[fitted, step]
                 frames, row = guard_clip(ffmpeg, clip, reference, plain, variant, run, crf)
                 futures = {"none": measure(reference, run, crf), "model": measure(variant.video, run, crf)}
                 if len({frame.enhanced for frame in frames}) == 1:

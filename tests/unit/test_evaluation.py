@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from scene.cli.evaluate import _presets
+from scene.enhance.quantiser import fit_of, step_of
 from scene.errors import CheckpointError, UsageError
 from scene.evaluation.cache import Measurement, PointCache, default_cache_folder
 from scene.evaluation.clip import Clip, Recipe, reference_arguments
@@ -14,7 +15,7 @@ from scene.evaluation.codecs import codec_run, encode_arguments, encoder_options
 from scene.evaluation.equal_rate import crf_of_equal_rate
 from scene.evaluation.figure import mean_curve
 from scene.evaluation.grid import Failure, Measured, Point
-from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
+from scene.evaluation.methods import NONE, Method, fit_to_codecs, methods_for, parse_method, parse_methods
 from scene.evaluation.names import printable
 from scene.evaluation.summary import clip_rows, mean_rows
 from scene.files import write_atomically
@@ -140,6 +141,23 @@ def test_a_network_may_have_a_strength_of_its_own(tmp_path: Path) -> None:
     for text in (f"{file}:9", f"{file}:-1", ":0.5", "unknown:0.5"):
         with pytest.raises(UsageError):
             parse_method(text)
+
+
+def test_a_network_that_is_told_the_quantiser_is_fitted_to_each_codec(tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    config = NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=(6.0, 60.0))
+    save_network(build_network(config), file)
+    fit = fit_of("svtav1")
+    _, *methods = parse_methods([str(file), "contrast"], strength=0.8)
+    own = [method for method in methods if method.label == "net"]
+    assert [method.serves("svtav1") for method in own] == [False, True]
+    assert [method.serves("x264") for method in own] == [True, False]
+    assert [method.strength for method in own] == [0.8, 0.8 * fit.strength]
+    assert len({method.identity for method in own}) == 2
+    assert own[1].step("svtav1", 50) == fit.step * step_of("svtav1", 50)
+    methods_for(methods, ["x264"])
+    methods_for(methods, ["svtav1"])
+    assert fit_to_codecs(methods[-1]) == (methods[-1],)
 
 
 def test_the_anchor_is_always_there_and_labels_are_unique(tmp_path: Path) -> None:

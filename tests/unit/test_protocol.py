@@ -14,7 +14,7 @@ from scene.cli.evaluate import _names, _paths, _recipe, _runs
 from scene.errors import InputError, MissingError, SceneError, UsageError
 from scene.evaluation.clip import Clip, Recipe, open_clips, reference_arguments, reference_key
 from scene.evaluation.codecs import codec_run, encoder_options
-from scene.evaluation.methods import NONE, SVTAV1_VMAF, Method, check_codecs, parse_filter, parse_method, parse_methods
+from scene.evaluation.methods import NONE, SVTAV1_VMAF, Method, methods_for, parse_filter, parse_method, parse_methods
 from scene.evaluation.protocol import ClipSet, find_clips, read_protocol
 from scene.evaluation.raw_names import RawLayout, raw_layout
 from scene.evaluation.summary import ClipRow
@@ -291,9 +291,9 @@ def test_svtav1s_tune_is_a_method_of_svtav1_alone() -> None:
     assert tuned[-1] == "tune=1:lp=1:tune=5"
     methods = parse_methods(["svtav1:vmaf"])
     assert methods == (NONE, SVTAV1_VMAF)
-    check_codecs(methods, ["x264", "svtav1"])
+    methods_for(methods, ["x264", "svtav1"])
     with pytest.raises(UsageError, match="svtav1:vmaf is for svtav1"):
-        check_codecs(methods, ["x264"])
+        methods_for(methods, ["x264"])
 
 
 def row(codec: str, method: str, clip: str, percent: float | None, metric: str = "vmaf") -> ClipRow:

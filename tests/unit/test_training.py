@@ -286,6 +286,17 @@ def test_resuming_with_another_configuration_is_refused(photos: Path, finished: 
         train(other, photos, finished, resume=True)
 
 
+def test_a_finished_run_goes_on_for_longer_bit_for_bit(photos: Path, finished: Path, tmp_path: Path) -> None:
+    shorter = dataclasses.replace(TINY, run=dataclasses.replace(TINY.run, steps=2))
+    assert train(shorter, photos, tmp_path, validation=photos).steps == 2
+    assert train(TINY, photos, tmp_path, validation=photos, resume=True).steps == TINY.run.steps > 2
+    ours, theirs = load_file(tmp_path / "last.safetensors"), load_file(finished / "last.safetensors")
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+    with pytest.raises(UsageError, match=f"at step {TINY.run.steps}, and the configuration ends at 2"):
+        train(shorter, photos, tmp_path, validation=photos, resume=True)
+
+
 def test_resuming_nothing_or_rubbish_is_refused(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nothing to resume"):
         train(TINY, photos, tmp_path / "new", resume=True)

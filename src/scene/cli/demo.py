@@ -53,7 +53,7 @@ def demo(
     from scene.evaluation.clip import Recipe, open_clips
     from scene.evaluation.codecs import codec_run
     from scene.evaluation.grid import Grid, measure_grid
-    from scene.evaluation.methods import parse_methods
+    from scene.evaluation.methods import methods_for, parse_methods
     from scene.evaluation.output import write_html, write_report
     from scene.evaluation.results import make_report
     from scene.evaluation.sample import make_sample
@@ -66,7 +66,7 @@ def demo(
     setup_logging(log_format)
     if model == "none":
         raise UsageError("the demo compares a model with none; give --model a shipped model or a file.")
-    methods = parse_methods(["none", "contrast", model])
+    methods = methods_for(parse_methods(["none", "contrast", model]), ["x264"])
     program = find_ffmpeg(ffmpeg)
     _claim(out)
     source, plain, enhanced = (out / name for name in ("source.mp4", "plain.mp4", "enhanced.mp4"))

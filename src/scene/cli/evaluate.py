@@ -103,7 +103,7 @@ def evaluate(
     from scene.evaluation.cache import PointCache, default_cache_folder
     from scene.evaluation.clip import open_clips
     from scene.evaluation.grid import Grid, measure_grid
-    from scene.evaluation.methods import check_codecs, parse_methods
+    from scene.evaluation.methods import methods_for, parse_methods
     from scene.evaluation.names import printable
     from scene.evaluation.output import write_html, write_report
     from scene.evaluation.protocol import read_protocol
@@ -122,7 +122,7 @@ def evaluate(
     runs = _runs(codecs, crf, crf_svtav1, preset, plan)
     names = _names(models, plan, runs)
     methods = parse_methods([n for n in names if not is_tuned(n)], strength=strength, filters=filters or ())
-    check_codecs(methods, [run.codec.name for run in runs])
+    methods = methods_for(methods, [run.codec.name for run in runs])
     labels = [method.label for method in methods[1:]] + [name for name in names if is_tuned(name)]
     if against is not None and against not in labels:
         raise UsageError(f"--against {printable(against)!r} is not among the methods: {', '.join(labels)}.")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
+from scene.evaluation.codecs import CODECS
 from scene.evaluation.names import printable
 from scene.video.external import locate_program
 
@@ -67,17 +68,17 @@ class Method:
         return self.network is not None and self.network.config.quantiser is not None
 
     def step(self, codec: str, crf: float) -> float | None:
-        """The quantiser step that its network is told before an encode at this CRF, None for one that is told none.
+        """The step that its network is told before an encode at this CRF, None for one that is told none.
 
         It is clamped into the range of the training, beyond which the network gives the same pictures.
         """
         if self.network is None or self.network.config.quantiser is None:
             return None
         # Imported here: torch takes seconds to load, and only networks need it.
-        from scene.enhance.quantiser import step_of
+        from scene.enhance.quantiser import told_step
 
         low, high = self.network.config.quantiser
-        return min(max(step_of(codec, crf), low), high)
+        return min(max(told_step(codec, crf), low), high)
 
     def identity_at(self, step: float | None) -> str:
         """What tells its pictures apart from those of other methods and, where it has a step, of other steps."""
@@ -174,6 +175,7 @@ def parse_methods(names: Sequence[str], *, strength: float = 1.0, filters: Seque
         if label == "none" or labels.count(label) > 1:
             label = f"{label}@{method.identity.split(':')[1][:8]}"
         unique.append(replace(method, label=label))
+    unique = [fitted for method in unique for fitted in fit_to_codecs(method)]
     for method in map(parse_filter, filters):
         if method.label in [other.label for other in unique]:
             raise UsageError(f"the name {method.label!r} of --filter is taken; give it another.")
@@ -181,11 +183,38 @@ def parse_methods(names: Sequence[str], *, strength: float = 1.0, filters: Seque
     return tuple(unique)
 
 
-def check_codecs(methods: Sequence[Method], codecs: Sequence[str]) -> None:
-    """Raises UsageError if a method is for none of the codecs that are measured."""
+def fit_to_codecs(method: Method) -> tuple[Method, ...]:
+    """A method as it is used before each codec: several of one label where the codecs' `EncoderFit` differ."""
+    if not method.told or method.codecs is not None:
+        return (method,)
+    from scene.enhance.quantiser import fit_of
+
+    groups: dict[float, list[str]] = {}
+    for codec in CODECS:
+        groups.setdefault(fit_of(codec).strength, []).append(codec)
+    return tuple(
+        replace(
+            method,
+            identity=method.identity.replace(f"strength={method.strength:g}", f"strength={method.strength * share:g}"),
+            strength=method.strength * share,
+            codecs=tuple(names),
+        )
+        for share, names in groups.items()
+    )
+
+
+def methods_for(methods: Sequence[Method], codecs: Sequence[str]) -> tuple[Method, ...]:
+    """The methods that have a part in measuring these codecs, in order.
+
+    Raises:
+        UsageError: one that was asked for is for none of them.
+    """
+    serving = tuple(method for method in methods if any(map(method.serves, codecs)))
+    labels = {method.label for method in serving}
     for method in methods:
-        if not any(map(method.serves, codecs)):
+        if method.label not in labels:
             raise UsageError(f"{method.label} is for {', '.join(method.codecs or ())}, which is not among the codecs.")
+    return serving
 
 
 def _network_method(text: str, strength: float, semantics: str) -> Method:

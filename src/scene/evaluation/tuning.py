@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, groupby
 
 from scene.errors import SceneError, UsageError
 from scene.evaluation.cache import PointCache
@@ -124,14 +125,15 @@ def place_tuned(
         tuned: of `tune`.
     """
     anchor, *others = ready
-    rest = iter(others)
+    # Several methods may share a label, each for codecs of its own.
+    rest = (tuple(group) for _, group in groupby(others, key=lambda method: method.label))
     placed = [anchor]
     for name in dict.fromkeys(names):
         if name in tuned:
             placed.extend(tuned[name])
         elif name != anchor.label:
-            placed.append(next(rest))
-    return (*placed, *rest)
+            placed.extend(next(rest))
+    return (*placed, *chain.from_iterable(rest))
 
 
 def _chosen(

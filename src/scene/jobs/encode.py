@@ -158,7 +158,7 @@ def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> En
         return None
     # Torch takes seconds to import, and a bypass does without.
     from scene.enhance import Enhancer, open_semantics
-    from scene.enhance.quantiser import step_of
+    from scene.enhance.quantiser import fit_of, told_step
     from scene.model import load_model
 
     network = load_model(request.model)
@@ -168,13 +168,14 @@ def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> En
     elif request.semantics != "auto":
         raise UsageError(f"model {network.identity} takes no semantic embedding; leave --semantics out.")
     crf = codec.default_crf if request.settings.crf is None else request.settings.crf
+    told = network.config.quantiser is not None
     enhancer = Enhancer(
         network,
-        strength=request.strength,
+        strength=request.strength * (fit_of(codec.name).strength if told else 1.0),
         device=request.device,
         semantics=guide,
         interval=request.semantic_interval,
-        step=step_of(codec.name, crf),
+        step=told_step(codec.name, crf),
     )
     enhancer.check(info.format)
     return enhancer

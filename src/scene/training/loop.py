@@ -129,6 +129,8 @@ def train(
         # Before the long work, so that what does not belong together is refused at once.
         progress = _begin(config, inputs, out, network, optimiser, resume)
         first = int(progress["step"])
+        if first > steps:
+            raise UsageError(f"{state_path} is at step {first}, and the configuration ends at {steps}")
         judge = None
         with signals.interruptible():
             steering, held_out_steering = steer(config, network, encoder, source, held_out, processes, on_progress)
@@ -260,7 +262,9 @@ def _begin(
     progress = load_state(out / STATE, network, optimiser)
     # Keys that came later had no other value than their default.
     begun_with = {section: {**default.get(section, {}), **values} for section, values in progress["config"].items()}
-    if begun_with != recorded:
+    # A run may go on for longer than it was meant to: no sample and no step depends on where it ends.
+    length = {key: recorded["run"][key] for key in ("steps", "epochs")}
+    if {**begun_with, "run": {**begun_with["run"], **length}} != recorded:
         raise UsageError(f"{out / STATE} was written by another configuration; resume with the one it began with")
     for what, identity in progress.setdefault("inputs", inputs).items():
         if inputs[what] != identity:
@@ -268,7 +272,7 @@ def _begin(
                 f"{out / STATE} was written with another {what} ({identity}, not {inputs[what]});"
                 " resume with what it began with"
             )
-    return progress
+    return {**progress, "config": recorded}
 
 
 def _average(network: Network, optimiser: Any) -> Network:
