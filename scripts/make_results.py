@@ -47,11 +47,11 @@ _PAPER_METRICS = ("ms_ssim", "vmaf", "vmaf_neg")
 _README_METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
 _README_METHODS = {
     "scene": "**`scene`**, the default",
+    "scene-vmaf": "**`scene-vmaf`**, leaning to VMAF",
     "asconvsr": "**`asconvsr`**, without semantics",
     "contrast": "contrast x1.05",
-    "contrast:tuned": "contrast, tuned for VMAF",
+    "contrast:1.10": "contrast x1.10",
     "unsharp": "unsharp 5:5:0.3",
-    "unsharp:tuned": "unsharp, tuned for VMAF",
 }
 _FILTERS = ("contrast", "contrast:1.10", "contrast:tuned")
 # Headings, tables, lists, code and pictures: everything but paragraphs.
@@ -215,6 +215,71 @@ def gains(results: Document, codec: str, method: str) -> str:
     return f"{text}."
 
 
+def flicker(results: Document) -> str:
+    """Flicker after the encoder over that of the encoder alone at equal CRF, in %: mean over clips, and the worst."""
+    totals: dict[tuple[str, str, str], list[float]] = {}
+    for point in results["points"]:
+        if point["flicker"] is not None:
+            totals.setdefault((point["codec"], point["method"], point["clip"]), []).append(point["flicker"])
+    codecs = [entry["codec"] for entry in results["environment"]["codecs"]]
+    labels = dict.fromkeys(entry["method"] for entry in results["environment"]["methods"])
+    table = [["Method", *codecs]]
+    for label in labels:
+        cells = []
+        for codec in codecs:
+            changes = {
+                clip: 100 * (sum(values) / sum(totals[codec, "none", clip]) - 1)
+                for (own, method, clip), values in totals.items()
+                if (own, method) == (codec, label)
+            }
+            worst = max(changes, key=lambda clip: changes[clip], default="")
+            mean = sum(changes.values()) / max(len(changes), 1)
+            cells.append(f"{mean:+.1f} ({changes[worst]:+.1f}, {worst.split('_')[0]})" if changes else "N/A")
+        if label != "none" and any(cell != "N/A" for cell in cells):
+            table.append([escape(label), *cells])
+    return _lines(table, 1)
+
+
+def worse(results: Document, metric: str, *methods: str) -> str:
+    """On how many clips each method makes a metric worse, codec by codec."""
+    table = [["Method", *(entry["codec"] for entry in results["environment"]["codecs"])]]
+    for method in methods:
+        cells = []
+        for codec in table[0][1:]:
+            values = [
+                row["percent"]
+                for row in results["bd_rate"]
+                if row["clip"] != "mean"
+                and (row["codec"], row["method"], row["anchor"], row["metric"]) == (codec, method, "none", metric)
+            ]
+            defined = [value for value in values if value is not None]
+            cells.append(f"{sum(value > 0 for value in defined)} of {len(values)}")
+        table.append([escape(method), *cells])
+    return _lines(table, 1)
+
+
+def guard(results: Document) -> str:
+    """What the guard does to a model's BD-rates, and what it takes: of `scripts/bench_guard.py`."""
+    metrics = dict.fromkeys(row["metric"] for row in results["bd_rate"])
+    table = [["Codec", "Method", *(_TITLES[name] for name in metrics), "shots passed", "probes' time"]]
+    for codec in dict.fromkeys(row["codec"] for row in results["rows"]):
+        own = [row for row in results["rows"] if row["codec"] == codec]
+        shots, passed = (sum(row["guard"][key] for row in own) for key in ("shots", "passed"))
+        share = sum(row["probe_share"] for row in own) / len(own)
+        for method, end in (("model", ["", ""]), ("guard", [f"{100 * passed / shots:.0f} %", f"{100 * share:.0f} %"])):
+            cells = []
+            for metric in metrics:
+                [row] = [
+                    r for r in results["bd_rate"] if (r["codec"], r["method"], r["metric"]) == (codec, method, metric)
+                ]
+                values = [value for value in row["percent"].values() if value is not None]
+                lost = len(row["percent"]) - len(values)
+                text = f"{sum(values) / len(values):+.1f} ({max(values):+.1f})" if values else "N/A"
+                cells.append(text + (f" \\[{len(values)}/{len(values) + lost}\\]" if lost and values else ""))
+            table.append([codec, "with `--guard`" if method == "guard" else "without", *cells, *end])
+    return _lines(table)
+
+
 def section(legend: str, table: Table, words: int = 2) -> str:
     """A table under its legend; for documents that are too old for it, that they are."""
     if len(table) == 1:
@@ -261,7 +326,9 @@ PARTS: dict[str, Callable[..., str]] = {
     "fewer": fewer,
     "figures": figures,
     "frames": lambda results: str(results["environment"]["recipe"]["frames"]),
+    "flicker": flicker,
     "gains": gains,
+    "guard": guard,
     "knob": knob,
     "models": models,
     "paper": paper_table,
@@ -270,6 +337,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "spread": spread,
     "treatments": lambda results: section(TREATMENT_LEGEND, treatment_table(results), 1),
     "weakest": weakest,
+    "worse": worse,
 }
 
 

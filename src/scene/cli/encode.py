@@ -24,7 +24,7 @@ def encode(
     model: str = "scene",
     strength: float = 1.0,
     semantics: str = "auto",
-    semantic_interval: int = 30,
+    semantic_interval: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     guard: Annotated[bool, Parameter(negative="")] = False,
     on_error: Literal["fail", "skip"] = "fail",

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from scene.enhance.cadence import DEFAULT_INTERVAL
 from scene.enhance.enhancer import Enhancer
 from scene.enhance.semantics import open_semantics
 from scene.errors import UsageError
@@ -19,6 +18,10 @@ from scene.picture import Picture, PictureFormat
 
 if TYPE_CHECKING:
     from scene.model import Network
+
+
+# Frames that an embedding is taken to serve; shots are seldom shorter.
+_INTERVAL = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def bench_semantics(
     embedding_s = _median(lambda: guide.embed(network, picture, enhancer.device), enhancer.device, repeats)
     # The first call takes the one embedding of the shot.
     frame_s = _median(lambda: enhancer([picture]), enhancer.device, repeats)
-    each = embedding_s / DEFAULT_INTERVAL
+    each = embedding_s / _INTERVAL
     return SemanticsBenchmark(
         network.identity,
         guide.identity,
@@ -87,7 +90,7 @@ def bench_semantics(
         encoder_s,
         embedding_s,
         frame_s,
-        DEFAULT_INTERVAL,
+        _INTERVAL,
         each / (each + frame_s),
         torch.get_num_threads(),
         torch.cuda.get_device_name() if enhancer.device.type == "cuda" else "cpu",

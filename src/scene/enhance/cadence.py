@@ -17,7 +17,8 @@ _THUMBNAIL = (18, 32)
 # Weight of the newest change in the running mean.
 _NEWEST = 0.2
 
-DEFAULT_INTERVAL = 30
+# One embedding a shot: with every renewal kernels change, and what they do to a still picture flickers.
+DEFAULT_INTERVAL = 0
 # Share of the way to a new embedding that the one in use goes at each renewal within a shot.
 SMOOTHING = 0.5
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # To be raised whenever the same weights would give other pictures than before.
 _ENHANCE_VERSION = 1
 # To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
-_SEMANTICS_VERSION = 1
+_SEMANTICS_VERSION = 2
 
 _NUMBER = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,6})?")
 _CONTROLS = ("none", "constant", "random", "shuffled")

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "scene"
 # That of scene.enhance, which is not imported here since it loads torch.
-DEFAULT_SEMANTIC_INTERVAL = 30
+DEFAULT_SEMANTIC_INTERVAL = 0
 BYPASS = "none"
 
 
