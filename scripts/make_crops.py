@@ -358,7 +358,8 @@ def record(subject: Subject, shown: Sequence[Shown]) -> Document:
 
 def tables(results: Document) -> str:
     """What stands between the page's marks: the command, and both tables."""
-    names = " and ".join(f"`{entry['method']}@{entry['identity'].split(':')[1]}`" for entry in results["models"])
+    models = [(entry["method"].partition("@")[0], entry["identity"].split(":")[1]) for entry in results["models"]]
+    names = " and ".join(f"`{name}@{fingerprint}`" for name, fingerprint in models)
     codec = results["codec"]
     scores = [["Subject", "Version", "CRF", "kbit/s", *(_TITLES[name] for name in _SCORES), "CAMBI", "flicker"]]
     treatments = [
