@@ -32,7 +32,7 @@ from scene.evaluation.codecs import (
     encoder_options,
     encoder_version,
 )
-from scene.evaluation.methods import NONE, Method, parse_methods
+from scene.evaluation.methods import NONE, Method, methods_for, parse_methods
 from scene.evaluation.point import compare
 from scene.evaluation.raw_video import RawVideo, count_raw_video, read_lumas
 from scene.evaluation.still import RGB, read_frame
@@ -437,7 +437,7 @@ def main() -> None:
     parser.add_argument("--crf", type=float, help="of the codec alone, for every picture; by default each one's own")
     parser.add_argument("--out", type=Path, default=DOCS, help="instead of docs/; crops.md is made anew if it is there")
     given = parser.parse_args()
-    methods = parse_methods(given.models.split(","))[1:]
+    methods = methods_for(parse_methods(given.models.split(",")), ["x264"])[1:]
     if not methods or any(method.network is None for method in methods):
         parser.error("--models takes networks only")
     run = codec_run("x264", crfs=None if given.crf is None else (given.crf,))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scene.model import Network
 
 # To be raised whenever the same weights would give other pictures than before.
-_ENHANCE_VERSION = 1
+_ENHANCE_VERSION = 2
 # To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
 _SEMANTICS_VERSION = 2
 

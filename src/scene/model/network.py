@@ -219,6 +219,9 @@ class Network(nn.Module):
             embedding = self._centre(embedding)
         if self.config.quantiser is not None:
             folded = torch.cat([folded, self._step_plane(folded, step, self.config.quantiser)], dim=1)
+        if folded.shape[0] == 1 and folded.device.type == "cpu":
+            # oneDNN takes 40 % off the time of a frame that way; batches go as groups, which it would slow down.
+            folded = folded.contiguous(memory_format=torch.channels_last)
         features = self.head(folded)
         for block in self.blocks:
             features = block(features, embedding)
