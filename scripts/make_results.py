@@ -329,6 +329,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "flicker": flicker,
     "gains": gains,
     "guard": guard,
+    "guard_command": lambda results: textwrap.indent(results["command"], "    "),
     "knob": knob,
     "models": models,
     "paper": paper_table,

@@ -185,21 +185,21 @@ def parse_methods(names: Sequence[str], *, strength: float = 1.0, filters: Seque
 
 def fit_to_codecs(method: Method) -> tuple[Method, ...]:
     """A method as it is used before each codec: several of one label where the codecs' `EncoderFit` differ."""
-    if not method.told or method.codecs is not None:
+    if method.network is None or not method.told or method.codecs is not None:
         return (method,)
     from scene.enhance.quantiser import fit_of
 
     groups: dict[float, list[str]] = {}
     for codec in CODECS:
-        groups.setdefault(fit_of(codec).strength, []).append(codec)
+        groups.setdefault(method.strength * fit_of(codec).strength, []).append(codec)
     return tuple(
         replace(
             method,
-            identity=method.identity.replace(f"strength={method.strength:g}", f"strength={method.strength * share:g}"),
-            strength=method.strength * share,
+            identity=_network_identity(method.network, strength, method.semantics),
+            strength=strength,
             codecs=tuple(names),
         )
-        for share, names in groups.items()
+        for strength, names in groups.items()
     )
 
 
@@ -227,16 +227,21 @@ def _network_method(text: str, strength: float, semantics: str) -> Method:
         known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, *model_names()])
         raise UsageError(f"method {text!r} is unknown; choose from {known}, or give a .safetensors file.")
     network = load_model(text)
-    fingerprint = network.identity.rpartition("@")[2]
-    identity = f"network:{fingerprint}:strength={strength:g}:v{_ENHANCE_VERSION}"
     label = text if shipped else printable(Path(text).stem)
-    if network.config.guidance == "embedding":
-        identity += f":semantics={semantics}:v{_SEMANTICS_VERSION}"
     if semantics != "auto":
         if network.config.guidance != "embedding":
             raise UsageError(f"{text!r} takes no semantic embedding, so that {semantics!r} cannot stand in for one.")
         label = f"{label}:{semantics}"
+    identity = _network_identity(network, strength, semantics)
     return Method(label, identity, network=network, strength=strength, semantics=semantics)
+
+
+def _network_identity(network: Network, strength: float, semantics: str) -> str:
+    fingerprint = network.identity.rpartition("@")[2]
+    identity = f"network:{fingerprint}:strength={strength:g}:v{_ENHANCE_VERSION}"
+    if network.config.guidance == "embedding":
+        identity += f":semantics={semantics}:v{_SEMANTICS_VERSION}"
+    return identity
 
 
 def _parameter(text: str, parameter: str, default: float, low: float, high: float) -> float:
