@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scene.enhance.quantiser import step_of
+from scene.enhance.quantiser import told_step
 from scene.evaluation.cache import PointCache
 from scene.evaluation.clip import Recipe, open_clips
 from scene.evaluation.codecs import codec_run
@@ -134,7 +134,7 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
     assert [slide.codec for slide in made] == ["x264", "svtav1"]
     for slide in made:
         crf = float(slide.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
-        assert any(step == pytest.approx(step_of(slide.codec, crf)) for step in told)
+        assert any(step == pytest.approx(told_step(slide.codec, crf)) for step in told)
     # At another CRF than the one that was expected to have the rate, there is another variant.
     assert 2 <= len(told) == len(set(told)) <= 4
 

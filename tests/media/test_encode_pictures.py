@@ -75,25 +75,29 @@ def test_output_is_the_enhanced_source(tmp_path, planes, pix_fmt, colour):
 
 
 @pytest.mark.parametrize(
-    "codec,crf,step",
-    # The usual CRF where none is given. Steps beyond the network's range are its ends.
+    "codec,crf,step,strength",
+    # The usual CRF where none is given. Steps beyond the network's range are its ends. SVT-AV1's are a quarter of its own
+    # (171 at CRF 60), at half strength.
     [
-        (X264, 20, 6.3),
-        (X264, 38.5, 53.4),
-        (X264, None, 8.909),
-        (X265, None, 15.87),
-        (X265, 51, 60),
-        (SVT, None, 26.875),
+        (X264, 20, 6.3, 1.0),
+        (X264, 38.5, 53.4, 1.0),
+        (X264, None, 8.909, 1.0),
+        (X265, None, 15.87, 1.0),
+        (X265, 51, 60, 1.0),
+        (SVT, None, 6.719, 0.5),
+        (SVT, 60, 42.78, 0.5),
     ],
 )
-def test_a_network_that_is_told_the_quantiser_gets_that_of_the_crf(tmp_path, codec, crf, step):
+def test_a_network_that_is_told_the_quantiser_gets_that_of_the_crf(tmp_path, codec, crf, step, strength):
     source = make_video(tmp_path / "in.mkv", frames=3)
     weights = make_network(tmp_path / "net.safetensors", quantiser=(6, 60))
     options = [] if crf is None else ["--crf", crf]
     assert encode(source, tmp_path / "out.mkv", *codec, *options, "--model", weights) == 0
     before, after = decoded(source), decoded(tmp_path / "out.mkv")
     fmt = PictureFormat(64, 48, 8, "420", False, "bt601")
-    right, wrong = (Enhancer(load_model(weights), device="cpu", step=told) for told in (step, step * 0.8))
+    right, wrong = (
+        Enhancer(load_model(weights), device="cpu", step=told, strength=strength) for told in (step, step * 0.8)
+    )
     differences = {"right": 0, "wrong": 0}
     for a, b in zip(before, after, strict=True):
         for name, enhancer in (("right", right), ("wrong", wrong)):
