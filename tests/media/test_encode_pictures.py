@@ -76,8 +76,8 @@ def test_output_is_the_enhanced_source(tmp_path, planes, pix_fmt, colour):
 
 @pytest.mark.parametrize(
     "codec,crf,step,strength",
-    # The usual CRF where none is given. Steps beyond the network's range are its ends. SVT-AV1's are a quarter of its own
-    # (171 at CRF 60), at half strength.
+    # The usual CRF where none is given. Steps beyond the network's range are its ends. SVT-AV1's are a quarter of its
+    # own (171 at CRF 60), at half strength.
     [
         (X264, 20, 6.3, 1.0),
         (X264, 38.5, 53.4, 1.0),
