@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import statistics
 import textwrap
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
@@ -232,9 +233,12 @@ def flicker(results: Document) -> str:
                 for (own, method, clip), values in totals.items()
                 if (own, method) == (codec, label)
             }
-            worst = max(changes, key=lambda clip: changes[clip], default="")
-            mean = sum(changes.values()) / max(len(changes), 1)
-            cells.append(f"{mean:+.1f} ({changes[worst]:+.1f}, {worst.split('_')[0]})" if changes else "N/A")
+            if changes:
+                worst = max(changes, key=lambda clip: changes[clip])
+                mean = statistics.fmean(changes.values())
+                cells.append(f"{mean:+.1f} ({changes[worst]:+.1f}, {worst.split('_')[0]})")
+            else:
+                cells.append("N/A")
         if label != "none" and any(cell != "N/A" for cell in cells):
             table.append([escape(label), *cells])
     return _lines(table, 1)
@@ -273,9 +277,9 @@ def guard(results: Document) -> str:
                     r for r in results["bd_rate"] if (r["codec"], r["method"], r["metric"]) == (codec, method, metric)
                 ]
                 values = [value for value in row["percent"].values() if value is not None]
-                lost = len(row["percent"]) - len(values)
-                text = f"{sum(values) / len(values):+.1f} ({max(values):+.1f})" if values else "N/A"
-                cells.append(text + (f" \\[{len(values)}/{len(values) + lost}\\]" if lost and values else ""))
+                mean, worst = (statistics.fmean(values), max(values)) if values else (None, None)
+                counts = {"clips": len(values), "of_clips": len(row["percent"])}
+                cells.append(_cell({"percent": mean, "worst": worst, **counts}, worst=True))
             table.append([codec, "with `--guard`" if method == "guard" else "without", *cells, *end])
     return _lines(table)
 

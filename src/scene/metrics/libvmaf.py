@@ -105,8 +105,7 @@ def parse_means(log: str | bytes, metrics: Sequence[str]) -> dict[str, float]:
         InputError: it is no such log, lacks a metric, or holds a value that is not finite.
     """
     try:
-        pooled = json.loads(log)["pooled_metrics"]
-        return {name: _finite(pooled[_LIBVMAF[name]]["mean"]) for name in metrics}
+        return _means(json.loads(log), metrics)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
 
@@ -148,8 +147,8 @@ def parse_logs(libvmaf_log: str | bytes, xpsnr_log: str) -> Reading:
     """
     try:
         log = json.loads(libvmaf_log)
-        pooled, entries = log["pooled_metrics"], log["frames"]
-        means = {name: _finite(pooled[key]["mean"]) for name, key in _LIBVMAF.items()}
+        entries = log["frames"]
+        means = _means(log, _LIBVMAF)
         frames = {name: tuple(_finite(entry["metrics"][key]) for entry in entries) for name, key in _LIBVMAF.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
@@ -161,6 +160,11 @@ def parse_logs(libvmaf_log: str | bytes, xpsnr_log: str) -> Reading:
     if len(frames["xpsnr_y"]) != len(entries):
         raise InputError(f"libvmaf compared {len(entries)} frames and xpsnr {len(frames['xpsnr_y'])}")
     return Reading(means, frames)
+
+
+def _means(log: Any, metrics: Iterable[str]) -> dict[str, float]:
+    pooled = log["pooled_metrics"]
+    return {name: _finite(pooled[_LIBVMAF[name]]["mean"]) for name in metrics}
 
 
 def _parse_xpsnr(log: str) -> tuple[float, tuple[float, ...]]:

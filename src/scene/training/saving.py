@@ -90,8 +90,12 @@ class SavingLoss(CodecLoss):
         self._mean = mean
         self._frames, self._margin = proxy.frames, proxy.margin
         self.proxy = SequenceProxy(
-            *(proxy.tables, proxy.rounding, proxy.smoothing),
-            *(proxy.inter_rounding, proxy.inter_step, proxy.blocks),
+            proxy.tables,
+            proxy.rounding,
+            proxy.smoothing,
+            inter_rounding=proxy.inter_rounding,
+            inter_step=proxy.inter_step,
+            blocks=proxy.blocks,
         )
 
     def prepare(self, batch: Sample, shifts: Tensor | None = None) -> tuple[Tensor, Tensor]:
