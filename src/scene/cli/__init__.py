@@ -6,6 +6,7 @@ Commands are registered by import path, so that `scene --help` and `scene COMMAN
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from types import FrameType
@@ -13,6 +14,7 @@ from types import FrameType
 import cyclopts
 
 from scene import __version__
+from scene.cli.console import LogFormat, complain
 from scene.errors import SceneError
 
 app = cyclopts.App(
@@ -51,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str], debug: bool) -> int:
+    log_format = _log_format(arguments)
     try:
         app(
             arguments,
@@ -59,15 +62,15 @@ def _run(arguments: list[str], debug: bool) -> int:
             result_action="return_none",
         )
     except cyclopts.CycloptsError as error:
-        return _complain(f"{_usage_text(error)} See `scene --help`.", 2)
+        return complain(f"{_usage_text(error)} See `scene --help`.", 2, log_format)
     except SceneError as error:
         if debug:
             raise
-        return _complain(str(error), error.exit_code)
+        return complain(str(error), error.exit_code, log_format)
     except KeyboardInterrupt:
-        return _complain("interrupted", 130)
+        return complain("interrupted", 130, log_format)
     except _Terminated:
-        return _complain("terminated", 143)
+        return complain("terminated", 143, log_format)
     except BrokenPipeError:
         # Whoever read our stdout has left; point it at nothing so that the interpreter's flush stays quiet.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,15 +78,18 @@ def _run(arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
-        return _complain(f"unexpected {type(error).__name__}: {error} (run again with --debug to see where)", 1)
+        return complain(
+            f"unexpected {type(error).__name__}: {error} (run again with --debug to see where)", 1, log_format
+        )
     return 0
+
+
+def _log_format(arguments: list[str]) -> LogFormat:
+    """The format of the last line, which must be known where the arguments themselves are the mistake."""
+    found = re.search(r"(^|\0)--log-format[=\0]json(\0|$)", "\0".join(arguments))
+    return "json" if found else "text"
 
 
 def _usage_text(error: cyclopts.CycloptsError) -> str:
     text = " ".join(str(error).split())
     return text if text.endswith((".", "?")) else text + "."
-
-
-def _complain(message: str, code: int) -> int:
-    print(f"scene: {message}", file=sys.stderr)
-    return code

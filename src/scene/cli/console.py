@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
+from scene.cli.events import error_event, log_event, progress_event, result_event
 from scene.progress import OnProgress, Pace, Progress
 
 LogFormat = Literal["text", "json"]
@@ -20,12 +20,15 @@ _PLAIN_INTERVAL_S = 5.0
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        return f"scene: {prefix}{record.getMessage()}"
+        return f"scene: {prefix}{printable(record.getMessage())}"
 
 
 class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return json.dumps({"event": "log", "level": record.levelname.lower(), "message": record.getMessage()})
+        result = getattr(record, "result", None)
+        if result is not None:
+            return result_event(record.getMessage(), result)
+        return log_event(record.levelname.lower(), record.getMessage())
 
 
 def setup_logging(log_format: LogFormat) -> None:
@@ -36,6 +39,23 @@ def setup_logging(log_format: LogFormat) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+
+
+def announce(message: str, result: Mapping[str, Any]) -> None:
+    """Logs what a command did: as a sentence, or as an event with the fields of `result`."""
+    logging.getLogger("scene").info("%s", message, extra={"result": result})
+
+
+def complain(message: str, code: int, log_format: LogFormat) -> int:
+    """Says on stderr why the command ends, and gives the exit code back."""
+    line = error_event(message, code) if log_format == "json" else f"scene: {printable(message)}"
+    print(line, file=sys.stderr)
+    return code
+
+
+def printable(text: str) -> str:
+    """Text as one line without control codes: a file's name may hold line breaks, and worse for a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 @contextmanager
@@ -74,18 +94,10 @@ class _ProgressLines:
             self.pending, self.printed_at = None, time.monotonic()
 
     def _as_json(self, reading: Progress) -> str:
-        event = {
-            "event": "progress",
-            "task": self.description,
-            "unit": self.unit,
-            "done": reading.done,
-            "total": reading.total,
-            "elapsed_s": round(time.monotonic() - self.started, 2),
-        }
-        remaining = self.pace.remaining()
-        if reading.total is not None:
-            event["eta_s"] = None if remaining is None else round(remaining, 1)
-        return json.dumps({**event, **reading.fields})
+        elapsed = time.monotonic() - self.started
+        return progress_event(
+            *(self.description, self.unit, reading.done, reading.total, elapsed, self.pace.remaining(), reading.fields)
+        )
 
     def _as_text(self, reading: Progress) -> str:
         extras = "".join(f", {_format_field(k, v)}" for k, v in reading.fields.items())
@@ -93,12 +105,13 @@ class _ProgressLines:
         elapsed = time.monotonic() - self.started
         remaining = self.pace.remaining()
         eta = f", ETA {format_duration(remaining)}" if remaining else ""
-        return f"scene: {self.description}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s{eta}"
+        return f"scene: {printable(self.description)}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s{eta}"
 
 
 @contextmanager
 def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -128,7 +141,7 @@ def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
         console=Console(stderr=True),
     )
     with bar:
-        task = bar.add_task(description, total=None, extras="")
+        task = bar.add_task(escape(printable(description)), total=None, extras="")
 
         def callback(reading: Progress) -> None:
             pace.add(reading)

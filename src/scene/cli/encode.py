@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from scene.jobs import EncodeResult
     from scene.jobs.guard import GuardReport
 
 
@@ -53,7 +54,7 @@ def encode(
         overwrite: Replace DST if it exists.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
-    from scene.cli.console import progress_display, setup_logging
+    from scene.cli.console import announce, progress_display, setup_logging
 
     setup_logging(log_format)
     # Torch's threads would wait for one another by spinning, on the cores that the encoder's threads need: with
@@ -78,17 +79,16 @@ def encode(
     )
     with progress_display("encode", "frames", log_format) as on_progress:
         result = encode_file(request, on_progress)
-    logging.getLogger("scene").info(
-        "%s: %d frames in %.1f s (%.2f fps), %.2f MB -> %.2f MB (%+.1f %%), model %s%s",
-        result.destination,
-        result.frames,
-        result.seconds,
-        result.frames / result.seconds,
-        result.source_bytes / 1e6,
-        result.bytes / 1e6,
-        100 * (result.bytes / result.source_bytes - 1),
-        result.model,
-        "" if result.guard is None else _in_words(result.guard),
+    announce(_summary(result), {**asdict(result), "destination": str(result.destination)})
+
+
+def _summary(result: EncodeResult) -> str:
+    guard = "" if result.guard is None else _in_words(result.guard)
+    change = 100 * (result.bytes / result.source_bytes - 1)
+    return (
+        f"{result.destination}: {result.frames} frames in {result.seconds:.1f} s "
+        f"({result.frames / result.seconds:.2f} fps), {result.source_bytes / 1e6:.2f} MB -> "
+        f"{result.bytes / 1e6:.2f} MB ({change:+.1f} %), model {result.model}{guard}"
     )
 
 
