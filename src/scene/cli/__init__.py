@@ -1,6 +1,6 @@
 """The command line. Each command is one file beside this one: arguments in, one library call, result out.
 
-Commands are registered by import path, so that `scene --help` and `scene COMMAND --help` load no torch.
+What a command needs it imports when it is called, so that `scene --help` and `scene COMMAND --help` load no torch.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from types import FrameType
 import cyclopts
 
 from scene import __version__
+from scene.cli import bench, compare, demo, distill, encode, evaluate, models, train
 from scene.cli.console import LogFormat, complain
 from scene.errors import SceneError
 
@@ -21,17 +22,17 @@ app = cyclopts.App(
     name="scene",
     help="Enhance video before a standard encoder, so that it needs fewer bits for the same quality.",
     version=__version__,
-    help_format="plaintext",
+    help_format="markdown",
     suppress_keyboard_interrupt=False,
 )
-app.command("scene.cli.demo:demo", name="demo")
-app.command("scene.cli.encode:encode", name="encode")
-app.command("scene.cli.evaluate:evaluate", name="evaluate")
-app.command("scene.cli.compare:compare", name="compare")
-app.command("scene.cli.train:train", name="train")
-app.command("scene.cli.distill:distill", name="distill")
-app.command("scene.cli.bench:bench", name="bench")
-app.command("scene.cli.models:models", name="models")
+app.command(bench.bench)
+app.command(compare.compare)
+app.command(demo.demo)
+app.command(distill.distill)
+app.command(encode.encode)
+app.command(evaluate.evaluate)
+app.command(models.models)
+app.command(train.train)
 
 
 class _Terminated(BaseException):

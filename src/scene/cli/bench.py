@@ -11,7 +11,7 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from scene.training.bench import TrainingBenchmark
 
-bench = cyclopts.App(name="bench", help="Measure how fast this machine is.", help_format="plaintext")
+bench = cyclopts.App(name="bench", help="Measure how fast this machine is.", help_format="markdown")
 
 
 @bench.command
