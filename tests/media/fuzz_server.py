@@ -3,37 +3,43 @@
 Every case begins with all modules loaded and without threads, so that a hundred take seconds, and a crash, a hang or
 a gigabyte of memory is that case's own.
 
-    python fuzz_server.py < CASES > REPORTS
-
-One JSON object a line. A case: {"name", "arguments"}. A report: {"name", "code", "seconds", "memory_mb", "messages"},
-where a negative code is the signal that ended the case.
+A report is {"name", "code", "seconds", "memory_mb", "messages"}, where a negative code is the signal that ended the
+case.
 """
 
 import json
 import os
+import resource  # noqa: F401 - os.wait4 needs it, when it may be out of reach
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 
 LIMIT_S = 30
+NOBODY = 65534
 
 
-def run_case(arguments: list[str]) -> dict:
+def run_forked(cases, user=None):
+    """The reports on cases of (name, arguments), from a process of its own; `user` is whom to become before."""
+    lines = "\n".join(json.dumps({"name": name, "arguments": arguments}) for name, arguments in cases)
+    command = [sys.executable, __file__, *([] if user is None else [str(user)])]
+    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def run_case(arguments):
     """Forks, runs the command there and waits for its end."""
-    from scene.cli import main
-
     with tempfile.TemporaryFile() as messages:
         began = time.monotonic()
         child = os.fork()
         if child == 0:
-            import signal
-
             signal.alarm(LIMIT_S)
             os.dup2(messages.fileno(), 1)
             os.dup2(messages.fileno(), 2)
             code = 70
             try:
-                main(arguments)
+                scene.cli.main(arguments)
             except SystemExit as left:
                 code = int(left.code or 0)
             finally:
@@ -53,9 +59,12 @@ def run_case(arguments: list[str]) -> dict:
 
 
 if __name__ == "__main__":
+    import scene.cli
     import scene.jobs.encode
-    import scene.video.verify  # noqa: F401
+    import scene.video.verify
 
+    if sys.argv[1:]:
+        os.setuid(int(sys.argv[1]))
     for line in sys.stdin:
         case = json.loads(line)
         print(json.dumps({"name": case["name"], **run_case(case["arguments"])}), flush=True)

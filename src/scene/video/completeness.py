@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
+
+from scene.video.declared_size import declared_size
 
 # Containers whose header states a duration that was measured, not guessed from the bit rate.
 _TRUSTED = ("mov,mp4", "matroska,webm")
@@ -21,8 +24,9 @@ _SLACK_S = Fraction(1, 2)
 class Completeness:
     """Counts packets and frames as they come and judges them at the end."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
         self.frames = 0
+        self._missing_bytes = max(0, (declared_size(path) or 0) - path.stat().st_size)
         self._errors = 0
         self._packets = 0
         self._video_index = stream.index
@@ -67,6 +71,8 @@ class Completeness:
         """What is missing, None where all is there."""
         if self.frames == 0:
             return "no frame can be decoded"
+        if self._missing_bytes:
+            return f"its last {self._missing_bytes} bytes are missing"
         if self._packets < self._promised_packets:
             return f"{self._packets} of {self._promised_packets} frames are in the file"
         if self._promised_end is not None and (self._end or 0) < self._promised_end - _SLACK_S:

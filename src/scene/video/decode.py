@@ -75,7 +75,7 @@ class Decoder:
         self.container = open_input(info.path)
         self._stream = best_video(self.container, info.path)
         self._stream.thread_type = "AUTO"
-        self._completeness = Completeness(self.container, self._stream)
+        self._completeness = Completeness(info.path, self.container, self._stream)
         # AVI stores no presentation times: FFmpeg numbers packets as if each were shown when it is decoded.
         self._stamped_by_dts = self.container.format.name == "avi"
         self._last_pts: int | None = None

@@ -134,8 +134,19 @@ def encoded_size(codec: Codec, fmt: PictureFormat) -> tuple[int, int]:
     return width, height
 
 
+def _check_size(codec: Codec, fmt: PictureFormat) -> None:
+    # SVT-AV1 4.1 waits for ever after the last frame of pictures that are so narrow and fill more than one superblock.
+    if codec.name == "svtav1" and min(fmt.width, fmt.height) <= 24 and max(fmt.width, fmt.height) > 64:
+        raise UsageError(f"svtav1 cannot encode pictures as narrow as {fmt.width}x{fmt.height}; use x264 or x265.")
+
+
 def configure(context: VideoCodecContext, codec: Codec, settings: EncoderSettings, info: SourceInfo) -> None:
-    """Sets an encoder's context up for a source; `open_encoder` then opens it."""
+    """Sets an encoder's context up for a source; `open_encoder` then opens it.
+
+    Raises:
+        UsageError: a pixel format that the encoder does not take, or a size at which it never ends.
+    """
+    _check_size(codec, info.format)
     context.width, context.height = encoded_size(codec, info.format)
     context.pix_fmt = encoder_pixel_format(codec, info)
     context.time_base = info.time_base
