@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -188,8 +189,35 @@ def test_damaged_sources(tmp_path, capfd, name, harm):
     whole.write_bytes(data)
     refused(capfd, tmp_path, 3, "damaged or cut short", whole, tmp_path / "out.mkv", "--model", "none")
     assert encode(whole, tmp_path / "out.mkv", "--model", "none", "--on-error", "skip") == 0
-    assert "warning: " in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "warning: " in said
+    assert int(re.search(r", model none, (\d+) damaged places$", said, re.MULTILINE)[1]) >= said.count("warning: ")
     assert 20 <= len(decoded(tmp_path / "out.mkv")) <= 60
+
+
+def test_much_damage_is_counted_and_not_listed(tmp_path, capfd):
+    """Every third frame of an intra-only stream is unreadable."""
+    source = make_video(tmp_path / "in.mkv", codec="libx264", frames=60, options={"g": "1", "bf": "0"})
+    with av.open(str(source)) as old, av.open(str(tmp_path / "bad.mkv"), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for index, packet in enumerate(p for p in old.demux(video=0) if p.size):
+            data = bytes(packet)
+            bad = av.Packet(data[:5] + bytes(len(data) - 5) if index % 3 == 1 else data)
+            bad.pts, bad.dts, bad.time_base, bad.is_keyframe, bad.stream = (
+                packet.pts,
+                packet.dts,
+                packet.time_base,
+                True,
+                stream,
+            )
+            new.mux(bad)
+    refused(capfd, tmp_path, 3, "damaged or cut short", tmp_path / "bad.mkv", tmp_path / "out.mkv", "--model", "none")
+    assert encode(tmp_path / "bad.mkv", tmp_path / "out.mkv", "--model", "none", "--on-error", "skip") == 0
+    said = capfd.readouterr().err
+    found = re.search(r"(\d+) places are damaged, of which the first 10 are named", said)
+    assert found and int(found[1]) >= 20
+    assert said.count("warning: ") == 11
+    assert f"model none, {found[1]} damaged places" in said
 
 
 @pytest.mark.parametrize("name", ["out.mkv", "out.mp4"])

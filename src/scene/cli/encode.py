@@ -84,11 +84,12 @@ def encode(
 
 def _summary(result: EncodeResult) -> str:
     guard = "" if result.guard is None else _in_words(result.guard)
+    damage = f", {result.damage} damaged places" if result.damage else ""
     change = 100 * (result.bytes / result.source_bytes - 1)
     return (
         f"{result.destination}: {result.frames} frames in {result.seconds:.1f} s "
         f"({result.frames / result.seconds:.2f} fps), {result.source_bytes / 1e6:.2f} MB -> "
-        f"{result.bytes / 1e6:.2f} MB ({change:+.1f} %), model {result.model}{guard}"
+        f"{result.bytes / 1e6:.2f} MB ({change:+.1f} %), model {result.model}{damage}{guard}"
     )
 
 

@@ -73,6 +73,7 @@ class EncodeResult:
         seconds: wall-clock time, verification included.
         source_bytes, bytes: sizes of the two files.
         model: the network's identity, "none" for a bypass.
+        damage: places of the source that were skipped or taken as they are, of a tolerant encode; see `Decoder`.
         guard: what the guard did; None without one, and where pictures are too small for its probes.
     """
 
@@ -82,6 +83,7 @@ class EncodeResult:
     source_bytes: int
     bytes: int
     model: str
+    damage: int = 0
     guard: GuardReport | None = None
 
 
@@ -131,6 +133,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         source_bytes=request.source.stat().st_size,
         bytes=written,
         model=model,
+        damage=decoder.damage,
         guard=guard.report if guard else None,
     )
 

@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 _MAX_PACKETS = 256
 # Time stamps that step back by no more than this are nudged; a longer way back is a broken or spliced source.
 _NUDGE_S = Fraction(1, 2)
+# Places of damage that get a warning of their own, so that a broken hour of video does not fill the log.
+_NAMED = 10
 
 
 class DecodedFrame:
@@ -66,6 +68,9 @@ class Decoder:
         info: from `probe`.
         writable: make each frame's planes the caller's own, as `DecodedFrame.replace` needs.
         tolerant: skip and count what cannot be decoded instead of raising.
+
+    Attributes:
+        damage: how much was found to be damaged, undecodable or missing so far; 0 unless tolerant.
     """
 
     def __init__(self, info: SourceInfo, *, writable: bool, tolerant: bool = False) -> None:
@@ -81,6 +86,7 @@ class Decoder:
         self._last_pts: int | None = None
         self._last_step = 0
         self._nudged = 0
+        self.damage = 0
 
     def __enter__(self) -> Decoder:
         return self
@@ -115,6 +121,10 @@ class Decoder:
         if self._nudged:
             log.warning("%s: %d time stamps did not increase and were moved.", self._info.path, self._nudged)
         self._report(self._completeness.verdict())
+        if self.damage > _NAMED:
+            log.warning(
+                "%s: %d places are damaged, of which the first %d are named.", self._info.path, self.damage, _NAMED
+            )
 
     def _demux(self) -> Iterator[Packet[Any]]:
         try:
@@ -183,4 +193,6 @@ class Decoder:
             return
         if not self._tolerant:
             raise InputError(f"{self._info.path} is damaged or cut short: {problem}.")
-        log.warning("%s: %s.", self._info.path, problem)
+        self.damage += 1
+        if self.damage <= _NAMED:
+            log.warning("%s: %s.", self._info.path, problem)
