@@ -2,12 +2,15 @@
 
 import shutil
 import socket
+import threading
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from loopback import Listener
-from making import make_video
+from making import assert_same_pictures, decoded, make_video
 
 from scene.cli import _run
 
@@ -54,7 +57,9 @@ def test_no_playlist_is_followed(tmp_path, capfd, listener, name, suffix):
     path.write_text(playlists(listener.port, neighbour)[name])
     before = sorted(tmp_path.iterdir())
     assert _run(["encode", str(path), str(tmp_path / "out.mkv"), "--model", "none"], debug=False) == 3
-    assert "cannot be opened as video" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "cannot be opened as video" in said
+    assert ("--allow-network" in said) == name.endswith((".m3u8", ".ffconcat", ".sdp", ".mpd"))
     assert sorted(tmp_path.iterdir()) == before
     assert listener.calls == []
 
@@ -69,6 +74,44 @@ def test_nor_where_the_ffmpeg_program_reads(tmp_path, capfd, listener, command, 
     assert _run([command, str(path), *others, "--out", str(tmp_path / "results")], debug=False) == 3
     assert name in capfd.readouterr().err
     assert listener.calls == []
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A web server for a folder of its own."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield folder, web.server_port
+        web.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["m3u8", "ffconcat"])
+@pytest.mark.parametrize("where", ["web", "beside"])
+def test_playlists_are_followed_where_that_is_allowed(tmp_path, server, kind, where):
+    folder, port = server
+    place = folder if where == "web" else tmp_path
+    piece = make_video(place / "piece.ts", codec="mpeg2video", time_base=Fraction(1, 25), frames=5)
+    address = f"http://127.0.0.1:{port}/piece.ts" if where == "web" else piece.name
+    path = tmp_path / f"list.{kind}"
+    path.write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:0.2,\n{address}\n#EXT-X-ENDLIST\n"
+        if kind == "m3u8"
+        else f"ffconcat version 1.0\nfile '{address}'\n"
+    )
+    out = tmp_path / "out.mkv"
+    arguments = ["encode", str(path), str(out), "--model", "none", "--preset", "ultrafast", "--encoder-args", "qp=0"]
+    assert _run(arguments, debug=False) == 3
+    assert _run([*arguments, "--allow-network"], debug=False) == 0
+    assert_same_pictures(decoded(piece), decoded(out))
 
 
 def test_the_listener_would_notice(listener):

@@ -29,6 +29,7 @@ def encode(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     guard: Annotated[bool, Parameter(negative="")] = False,
     on_error: Literal["fail", "skip"] = "fail",
+    allow_network: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: Literal["text", "json"] = "text",
 ) -> None:
@@ -51,6 +52,7 @@ def encode(
         device: Where the model runs.
         guard: Probe the beginning of each shot, and leave the shot unchanged where the model would not save rate.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
+        allow_network: Follow HLS playlists and concat scripts, to other files and over the network.
         overwrite: Replace DST if it exists.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
@@ -76,6 +78,7 @@ def encode(
         guard=guard,
         overwrite=overwrite,
         skip_damage=on_error == "skip",
+        allow_network=allow_network,
     )
     with progress_display("encode", "frames", log_format) as on_progress:
         result = encode_file(request, on_progress)

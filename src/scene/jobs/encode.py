@@ -49,6 +49,7 @@ class EncodeRequest:
         guard: leave shots as they are where a probe finds that enhancement does not pay; see `scene.jobs.guard`.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
+        allow_network: follow HLS playlists and concat scripts, over the network too.
     """
 
     source: Path
@@ -62,6 +63,7 @@ class EncodeRequest:
     guard: bool = False
     overwrite: bool = False
     skip_damage: bool = False
+    allow_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     container = container_of(request.destination)
     codec = check_settings(request.settings)
     _check_paths(request)
-    info = probe(request.source)
+    info = probe(request.source, network=request.allow_network)
     encoder_pixel_format(codec, info)
     enhancer = _load_enhancer(request, codec, info)
     guard = _open_guard(request, enhancer, info)

@@ -77,7 +77,7 @@ class Decoder:
         self._info = info
         self._writable = writable
         self._tolerant = tolerant
-        self.container = open_input(info.path)
+        self.container = open_input(info.path, network=info.network)
         self._stream = best_video(self.container, info.path)
         self._stream.thread_type = "AUTO"
         self._completeness = Completeness(info.path, self.container, self._stream)

@@ -20,6 +20,13 @@ _DEMUXERS = (
     "h264,hevc,vvc,m4v,dv,wtv,rm,nut,yuv4mpegpipe,live_flv,h261,h263,vc1,mjpeg,gif,apng"
 )
 
+# What is followed only where the user allows it: HLS playlists and FFmpeg's concat scripts, and where they may lead.
+_SCRIPTS = "hls,concat"
+_NETWORK_PROTOCOLS = "file,http,https,tcp,tls,crypto,data,httpproxy"
+_NETWORK_TIMEOUT_US = 20_000_000
+# How files begin that only name others: HLS, concat scripts, DASH, SDP.
+_NAMING_OTHERS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"v=0")
+
 # SVT-AV1 writes its banner straight to stderr and knows no other switch. An own setting of the user's stays.
 os.environ.setdefault("SVT_LOG", "0")
 # FFmpeg's log would otherwise reach Python's logging, line by line and out of context.
@@ -50,22 +57,35 @@ def require_readable(path: Path) -> None:
         raise InputError(f"{path} cannot be read: {reason(error)}.") from None
 
 
-def open_input(path: Path) -> InputContainer:
+def open_input(path: Path, *, network: bool = False) -> InputContainer:
     """Opens a local media file for reading.
+
+    Args:
+        network: also follow HLS playlists and concat scripts, to other files and over the network.
 
     Raises:
         InputError: there is no such file, it cannot be read, or it is no media file of a known kind.
     """
     require_readable(path)
+    options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+    if network:
+        options = {
+            "protocol_whitelist": _NETWORK_PROTOCOLS,
+            "format_whitelist": f"{_DEMUXERS},{_SCRIPTS}",
+            "rw_timeout": str(_NETWORK_TIMEOUT_US),
+            "safe": "0",  # of concat scripts: addresses and absolute paths too
+        }
     try:
-        return av.open(
-            file_url(path),
-            mode="r",
-            options={"protocol_whitelist": "file", "format_whitelist": _DEMUXERS},
-            metadata_errors="surrogateescape",
-        )
+        return av.open(file_url(path), mode="r", options=options, metadata_errors="surrogateescape")
     except (av.FFmpegError, ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be opened as video: {reason(error)}.") from None
+        hint = "" if network or not _names_others(path) else "; it names other files, which --allow-network follows"
+        raise InputError(f"{path} cannot be opened as video: {reason(error)}{hint}.") from None
+
+
+def _names_others(path: Path) -> bool:
+    with path.open("rb") as file:
+        head = file.read(512)
+    return head.lstrip(b"\xef\xbb\xbf \r\n").startswith(_NAMING_OTHERS) or b"<MPD" in head
 
 
 def reason(error: BaseException) -> str:

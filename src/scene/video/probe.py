@@ -54,6 +54,7 @@ class SourceInfo:
         rate: frames per second, roughly where the frame rate varies.
         frames: the number of frames, an estimate, None where nothing tells.
         chroma_location: of 4:2:0 chroma samples, as FFmpeg names it ("left", "topleft"), None if not declared.
+        network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
     """
 
@@ -70,19 +71,23 @@ class SourceInfo:
     time_base: Fraction
     rate: Fraction
     frames: int | None
+    network: bool = False
 
 
-def probe(path: Path) -> SourceInfo:
+def probe(path: Path, *, network: bool = False) -> SourceInfo:
     """Opens a file, decodes its first frame and closes it again.
 
     What would be lost is logged as a warning.
 
+    Args:
+        network: see `open_input`.
+
     Raises:
         InputError: no such file, unreadable, no video in it, or video of a kind that is not supported.
     """
-    with open_input(path) as container:
+    with open_input(path, network=network) as container:
         chroma_location = read_chroma_location(container, best_video(container, path))
-    with open_input(path) as container:
+    with open_input(path, network=network) as container:
         stream = best_video(container, path)
         frame = _first_frame(container, stream, path)
         fmt = source_format(frame, path)
@@ -109,6 +114,7 @@ def probe(path: Path) -> SourceInfo:
             time_base=stream.time_base,
             rate=rate,
             frames=_frame_count(container, stream, rate),
+            network=network,
         )
 
 
