@@ -108,8 +108,10 @@ class NutSink:
         context.width, context.height = info.format.width, info.format.height
         context.pix_fmt = info.pixel_format
         context.time_base = info.time_base
-        if info.aspect:
-            context.sample_aspect_ratio = info.aspect
+        if info.aspect is not None and info.aspect != 1:
+            # FFmpeg's muxer takes it from a field that PyAV does not let us set.
+            ratio = f"{info.aspect.numerator}:{info.aspect.denominator}"
+            log.warning("the sample aspect ratio of %s cannot be written to nut; tell the encoder, or use y4m.", ratio)
 
     def write(self, frame: RawFrame) -> None:
         """Writes a frame; it is on its way when this returns. Raises OSError."""
