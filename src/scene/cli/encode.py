@@ -27,7 +27,11 @@ def encode(
     semantic_interval: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     guard: Annotated[bool, Parameter(negative="")] = False,
+    map: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True, negative="", consume_multiple=False)] = (),
+    no_audio: Annotated[bool, Parameter(negative="")] = False,
+    deinterlace: Annotated[bool, Parameter(negative="")] = False,
     on_error: Literal["fail", "skip"] = "fail",
+    verify: Literal["quick", "full"] = "quick",
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: Literal["text", "json"] = "text",
 ) -> None:
@@ -37,7 +41,7 @@ def encode(
 
     Args:
         src: Video file to read.
-        dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv or .webm.
+        dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv, .webm, .ts or .m2ts.
         codec: Encoder.
         crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1.
         preset: Speed preset of the encoder. By default medium, with svtav1 6.
@@ -49,7 +53,13 @@ def encode(
         semantic_interval: Frames between two embeddings within a shot; 0 for one a shot.
         device: Where the model runs.
         guard: Probe the beginning of each shot, and leave the shot unchanged where the model would not save rate.
+        map: Streams to take over, may be given again: all, v, a, s, d or t for video, audio, subtitles, data and
+            attachments, a:1 for the second audio, 0:3 for stream 3, a:m:language:eng; -a:1 takes away, ? may match
+            nothing. Everything by default.
+        no_audio: Leave out all audio.
+        deinterlace: Make a progressive frame of each interlaced one.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
+        verify: How much of DST is decoded before it appears: some key frames, or all frames.
         overwrite: Replace DST if it exists.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
@@ -75,6 +85,10 @@ def encode(
         guard=guard,
         overwrite=overwrite,
         skip_damage=on_error == "skip",
+        maps=map,
+        audio=not no_audio,
+        deinterlace=deinterlace,
+        verify=verify,
     )
     with progress_display("encode", "frames", log_format) as on_progress:
         result = encode_file(request, on_progress)

@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
+from scene.jobs.made_with import made_with
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile
 from scene.progress import OnProgress, Progress, silent
 from scene.video.decode import DecodedFrame, Decoder, Unit
 from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
-from scene.video.mux import Writer, container_of
-from scene.video.opening import require_readable
+from scene.video.containers import container_of
+from scene.video.mux import Writer
+from scene.video.opening import open_input, require_readable
 from scene.video.probe import SourceInfo, probe
-from scene.video.verify import verify
+from scene.video.selection import Selection, choose_streams
+from scene.video.verify import Thoroughness, verify
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -49,6 +52,9 @@ class EncodeRequest:
         guard: leave shots as they are where a probe finds that enhancement does not pay; see `scene.jobs.guard`.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
+        maps, audio: which of the source's streams to take over; see `scene.video.selection.Selection`.
+        deinterlace: make a progressive frame of each interlaced one, which are refused otherwise.
+        verify: how much of the output is decoded at the end; see `scene.video.verify.verify`.
     """
 
     source: Path
@@ -62,6 +68,10 @@ class EncodeRequest:
     guard: bool = False
     overwrite: bool = False
     skip_damage: bool = False
+    maps: tuple[str, ...] = ()
+    audio: bool = True
+    deinterlace: bool = False
+    verify: Thoroughness = "quick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,17 +112,19 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     container = container_of(request.destination)
     codec = check_settings(request.settings)
     _check_paths(request)
-    info = probe(request.source)
+    with open_input(request.source) as opened:
+        chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
+    info = probe(request.source, chosen.video, deinterlace=request.deinterlace)
     encoder_pixel_format(codec, info)
     enhancer = _load_enhancer(request, codec, info)
     guard = _open_guard(request, enhancer, info)
     model = enhancer.identity if enhancer else BYPASS
-    comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}{', guard' if guard else ''}"
+    tag = made_with(request, codec, model)
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
     ):
-        writer = Writer(pending.path, container, decoder.container, info, request.settings, comment)
+        writer = Writer(pending.path, container, decoder.container, info, request.settings, tag, chosen.copied)
         try:
             report = _reporter(on_progress, info.frames, writer, started)
             run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))
@@ -121,7 +133,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
             pending.discard()
             writer.abort()
             raise
-        verify(pending.path, request.destination, writer.stamps, info.time_base)
+        verify(pending.path, request.destination, writer.written(), request.verify)
         written = pending.path.stat().st_size
         pending.publish(overwrite=request.overwrite)
     return EncodeResult(

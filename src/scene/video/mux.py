@@ -14,28 +14,20 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from scene.errors import SceneError, UsageError
+from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
 from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
+from scene.video.made_with import file_tags
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
-from scene.video.tracks import EDIT_LISTED, CopiedStreams, content_tags, copy_tags
+from scene.video.tracks import CopiedStreams, copy_tags
+from scene.video.written import Written
 
 log = logging.getLogger(__name__)
 
-# Suffix to FFmpeg's muxer.
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-
 # What FFmpeg's muxers refuse only when they write the header, without saying why.
-_NOT_MUXED = frozenset({("mov", "svtav1")})
-
-
-def container_of(path: Path) -> str:
-    """The muxer for a file name. Raises UsageError for a suffix that is not one of `CONTAINERS`."""
-    try:
-        return CONTAINERS[path.suffix.lower()]
-    except KeyError:
-        raise UsageError(f"{path}: give the output one of the suffixes {', '.join(CONTAINERS)}.") from None
+_NOT_MUXED = frozenset({("mov", "svtav1"), ("mpegts", "svtav1")})
 
 
 class Writer:
@@ -43,9 +35,10 @@ class Writer:
 
     Args:
         path: of the file to write; it is overwritten.
-        container: a muxer's name, see `container_of`.
-        source: the source's open container, whose streams, chapters and tags are taken over.
-        comment: a tag for the file, unless the source has its own comment.
+        container: to write, see `container_of`.
+        source: the source's open container, whose chapters and tags are taken over.
+        made_with: a tag for the file that says what made it.
+        copied: numbers of the source's streams to copy, None for all others.
 
     Attributes:
         stamps: presentation times of the frames so far, in units of the source's time base.
@@ -59,46 +52,50 @@ class Writer:
     def __init__(
         self,
         path: Path,
-        container: str,
+        container: Container,
         source: InputContainer,
         info: SourceInfo,
         settings: EncoderSettings,
-        comment: str,
+        made_with: str,
+        copied: frozenset[int] | None = None,
     ) -> None:
         self._info = info
+        self._container = container
         self._codec = check_settings(settings)
         self._size = encoded_size(self._codec, info.format)
+        self._parameters = settings.encoder_args
         self._durations: dict[int, int] = {}
         self.stamps: list[int] = []
         self.bytes = 0
-        if container in EDIT_LISTED:
+        # Without it FFmpeg's muxers write random numbers and their version.
+        options = {"fflags": "+bitexact", **container.options}
+        if container.edit_lists:
             # The unit of a delayed start, by default 1 ms.
             scale = max(1000, info.time_base.denominator)
-            options = {"movflags": "+faststart", "movie_timescale": str(scale)}
-        else:
-            # Otherwise FFmpeg shifts all streams by the audio's priming, which comes before zero.
-            options = {"avoid_negative_ts": "disabled"}
+            options |= {"movflags": "+faststart", "movie_timescale": str(scale)}
         try:
             self._output = av.open(
                 file_url(path),
                 "w",
-                format=container,
+                format=container.muxer,
                 container_options=options,
                 metadata_errors="surrogateescape",
             )
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            self._copies = CopiedStreams(self._output, source, info)
+            self._copies = CopiedStreams(self._output, container, source, info)
             for stream in source.streams:
                 if stream.index == info.stream_index:
+                    self._before = sum(track.kind == "video" for track in self._copies.sums)
                     self._video = self._add_video(stream, settings)
-                else:
+                elif copied is None or stream.index in copied:
                     self._copies.add(stream)
-            self._output.metadata.update(content_tags(source.metadata))
-            if not any(key.lower() == "comment" for key in self._output.metadata):
-                self._output.metadata["comment"] = comment
-            self._output.set_chapters(source.chapters())
+            self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
+            if container.chapters:
+                self._output.set_chapters(source.chapters())
+            elif source.chapters():
+                log.warning("%s: its chapters cannot be held by %s files.", info.path, container.name)
             self._start()
         except BaseException:
             self.abort()
@@ -126,6 +123,19 @@ class Writer:
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"writing the output failed: {reason(error)}.") from error
 
+    def written(self) -> Written:
+        """What the finished file must hold."""
+        return Written(
+            info=self._info,
+            codec=self._codec,
+            container=self._container,
+            parameters=self._parameters,
+            size=self._size,
+            before=self._before,
+            stamps=self.stamps,
+            tracks=self._copies.sums,
+        )
+
     def abort(self) -> None:
         """Closes the file as it is; to be called from the thread that leaves it behind."""
         try:
@@ -134,26 +144,24 @@ class Writer:
             log.debug("closing an abandoned file failed", exc_info=True)
 
     def _add_video(self, template: Stream, settings: EncoderSettings) -> VideoStream:
-        container = self._output.format.name
+        container = self._container
         try:
-            if (container, self._codec.name) in _NOT_MUXED:
+            if (container.muxer, self._codec.name) in _NOT_MUXED:
                 raise ValueError
             video = cast(VideoStream, self._output.add_stream(self._codec.encoder, rate=self._info.rate))
         except ValueError:
-            raise UsageError(f"{container} files cannot hold {self._codec.name} video; use .mkv or .mp4.") from None
+            raise UsageError(
+                f"{container.name} files cannot hold {self._codec.name} video; use .mkv or .mp4."
+            ) from None
         configure(video.codec_context, self._codec, settings, self._info)
-        if self._codec.name == "x265" and container in EDIT_LISTED:
+        if self._codec.name == "x265" and container.edit_lists:
             video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
         if self._info.display_matrix is not None:
-            video.set_display_matrix(self._info.display_matrix)
-        copy_tags(template, video)
-        if (
-            self._codec.name == "svtav1"
-            and container not in EDIT_LISTED
-            and self._info.sample_aspect_ratio not in {None, 1}
-        ):
-            # AV1 itself has no place for it, and PyAV cannot set what these muxers look at.
-            log.warning("%s: its sample aspect ratio is lost in %s; use .mp4.", self._info.path, container)
+            if container.rotation:
+                video.set_display_matrix(self._info.display_matrix)
+            else:
+                log.warning("%s: its rotation cannot be held by %s files.", self._info.path, container.name)
+        copy_tags(template, video, container, self._info.path)
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(
                 "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",
@@ -172,7 +180,7 @@ class Writer:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise UsageError(
-                f"{self._output.format.name} cannot hold the streams of {self._info.path} ({reason(error)}); use .mkv."
+                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); use .mkv."
             ) from None
 
     def _prepare(self, frame: DecodedFrame) -> av.VideoFrame:

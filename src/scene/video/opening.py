@@ -12,13 +12,7 @@ import av.logging
 from av.container import InputContainer
 
 from scene.errors import InputError
-
-# The handful of demuxers that hold video in one local file. Playlists and scripts (hls, concat, sdp, dash),
-# which name further files or addresses, are left out, whatever suffix they come with.
-_DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,gxf,ivf,obu,"
-    "h264,hevc,vvc,m4v,dv,wtv,rm,nut,yuv4mpegpipe,live_flv,h261,h263,vc1,mjpeg,gif,apng"
-)
+from scene.video.demuxers import DEMUXERS, PROTOCOLS
 
 # SVT-AV1 writes its banner straight to stderr and knows no other switch. An own setting of the user's stays.
 os.environ.setdefault("SVT_LOG", "0")
@@ -61,7 +55,7 @@ def open_input(path: Path) -> InputContainer:
         return av.open(
             file_url(path),
             mode="r",
-            options={"protocol_whitelist": "file", "format_whitelist": _DEMUXERS},
+            options={"protocol_whitelist": PROTOCOLS, "format_whitelist": DEMUXERS},
             metadata_errors="surrogateescape",
         )
     except (av.FFmpegError, ValueError, OSError) as error:

@@ -16,6 +16,7 @@ from scene.picture import Chroma, Matrix, Picture, PictureFormat, Plane
 _PLANAR = re.compile(r"(?P<kind>yuvj?(?P<chroma>420|422|444)p|gray)(?P<depth>9|10|12|14|16)?(le)?")
 
 FULL_RANGE = 2
+HOW_TO_DEINTERLACE = "deinterlace it first; scene encode does with --deinterlace"
 # AVColorSpace to the matrix that networks are told. SMPTE 240M is within a code value or two of BT.709.
 _MATRICES: dict[int, Matrix] = {
     1: "bt709",
@@ -66,14 +67,14 @@ def picture_format(frame: av.VideoFrame) -> PictureFormat:
     )
 
 
-def source_format(frame: av.VideoFrame, path: Path) -> PictureFormat:
+def source_format(frame: av.VideoFrame, path: Path, *, interlaced: bool = False) -> PictureFormat:
     """`picture_format` of a source's frame; its errors name the file.
 
     Raises:
-        InputError: the frame is interlaced, or of a format that is not supported.
+        InputError: the frame is interlaced, unless that is allowed, or of a format that is not supported.
     """
-    if frame.interlaced_frame:
-        raise InputError(f"{path} is interlaced; deinterlace it first.")
+    if frame.interlaced_frame and not interlaced:
+        raise InputError(f"{path} is interlaced; {HOW_TO_DEINTERLACE}.")
     try:
         return picture_format(frame)
     except InputError as error:

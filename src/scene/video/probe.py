@@ -55,6 +55,7 @@ class SourceInfo:
         frames: the number of frames, an estimate, None where nothing tells.
         chroma_location: of 4:2:0 chroma samples, as FFmpeg names it ("left", "topleft"), None if not declared.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
+        deinterlace: whether interlaced frames are to be deinterlaced, rather than refused.
     """
 
     path: Path
@@ -70,22 +71,27 @@ class SourceInfo:
     time_base: Fraction
     rate: Fraction
     frames: int | None
+    deinterlace: bool = False
 
 
-def probe(path: Path) -> SourceInfo:
+def probe(path: Path, video: int | None = None, *, deinterlace: bool = False) -> SourceInfo:
     """Opens a file, decodes its first frame and closes it again.
 
     What would be lost is logged as a warning.
+
+    Args:
+        video: the stream's index in the container, None for FFmpeg's choice.
+        deinterlace: allow interlaced video, which a `Decoder` then deinterlaces.
 
     Raises:
         InputError: no such file, unreadable, no video in it, or video of a kind that is not supported.
     """
     with open_input(path) as container:
-        chroma_location = read_chroma_location(container, best_video(container, path))
+        chroma_location = read_chroma_location(container, video_stream(container, path, video))
     with open_input(path) as container:
-        stream = best_video(container, path)
+        stream = video_stream(container, path, video)
         frame = _first_frame(container, stream, path)
-        fmt = source_format(frame, path)
+        fmt = source_format(frame, path, interlaced=deinterlace)
         _warn_of_losses(stream, frame, path)
         rate = _nominal_rate(stream)
         if stream.time_base is None:
@@ -109,6 +115,7 @@ def probe(path: Path) -> SourceInfo:
             time_base=stream.time_base,
             rate=rate,
             frames=_frame_count(container, stream, rate),
+            deinterlace=deinterlace,
         )
 
 
@@ -121,6 +128,16 @@ def best_video(container: InputContainer, path: Path) -> VideoStream:
         raise InputError(f"{path} has no video stream.")
     if stream.codec_context is None:
         raise InputError(f"{path}: there is no decoder for its video.")
+    return stream
+
+
+def video_stream(container: InputContainer, path: Path, index: int | None = None) -> VideoStream:
+    """The video stream with a number, by default the one of `best_video`. Raises InputError if there is none."""
+    if index is None:
+        return best_video(container, path)
+    stream = container.streams[index] if index < len(container.streams) else None
+    if not isinstance(stream, VideoStream) or stream.codec_context is None:
+        raise InputError(f"{path}: its stream {index} is not video that can be decoded.")
     return stream
 
 

@@ -1,26 +1,27 @@
-"""The streams that are copied as they are: audio, subtitles, attachments, covers, and their tags."""
+"""The streams that are copied as they are: audio, subtitles, attachments, covers, data, and their tags."""
 
 from __future__ import annotations
 
+import io
 import logging
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any, cast
 
 import av
-from av.codec.context import CodecContext
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Stream
+from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
 from scene.errors import UsageError
+from scene.video.containers import Container
+from scene.video.languages import container_language
 from scene.video.probe import SourceInfo, is_cover
 from scene.video.subtitles import Conversion, conversion
+from scene.video.track_sum import TrackSum, codec_name
 
 log = logging.getLogger(__name__)
-
-# Muxers that can hide the start of a stream.
-EDIT_LISTED = frozenset({"mp4", "mov"})
 
 # What an edit list hides reaches back to a key frame, or, for audio, by the little that decoding needs.
 # Only containers with edit lists can go on hiding the former; the latter does no harm in the others.
@@ -31,20 +32,23 @@ _FILE_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
     | {"number_of_bytes", "bps", "rotate", "vendor_id"}
 )
+# What each container says in its own way, or what nobody would miss.
+_TACIT = frozenset({"language", "title", "name", "handler_name", "creation_time", "filename", "mimetype", "timecode"})
 
 
 class CopiedStreams:
     """Adds the source's other streams to an output and readies their packets for it."""
 
-    def __init__(self, output: OutputContainer, source: InputContainer, info: SourceInfo) -> None:
+    def __init__(self, output: OutputContainer, container: Container, source: InputContainer, info: SourceInfo) -> None:
         self._output = output
-        self._container = output.format.name
+        self._container = container
         self._source = source
         self._path = info.path
         self._streams: dict[int, Stream] = {}
         self._conversions: dict[int, Conversion] = {}
         self._last_dts: dict[int, int] = {}
         self._disordered: set[int] = set()
+        self._sums: dict[int, TrackSum] = {}
 
     def add(self, stream: Stream) -> None:
         """Makes room for a stream in the output, or logs a warning that names it.
@@ -52,20 +56,24 @@ class CopiedStreams:
         Raises:
             UsageError: it is audio or video and the container cannot hold it.
         """
-        if stream.type not in {"video", "audio", "subtitle", "attachment"}:
-            # Chapter tracks and time codes are written anew from the chapters and tags.
-            if not self._source.chapters() and "timecode" not in stream.metadata:
-                log.warning("%s: %s is not carried over.", self._path, describe(stream))
+        if _is_written_anew(stream, self._container):
             return
         copy = self._add_template(stream) or self._add_conversion(stream)
         if copy is not None:
-            copy_tags(stream, copy)
+            copy_tags(stream, copy, self._container, self._path)
             self._streams[stream.index] = copy
-        elif stream.type == "audio" or (stream.type == "video" and not is_cover(cast(VideoStream, stream))):
-            raise UsageError(f"{self._container} files cannot hold {describe(stream)} of {self._path}; use .mkv.")
+            self._sums[stream.index] = TrackSum(_kind(stream), codec_name(copy), describe(stream))
+        elif _kind(stream) in {"audio", "video"}:
+            raise UsageError(
+                f"{self._container.name} files cannot hold {describe(stream)} of {self._path}; use .mkv, or leave it "
+                f"out with --map -0:{stream.index}."
+            )
         else:
             log.warning(
-                "%s: %s cannot be held by %s files and is left out.", self._path, describe(stream), self._container
+                "%s: %s cannot be held by %s files and is left out.",
+                self._path,
+                describe(stream),
+                self._container.name,
             )
 
     def prepare(self, packet: Packet[Any]) -> Packet[Any] | None:
@@ -74,9 +82,10 @@ class CopiedStreams:
         if stream is None or stream.type == "attachment":
             return None
         start = (packet.pts or 0) * packet.time_base
-        if packet.is_discard and self._container not in EDIT_LISTED and start < -_PREROLL_S:
+        if packet.is_discard and not self._container.edit_lists and start < -_PREROLL_S:
             return None
-        converted = self._conversions.get(packet.stream_index)
+        source = packet.stream_index
+        converted = self._conversions.get(source)
         if converted is not None:
             data = converted.convert(bytes(packet))
             if data is None:
@@ -84,10 +93,16 @@ class CopiedStreams:
             packet = _with_data(packet, data)
         self._order(packet, stream)
         packet.stream = stream
+        self._sums[source].add(packet)
         return packet
 
+    @property
+    def sums(self) -> tuple[TrackSum, ...]:
+        """What was handed to each track so far, in the order of the output's tracks; attachments have none."""
+        return tuple(track for track in self._sums.values() if track.kind != "attachment")
+
     def _add_template(self, stream: Stream) -> Stream | None:
-        if stream.type == "attachment" and self._container != "matroska":
+        if not _holds(self._container, stream):
             return None
         try:
             return cast(Stream, self._output.add_stream_from_template(cast(Any, stream), opaque=True))
@@ -95,11 +110,14 @@ class CopiedStreams:
             return None
 
     def _add_conversion(self, stream: Stream) -> Stream | None:
-        found = conversion(_codec_name(stream), self._container) if stream.type == "subtitle" else None
+        found = conversion(codec_name(stream), self._container.muxer) if stream.type == "subtitle" else None
         if found is None:
             return None
         log.warning(
-            "%s: %s is converted for %s files and loses its styling.", self._path, describe(stream), self._container
+            "%s: %s is converted for %s files and loses its styling.",
+            self._path,
+            describe(stream),
+            self._container.name,
         )
         converted = self._output.add_stream(found.encoder)
         # The encoder insists on an ASS header although nothing passes through it.
@@ -113,7 +131,7 @@ class CopiedStreams:
             return
         last = self._last_dts.get(stream.index)
         # Matroska takes two packets at one time, as simultaneous subtitles are.
-        floor = packet.dts if last is None else last + (1 if self._container in EDIT_LISTED else 0)
+        floor = packet.dts if last is None else last + (0 if self._container.attachments else 1)
         if packet.dts < floor:
             if stream.index not in self._disordered:
                 log.warning("%s: %s has time stamps out of order, which are moved.", self._path, describe(stream))
@@ -123,10 +141,37 @@ class CopiedStreams:
         self._last_dts[stream.index] = packet.dts
 
 
-def copy_tags(source: Stream, target: Stream) -> None:
-    """Gives a stream another one's language, title and other tags, and its disposition."""
-    target.metadata.update(content_tags(source.metadata))
+def copy_tags(source: Stream, target: Stream, container: Container, path: Any) -> None:
+    """Gives a stream another one's language, title and other tags, and its disposition; warns of what is lost."""
+    tags = content_tags(source.metadata)
+    # What mp4 and mov call a track's name is its title elsewhere.
+    if "name" in tags:
+        tags.setdefault("title", tags.pop("name"))
+    lost = []
+    language = tags.get("language", "und")
+    if language != "und":
+        written = container_language(language, container.muxer)
+        if written is None:
+            del tags["language"]
+            lost.append(f"language {language}")
+        else:
+            tags["language"] = written
+            if "-" in language and written != language:
+                lost.append(f"language {language} (kept as {written})")
+    if not container.track_tags and "title" in tags:
+        lost.append(f"title {tags['title']!r}")
+    if container.tags is not None:
+        lost += [f"tag {key}" for key in sorted(tags) if key.lower() not in _TACIT]
+    # The default one is chosen by place where a container has no flag for it.
+    names = [d.name or "" for d in Disposition if d & source.disposition and d not in _SELF_EVIDENT]
+    lost += [f"disposition {name}" for name in names if name not in container.dispositions]
+    if lost:
+        log.warning("%s: %s loses in %s files its %s.", path, describe(source), container.name, ", ".join(lost))
+    target.metadata.update(tags)
     target.disposition = source.disposition
+
+
+_SELF_EVIDENT = Disposition.default | Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def content_tags(metadata: dict[str, str]) -> dict[str, str]:
@@ -140,13 +185,39 @@ def content_tags(metadata: dict[str, str]) -> dict[str, str]:
 
 def describe(stream: Stream) -> str:
     """A stream's name in messages, for example "stream 1 (aac audio)"."""
-    return f"stream {stream.index} ({_codec_name(stream)} {stream.type})"
+    return f"stream {stream.index} ({codec_name(stream)} {stream.type})"
 
 
-def _codec_name(stream: Stream) -> str:
-    # PyAV's annotations do not admit it, but a stream without a decoder has no context, and may have no name.
-    context: CodecContext | None = stream.codec_context
-    return context.name if context is not None else getattr(stream, "name", None) or "unknown"
+def _kind(stream: Stream) -> str:
+    return "cover" if stream.type == "video" and is_cover(cast(VideoStream, stream)) else stream.type
+
+
+def _is_written_anew(stream: Stream, container: Container) -> bool:
+    """Whether a data track needs no copy: mp4's chapters are a track, and so are its time codes, which are tags too."""
+    if stream.type != "data":
+        return False
+    chapters = stream.discard == Discard.all and container.chapters
+    return chapters or ("timecode" in stream.metadata and container.track_tags)
+
+
+def _holds(container: Container, stream: Stream) -> bool:
+    """Whether a muxer takes a stream: it is asked to begin a file with it, in memory."""
+    if stream.type == "attachment":
+        return container.attachments
+    if container.codecs is not None and codec_name(stream) not in container.codecs:
+        return False
+    if stream.type == "video" and is_cover(cast(VideoStream, stream)):
+        return True
+    trial = av.open(io.BytesIO(), "w", format=container.muxer, container_options=dict(container.options))
+    try:
+        trial.add_stream_from_template(cast(Any, stream), opaque=True)
+        trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    finally:
+        with suppress(ValueError, av.FFmpegError):
+            trial.close()
+    return True
 
 
 def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:

@@ -1,0 +1,115 @@
+"""Checks of a finished file's pictures: they can be decoded, and they are described as the source's were."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from scene.errors import VerificationError
+from scene.video.hdr import HdrMetadata
+from scene.video.opening import reason
+from scene.video.pixel_format import parse_pixel_format
+from scene.video.probe import ColourTags, SourceInfo, probe
+from scene.video.written import Written
+
+# Frames decoded at the start.
+_HEAD = 3
+_UNSPECIFIED = ColourTags(2, 2, 2, 0)
+# Parameters by which the user may have asked for other tags than the source's.
+_TAG_PARAMETERS = frozenset(
+    {"colorprim", "transfer", "colormatrix", "range", "fullrange", "videoformat", "sar", "overscan", "hdr10", "hdr"}
+    | {"master-display", "mastering-display", "max-cll", "cll", "content-light", "input-csp"}
+    | {"color-primaries", "transfer-characteristics", "matrix-coefficients", "color-range", "video-signal-type-preset"}
+)
+# A part of the value, for numbers that are rounded on their way.
+_ROUNDING = 1 / 200
+
+
+def check_some_pictures(container: InputContainer, stream: VideoStream, name: Path, written: Written) -> None:
+    """Decodes the first frames, a key frame in the middle and the frames from the last key frame on."""
+    frames = len(written.stamps)
+    head = list(islice(_decode(container, stream, name, written), _HEAD))
+    if len(head) < min(_HEAD, frames):
+        raise VerificationError(f"{name}: its first frames cannot be decoded.")
+    first = stream.start_time or 0
+    assert stream.time_base is not None
+    last = first
+    if stream.duration:
+        last = first + stream.duration
+    elif container.duration:
+        last = int(Fraction(container.duration, av.time_base) / stream.time_base)
+    for place, at in (("middle", (first + last) // 2), ("last", last)):
+        container.seek(at, stream=stream, backward=True)
+        decoded = _decode(container, stream, name, written)
+        if not sum(1 for _ in (islice(decoded, 1) if place == "middle" else decoded)):
+            raise VerificationError(f"{name}: its {place} frames cannot be decoded.")
+
+
+def check_all_pictures(container: InputContainer, stream: VideoStream, name: Path, written: Written) -> None:
+    """Decodes every frame."""
+    count = sum(1 for _ in _decode(container, stream, name, written))
+    if count != len(written.stamps):
+        raise VerificationError(f"{name}: {count} of {len(written.stamps)} frames can be decoded.")
+
+
+def check_properties(path: Path, index: int, name: Path, written: Written) -> None:
+    """Compares what the file says of its pictures with what the source said, where a container has room for it."""
+    info = probe(path, index)
+    wanted = dict(_properties(written.info, written))
+    keys = {parameter.partition("=")[0] for parameter in written.parameters.split(":")}
+    if keys & _TAG_PARAMETERS:
+        return
+    for what, found in _properties(info, written):
+        if wanted[what] is not None and not _same(wanted[what], found):
+            raise VerificationError(f"{name}: its {what} was lost on the way: {found} instead of {wanted[what]}.")
+
+
+def _properties(info: SourceInfo, written: Written) -> Iterator[tuple[str, tuple[float, ...] | None]]:
+    """Numbers by what they mean; None where nothing is declared."""
+    for what in ("primaries", "transfer", "matrix", "range"):
+        value = getattr(info.colour, what)
+        yield f"colour {what}", None if value == getattr(_UNSPECIFIED, what) else (value,)
+    yield "sample aspect ratio", (float(info.sample_aspect_ratio or 1),)
+    if written.container.rotation:
+        yield "rotation", info.display_matrix
+    yield from _hdr(info.hdr)
+
+
+def _hdr(hdr: HdrMetadata) -> Iterator[tuple[str, tuple[float, ...] | None]]:
+    display = hdr.mastering
+    yield "content light level", hdr.content_light
+    yield "mastering display", None if display is None else (*display.red, *display.green, *display.blue, *display.white)
+    yield "mastering luminance", None if display is None else (display.max_luminance, display.min_luminance)
+
+
+def _same(wanted: tuple[float, ...] | None, found: tuple[float, ...] | None) -> bool:
+    if wanted is None or found is None:
+        return wanted == found
+    return all(abs(a - b) <= max(1e-4, abs(a) * _ROUNDING) for a, b in zip(wanted, found, strict=True))
+
+
+def _decode(container: InputContainer, stream: VideoStream, name: Path, written: Written) -> Iterator[av.VideoFrame]:
+    """The frames from where the container stands, each of the size and format that were encoded."""
+    fmt = written.info.format
+    try:
+        for frame in container.decode(stream):
+            if frame.is_corrupt:
+                raise VerificationError(f"{name}: a frame of it is damaged.")
+            chroma, depth = parse_pixel_format(frame.format.name)
+            # A grey picture is decoded with neutral chroma by some decoders.
+            if (frame.width, frame.height, depth) != (*written.size, fmt.bit_depth) or (
+                chroma != fmt.chroma and fmt.chroma != "400"
+            ):
+                raise VerificationError(
+                    f"{name}: a frame of it is {frame.width}x{frame.height} {frame.format.name} instead of "
+                    f"{written.size[0]}x{written.size[1]} {written.info.pixel_format}."
+                )
+            yield frame
+    except av.FFmpegError as error:
+        raise VerificationError(f"{name}: a frame of it cannot be decoded ({reason(error)}).") from None
