@@ -16,9 +16,9 @@ from scene.jobs.made_with import made_with
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile
 from scene.progress import OnProgress, Progress, silent
+from scene.video.containers import container_of
 from scene.video.decode import DecodedFrame, Decoder, Unit
 from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
-from scene.video.containers import container_of
 from scene.video.mux import Writer
 from scene.video.opening import open_input, require_readable
 from scene.video.probe import SourceInfo, probe
@@ -119,7 +119,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     enhancer = _load_enhancer(request, codec, info)
     guard = _open_guard(request, enhancer, info)
     model = enhancer.identity if enhancer else BYPASS
-    tag = made_with(request, codec, model)
+    tag = made_with(request, codec, model, guard=guard is not None)
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,

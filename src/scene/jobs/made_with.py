@@ -18,7 +18,7 @@ _FILES = frozenset(
 _CONTROLS = frozenset({"none", "constant", "random", "shuffled"})
 
 
-def made_with(request: EncodeRequest, codec: Codec, model: str) -> str:
+def made_with(request: EncodeRequest, codec: Codec, model: str, *, guard: bool) -> str:
     """For example "scene 0.1.0; model scene@cdc703201d2a; strength 1; codec x264; crf 23; preset medium".
 
     Never names of the user's own files: a network that is not a shipped one is called "custom", with its hash, and
@@ -26,6 +26,7 @@ def made_with(request: EncodeRequest, codec: Codec, model: str) -> str:
 
     Args:
         model: the network's identity, "none" for a bypass.
+        guard: whether one was at work.
     """
     bypass = model == "none"
     settings = request.settings
@@ -43,7 +44,7 @@ def made_with(request: EncodeRequest, codec: Codec, model: str) -> str:
     parts += [f"codec {codec.name}", f"crf {crf:g}", f"preset {settings.preset or codec.default_preset}"]
     if settings.encoder_args:
         parts.append(f"encoder-args {':'.join(map(_without_file, settings.encoder_args.split(':')))}")
-    parts += [name for name, on in (("guard", request.guard), ("deinterlace", request.deinterlace)) if on]
+    parts += [name for name, on in (("guard", guard), ("deinterlace", request.deinterlace)) if on]
     return "; ".join(parts)
 
 

@@ -64,10 +64,12 @@ class Deinterlacer:
 
     def _open(self, frame: av.VideoFrame) -> Graph:
         graph = Graph()
-        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=self._time_base)
+        size = f"{frame.width}x{frame.height}"
+        source = graph.add("buffer", f"video_size={size}:pix_fmt={frame.format.name}:time_base={self._time_base}")
         try:
             graph.link_nodes(source, graph.add("bwdif", _OPTIONS), graph.add("buffersink")).configure()
         except (av.FFmpegError, ValueError) as error:
-            size = f"{frame.width}x{frame.height} {frame.format.name}"
-            raise InputError(f"{self._path}: pictures of {size} cannot be deinterlaced: {reason(error)}.") from None
+            raise InputError(
+                f"{self._path}: pictures of {size} {frame.format.name} cannot be deinterlaced: {reason(error)}."
+            ) from None
         return graph

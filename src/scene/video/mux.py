@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
 from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
 from scene.video.made_with import file_tags
+from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
@@ -61,6 +63,7 @@ class Writer:
     ) -> None:
         self._info = info
         self._container = container
+        self._path = path
         self._codec = check_settings(settings)
         self._size = encoded_size(self._codec, info.format)
         self._parameters = settings.encoder_args
@@ -89,6 +92,7 @@ class Writer:
                 if stream.index == info.stream_index:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
                     self._video = self._add_video(stream, settings)
+                    self._video_index = self._video.index
                 elif copied is None or stream.index in copied:
                     self._copies.add(stream)
             self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
@@ -120,6 +124,9 @@ class Writer:
                 self._mux_encoded([packet])
                 check()
             self._output.close()
+            aspect = self._info.sample_aspect_ratio or Fraction(1)
+            if self._codec.name == "svtav1" and self._container.muxer in {"matroska", "webm"} and aspect != 1:
+                write_display_size(self._path, self._video_index, self._size, aspect)
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"writing the output failed: {reason(error)}.") from error
 
@@ -180,7 +187,8 @@ class Writer:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise UsageError(
-                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); use .mkv."
+                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); "
+                "use .mkv."
             ) from None
 
     def _prepare(self, frame: DecodedFrame) -> av.VideoFrame:

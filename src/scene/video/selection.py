@@ -146,9 +146,7 @@ def list_streams(streams: Sequence[Stream]) -> str:
         nth = counts.get(letter, 0)
         counts[letter] = nth + 1
         language = stream.metadata.get("language")
-        words.append(
-            f"0:{stream.index} {letter}:{nth} {codec_name(stream)}" + (f" ({language})" if language else "")
-        )
+        words.append(f"0:{stream.index} {letter}:{nth} {codec_name(stream)}" + (f" ({language})" if language else ""))
     return ", ".join(words)
 
 

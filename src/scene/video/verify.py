@@ -48,12 +48,17 @@ def verify(path: Path, name: Path, written: Written, thoroughness: Thoroughness 
         with open_input(path) as container:
             video = _encoded(container, name, written)
             index = video.index
-            stamps, tracks = _read(container, video)
+            stamps, keys, tracks = _read(container, video)
             offset = _check_stamps(video, name, written, stamps)
         _check_tracks(name, written, tracks, offset)
         with open_input(path) as container:
-            check = check_all_pictures if thoroughness == "full" else check_some_pictures
-            check(container, _encoded(container, name, written), name, written)
+            video = _encoded(container, name, written)
+            # Otherwise decoders hide what is damaged.
+            video.codec_context.options = {"err_detect": "explode"}
+            if thoroughness == "full":
+                check_all_pictures(container, video, name, written)
+            else:
+                check_some_pictures(container, video, name, written, keys)
         check_properties(path, index, name, written)
     except InputError as error:
         raise VerificationError(f"{name}: the written file cannot be read back ({error}).") from None
@@ -70,17 +75,20 @@ def _encoded(container: InputContainer, name: Path, written: Written) -> VideoSt
     return video
 
 
-def _read(container: InputContainer, video: VideoStream) -> tuple[list[int], list[TrackSum]]:
-    """The video's time stamps in order, and what the other tracks hold."""
+def _read(container: InputContainer, video: VideoStream) -> tuple[list[int], list[int], list[TrackSum]]:
+    """The video's time stamps in order, which of its packets are key frames, and what the other tracks hold."""
     stamps: list[int] = []
+    keys: list[int] = []
     tracks = {s.index: TrackSum(_kind(s), codec_name(s), f"track {s.index}") for s in container.streams if s != video}
     packet: Packet[Any]
     for packet in container.demux():
         if packet.stream_index != video.index:
             tracks[packet.stream_index].add(packet)
         elif packet.size and packet.pts is not None:
+            if packet.is_keyframe:
+                keys.append(len(stamps))
             stamps.append(packet.pts)
-    return sorted(stamps), list(tracks.values())
+    return sorted(stamps), keys, list(tracks.values())
 
 
 def _kind(stream: Stream) -> str:

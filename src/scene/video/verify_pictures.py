@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from scene.errors import VerificationError
 from scene.video.hdr import HdrMetadata
 from scene.video.opening import reason
-from scene.video.pixel_format import parse_pixel_format
-from scene.video.probe import ColourTags, SourceInfo, probe
+from scene.video.pixel_format import FULL_RANGE, parse_pixel_format
+from scene.video.probe import SourceInfo, probe
 from scene.video.written import Written
 
 # Frames decoded at the start.
 _HEAD = 3
-_UNSPECIFIED = ColourTags(2, 2, 2, 0)
+_UNSPECIFIED = 2
 # Parameters by which the user may have asked for other tags than the source's.
 _TAG_PARAMETERS = frozenset(
     {"colorprim", "transfer", "colormatrix", "range", "fullrange", "videoformat", "sar", "overscan", "hdr10", "hdr"}
@@ -31,29 +31,34 @@ _TAG_PARAMETERS = frozenset(
 _ROUNDING = 1 / 200
 
 
-def check_some_pictures(container: InputContainer, stream: VideoStream, name: Path, written: Written) -> None:
-    """Decodes the first frames, a key frame in the middle and the frames from the last key frame on."""
+def check_some_pictures(
+    container: InputContainer, stream: VideoStream, name: Path, written: Written, keys: Sequence[int]
+) -> None:
+    """Decodes the first frames, a key frame in the middle and the frames from the last key frame on.
+
+    Args:
+        keys: which of the stream's packets, counted from 0, are key frames.
+    """
     frames = len(written.stamps)
-    head = list(islice(_decode(container, stream, name, written), _HEAD))
-    if len(head) < min(_HEAD, frames):
-        raise VerificationError(f"{name}: its first frames cannot be decoded.")
-    first = stream.start_time or 0
-    assert stream.time_base is not None
-    last = first
-    if stream.duration:
-        last = first + stream.duration
-    elif container.duration:
-        last = int(Fraction(container.duration, av.time_base) / stream.time_base)
-    for place, at in (("middle", (first + last) // 2), ("last", last)):
-        container.seek(at, stream=stream, backward=True)
-        decoded = _decode(container, stream, name, written)
-        if not sum(1 for _ in (islice(decoded, 1) if place == "middle" else decoded)):
-            raise VerificationError(f"{name}: its {place} frames cannot be decoded.")
+    goals = {0: _HEAD, keys[len(keys) // 2]: 1, keys[-1]: frames} if keys else {0: frames}
+    goal = shown = 0
+    # Not by seeking: transport streams have no index, and a search by time ends between key frames.
+    for index, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+        if index in goals:
+            if shown >= goal:
+                stream.codec_context.flush_buffers()
+                shown = 0
+            goal = shown + goals[index]
+        if shown < goal:
+            shown += _decode(stream, packet, name, written)
+    if shown + _decode(stream, None, name, written) == 0:
+        raise VerificationError(f"{name}: its last frames cannot be decoded.")
 
 
 def check_all_pictures(container: InputContainer, stream: VideoStream, name: Path, written: Written) -> None:
     """Decodes every frame."""
-    count = sum(1 for _ in _decode(container, stream, name, written))
+    packets = (packet for packet in container.demux(stream) if packet.size)
+    count = sum(_decode(stream, packet, name, written) for packet in packets) + _decode(stream, None, name, written)
     if count != len(written.stamps):
         raise VerificationError(f"{name}: {count} of {len(written.stamps)} frames can be decoded.")
 
@@ -72,9 +77,11 @@ def check_properties(path: Path, index: int, name: Path, written: Written) -> No
 
 def _properties(info: SourceInfo, written: Written) -> Iterator[tuple[str, tuple[float, ...] | None]]:
     """Numbers by what they mean; None where nothing is declared."""
-    for what in ("primaries", "transfer", "matrix", "range"):
+    for what in ("primaries", "transfer", "matrix"):
         value = getattr(info.colour, what)
-        yield f"colour {what}", None if value == getattr(_UNSPECIFIED, what) else (value,)
+        yield f"colour {what}", None if value == _UNSPECIFIED else (value,)
+    # Limited range is what a missing declaration means.
+    yield "full range of codes", (info.colour.range == FULL_RANGE,)
     yield "sample aspect ratio", (float(info.sample_aspect_ratio or 1),)
     if written.container.rotation:
         yield "rotation", info.display_matrix
@@ -84,7 +91,10 @@ def _properties(info: SourceInfo, written: Written) -> Iterator[tuple[str, tuple
 def _hdr(hdr: HdrMetadata) -> Iterator[tuple[str, tuple[float, ...] | None]]:
     display = hdr.mastering
     yield "content light level", hdr.content_light
-    yield "mastering display", None if display is None else (*display.red, *display.green, *display.blue, *display.white)
+    yield (
+        "mastering display",
+        None if display is None else (*display.red, *display.green, *display.blue, *display.white),
+    )
     yield "mastering luminance", None if display is None else (display.max_luminance, display.min_luminance)
 
 
@@ -94,22 +104,23 @@ def _same(wanted: tuple[float, ...] | None, found: tuple[float, ...] | None) -> 
     return all(abs(a - b) <= max(1e-4, abs(a) * _ROUNDING) for a, b in zip(wanted, found, strict=True))
 
 
-def _decode(container: InputContainer, stream: VideoStream, name: Path, written: Written) -> Iterator[av.VideoFrame]:
-    """The frames from where the container stands, each of the size and format that were encoded."""
-    fmt = written.info.format
+def _decode(stream: VideoStream, packet: Packet[Any] | None, name: Path, written: Written) -> int:
+    """How many frames a packet gives, each of the size and format that were encoded; None empties the decoder."""
     try:
-        for frame in container.decode(stream):
-            if frame.is_corrupt:
-                raise VerificationError(f"{name}: a frame of it is damaged.")
-            chroma, depth = parse_pixel_format(frame.format.name)
-            # A grey picture is decoded with neutral chroma by some decoders.
-            if (frame.width, frame.height, depth) != (*written.size, fmt.bit_depth) or (
-                chroma != fmt.chroma and fmt.chroma != "400"
-            ):
-                raise VerificationError(
-                    f"{name}: a frame of it is {frame.width}x{frame.height} {frame.format.name} instead of "
-                    f"{written.size[0]}x{written.size[1]} {written.info.pixel_format}."
-                )
-            yield frame
+        frames = stream.decode(packet)
+    except av.EOFError:
+        return 0
     except av.FFmpegError as error:
         raise VerificationError(f"{name}: a frame of it cannot be decoded ({reason(error)}).") from None
+    fmt = written.info.format
+    for frame in frames:
+        if frame.is_corrupt:
+            raise VerificationError(f"{name}: a frame of it is damaged.")
+        chroma, depth = parse_pixel_format(frame.format.name)
+        # A grey picture is decoded with neutral chroma by some decoders.
+        if (frame.width, frame.height, depth) != (*written.size, fmt.bit_depth) or fmt.chroma not in {chroma, "400"}:
+            raise VerificationError(
+                f"{name}: a frame of it is {frame.width}x{frame.height} {frame.format.name} instead of "
+                f"{written.size[0]}x{written.size[1]} {written.info.pixel_format}."
+            )
+    return len(frames)
