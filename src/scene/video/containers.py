@@ -7,12 +7,17 @@ from pathlib import Path
 
 from scene.errors import UsageError
 
+_TS_DATA = frozenset({"klv", "timed_id3"})
 # FFmpeg's mpegts muxer would write any other codec as private data that no reader recognises.
 _TS_CODECS = frozenset(
     {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vvc"}
     | {"mp2", "mp3", "aac", "aac_latm", "ac3", "eac3", "dts", "truehd", "opus", "s302m"}
-    | {"dvb_subtitle", "dvb_teletext", "klv", "timed_id3"}
+    | {"dvb_subtitle", "dvb_teletext"}
+    | _TS_DATA
 )
+
+# What cameras record about themselves, such as GoPro's.
+_MP4_DATA = frozenset({"bin_data"})
 
 # Keys of global tags that FFmpeg writes into these files; it leaves out all others without a word.
 _MP4_TAGS = frozenset(
@@ -37,7 +42,10 @@ class Container:
         options: of the muxer.
         edit_lists: the start of a stream can be hidden and delayed, and each stream keeps a clock of its own.
         codecs: FFmpeg's names of the only codecs that it holds, None where the muxer itself refuses all others.
+        data: FFmpeg's names of the data that it holds.
         rotation: turns and mirror images of the picture are kept.
+        attachments: files can be attached, covers among them.
+        covers: covers are tracks.
         shifts: all time stamps are moved together, so that none is negative.
         tags: keys of the global tags that it keeps, None for all.
         track_tags: titles and other tags of tracks, besides the language, are kept.
@@ -50,9 +58,11 @@ class Container:
     options: dict[str, str] = field(default_factory=dict, hash=False)
     edit_lists: bool = False
     codecs: frozenset[str] | None = None
+    data: frozenset[str] = frozenset()
     rotation: bool = True
     chapters: bool = True
     attachments: bool = False
+    covers: bool = False
     shifts: bool = False
     tags: frozenset[str] | None = None
     track_tags: bool = True
@@ -68,9 +78,11 @@ _MP4 = Container(
     "mp4",
     frozenset({"dub", "comment", "forced", "hearing_impaired", "visual_impaired", "captions", "descriptions"}),
     edit_lists=True,
+    data=_MP4_DATA,
+    covers=True,
     tags=_MP4_TAGS,
 )
-_MOV = Container("mov", "mov", frozenset(), edit_lists=True, tags=_MOV_TAGS)
+_MOV = Container("mov", "mov", frozenset(), edit_lists=True, data=_MP4_DATA, tags=_MOV_TAGS)
 _MKV = Container(
     "mkv",
     "matroska",
@@ -85,6 +97,7 @@ _TS = Container(
     frozenset({"hearing_impaired", "visual_impaired", "descriptions"}),
     options=_TS_DELAY,
     codecs=_TS_CODECS,
+    data=_TS_DATA,
     rotation=False,
     chapters=False,
     shifts=True,
@@ -96,7 +109,7 @@ _M2TS = Container(
     "mpegts",
     _TS.dispositions,
     options=_TS_DELAY | {"mpegts_m2ts_mode": "1"},
-    codecs=_TS_CODECS | {"hdmv_pgs_subtitle", "pcm_bluray"},
+    codecs=_TS_CODECS - _TS_DATA | {"hdmv_pgs_subtitle", "pcm_bluray"},
     rotation=False,
     chapters=False,
     shifts=True,

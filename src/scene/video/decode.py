@@ -102,7 +102,8 @@ class Decoder:
         packets: list[Packet[Any]] = []
         for packet in self._demux():
             self._completeness.saw_packet(packet)
-            if packet.stream_index != self._stream.index:
+            # PyAV's empty packets at the end, which ask for what a decoder holds back, are all numbered 0.
+            if packet.stream.index != self._stream.index:
                 if packet.size:
                     packets.append(packet)
                 if len(packets) >= _MAX_PACKETS:

@@ -216,6 +216,8 @@ class Writer:
             if self._codec.name == "x265" and len(self.stamps) <= 2:
                 # x265 derives decoding times from its third frame; without one they are uninitialised memory.
                 packet.dts = packet.pts
+            # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
+            packet.stream = self._video
             self._mux(packet)
 
     def _mux(self, packet: Packet[Any]) -> None:

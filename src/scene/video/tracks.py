@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any, cast
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
@@ -17,6 +18,7 @@ from av.video.stream import VideoStream
 from scene.errors import UsageError
 from scene.video.containers import Container
 from scene.video.languages import container_language
+from scene.video.opening import open_input
 from scene.video.probe import SourceInfo, is_cover
 from scene.video.subtitles import Conversion, conversion
 from scene.video.track_sum import TrackSum, codec_name
@@ -33,7 +35,12 @@ _FILE_TAGS = frozenset(
     | {"number_of_bytes", "bps", "rotate", "vendor_id"}
 )
 # What each container says in its own way, or what nobody would miss.
-_TACIT = frozenset({"language", "title", "name", "handler_name", "creation_time", "filename", "mimetype", "timecode"})
+_TACIT = frozenset({"language", "title", "name", "handler_name", "creation_time", "filename", "mimetype"})
+# Pictures that Matroska's readers take for covers, when they are attached.
+_COVER_TYPES = {"mjpeg": "jpg", "png": "png"}
+_MIME_TYPES = {"jpg": "jpeg", "png": "png"}
+# How FFmpeg names layouts without speakers.
+_GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 
 
 class CopiedStreams:
@@ -56,7 +63,9 @@ class CopiedStreams:
         Raises:
             UsageError: it is audio or video and the container cannot hold it.
         """
-        if _is_written_anew(stream, self._container):
+        if _is_written_anew(stream):
+            return
+        if _kind(stream) == "cover" and self._add_cover(stream):
             return
         copy = self._add_template(stream) or self._add_conversion(stream)
         if copy is not None:
@@ -101,13 +110,31 @@ class CopiedStreams:
         """What was handed to each track so far, in the order of the output's tracks; attachments have none."""
         return tuple(track for track in self._sums.values() if track.kind != "attachment")
 
+    def _add_cover(self, stream: Stream) -> bool:
+        """Attaches a cover where the container has it so; False where it has not, or knows no such picture."""
+        kind = _COVER_TYPES.get(codec_name(stream))
+        if not self._container.attachments or kind is None:
+            return False
+        with open_input(self._path) as source:
+            packet = next(iter(source.demux(source.streams[stream.index])))
+        name = stream.metadata.get("filename", f"cover.{kind}")
+        self._output.add_attachment(name, stream.metadata.get("mimetype", f"image/{_MIME_TYPES[kind]}"), bytes(packet))
+        cover = TrackSum("cover", codec_name(stream), describe(stream))
+        cover.add(packet)
+        self._sums[stream.index] = cover
+        return True
+
     def _add_template(self, stream: Stream) -> Stream | None:
         if not _holds(self._container, stream):
             return None
         try:
-            return cast(Stream, self._output.add_stream_from_template(cast(Any, stream), opaque=True))
+            copy = cast(Stream, self._output.add_stream_from_template(cast(Any, stream), opaque=True))
         except (ValueError, av.FFmpegError):
             return None
+        guessed = _guessed_layout(stream)
+        if guessed is not None:
+            cast(AudioStream, copy).codec_context.layout = guessed
+        return copy
 
     def _add_conversion(self, stream: Stream) -> Stream | None:
         found = conversion(codec_name(stream), self._container.muxer) if stream.type == "subtitle" else None
@@ -161,7 +188,8 @@ def copy_tags(source: Stream, target: Stream, container: Container, path: Any) -
     if not container.track_tags and "title" in tags:
         lost.append(f"title {tags['title']!r}")
     if container.tags is not None:
-        lost += [f"tag {key}" for key in sorted(tags) if key.lower() not in _TACIT]
+        kept = _TACIT | (container.tags & {"timecode"})
+        lost += [f"tag {key}" for key in sorted(tags) if key.lower() not in kept]
     # The default one is chosen by place where a container has no flag for it.
     names = [d.name or "" for d in Disposition if d & source.disposition and d not in _SELF_EVIDENT]
     lost += [f"disposition {name}" for name in names if name not in container.dispositions]
@@ -192,22 +220,28 @@ def _kind(stream: Stream) -> str:
     return "cover" if stream.type == "video" and is_cover(cast(VideoStream, stream)) else stream.type
 
 
-def _is_written_anew(stream: Stream, container: Container) -> bool:
+def _is_written_anew(stream: Stream) -> bool:
     """Whether a data track needs no copy: mp4's chapters are a track, and so are its time codes, which are tags too."""
     if stream.type != "data":
         return False
-    chapters = stream.discard == Discard.all and container.chapters
-    return chapters or ("timecode" in stream.metadata and container.track_tags)
+    return stream.discard == Discard.all or "timecode" in stream.metadata
 
 
 def _holds(container: Container, stream: Stream) -> bool:
     """Whether a muxer takes a stream: it is asked to begin a file with it, in memory."""
     if stream.type == "attachment":
         return container.attachments
+    if stream.type == "data":
+        # Without a codec only its tag, which is mp4's own, tells what it is.
+        foreign = codec_name(stream) == "bin_data" and "mp4" not in stream.container.format.name
+        if foreign or codec_name(stream) not in container.data:
+            return False
+    if _is_pcm_without_speakers(stream) and container.muxer == "mp4":
+        return False
     if container.codecs is not None and codec_name(stream) not in container.codecs:
         return False
-    if stream.type == "video" and is_cover(cast(VideoStream, stream)):
-        return True
+    if _kind(stream) == "cover":
+        return container.covers
     trial = av.open(io.BytesIO(), "w", format=container.muxer, container_options=dict(container.options))
     try:
         trial.add_stream_from_template(cast(Any, stream), opaque=True)
@@ -218,6 +252,24 @@ def _holds(container: Container, stream: Stream) -> bool:
         with suppress(ValueError, av.FFmpegError):
             trial.close()
     return True
+
+
+def _is_pcm_without_speakers(stream: Stream) -> bool:
+    """Which mp4 refuses only at the end."""
+    return (
+        isinstance(stream, AudioStream)
+        and stream.codec_context is not None
+        and codec_name(stream).startswith("pcm_")
+        and stream.codec_context.layout.name.endswith(" channels")
+        and _guessed_layout(stream) is None
+    )
+
+
+def _guessed_layout(stream: Stream) -> str | None:
+    """Which speakers one or two channels are for, where the source does not say: mp4 insists on it for PCM."""
+    if isinstance(stream, AudioStream) and stream.codec_context is not None:
+        return _GUESSED_LAYOUTS.get(stream.codec_context.layout.name)
+    return None
 
 
 def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:
