@@ -124,7 +124,16 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
     ):
-        writer = Writer(pending.path, container, decoder.container, info, request.settings, tag, chosen.copied)
+        writer = Writer(
+            pending.path,
+            container,
+            decoder.container,
+            info,
+            request.settings,
+            tag,
+            chosen.copied,
+            tolerant=request.skip_damage,
+        )
         try:
             report = _reporter(on_progress, info.frames, writer, started)
             run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))

@@ -41,6 +41,7 @@ class Writer:
         source: the source's open container, whose chapters and tags are taken over.
         made_with: a tag for the file that says what made it.
         copied: numbers of the source's streams to copy, None for all others.
+        tolerant: leave out packets of these that are too damaged to be written.
 
     Attributes:
         stamps: presentation times of the frames so far, in units of the source's time base.
@@ -60,6 +61,7 @@ class Writer:
         settings: EncoderSettings,
         made_with: str,
         copied: frozenset[int] | None = None,
+        tolerant: bool = False,
     ) -> None:
         self._info = info
         self._container = container
@@ -87,7 +89,7 @@ class Writer:
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            self._copies = CopiedStreams(self._output, container, source, info)
+            self._copies = CopiedStreams(self._output, container, source, info, tolerant=tolerant)
             for stream in source.streams:
                 if stream.index == info.stream_index:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
@@ -106,12 +108,15 @@ class Writer:
             raise
 
     def write(self, unit: Unit) -> None:
-        """Copies a unit's packets and encodes its frame. Raises SceneError if either fails."""
+        """Copies a unit's packets and encodes its frame.
+
+        Raises:
+            InputError: a packet is too damaged to be written, unless tolerant.
+            SceneError: writing or encoding fails.
+        """
         try:
             for packet in unit.packets:
-                copy = self._copies.prepare(packet)
-                if copy is not None:
-                    self._mux(copy)
+                self._copy(packet)
             if unit.frame is not None:
                 self._mux_encoded(self._video.encode(self._prepare(unit.frame)))
         except (av.FFmpegError, OSError) as error:
@@ -149,6 +154,19 @@ class Writer:
             self._output.close()
         except (av.FFmpegError, OSError, ValueError):
             log.debug("closing an abandoned file failed", exc_info=True)
+
+    def _copy(self, packet: Packet[Any]) -> None:
+        source = packet.stream_index
+        copy = self._copies.prepare(packet)
+        if copy is None:
+            return
+        try:
+            self._mux(copy)
+        except (av.InvalidDataError, av.ArgumentError) as error:
+            # Such as audio without the header from which the muxer makes its own.
+            self._copies.refused(source, error)
+        else:
+            self._copies.wrote(source, copy)
 
     def _add_video(self, template: Stream, settings: EncoderSettings) -> VideoStream:
         container = self._container

@@ -12,13 +12,14 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
+from av.rational import AVRational
 from av.stream import Discard, Disposition, Stream
 from av.video.stream import VideoStream
 
-from scene.errors import UsageError
+from scene.errors import InputError, UsageError
 from scene.video.containers import Container
 from scene.video.languages import container_language
-from scene.video.opening import open_input
+from scene.video.opening import open_input, reason
 from scene.video.probe import SourceInfo, is_cover
 from scene.video.subtitles import Conversion, conversion
 from scene.video.track_sum import TrackSum, codec_name
@@ -46,11 +47,21 @@ _GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 class CopiedStreams:
     """Adds the source's other streams to an output and readies their packets for it."""
 
-    def __init__(self, output: OutputContainer, container: Container, source: InputContainer, info: SourceInfo) -> None:
+    def __init__(
+        self,
+        output: OutputContainer,
+        container: Container,
+        source: InputContainer,
+        info: SourceInfo,
+        *,
+        tolerant: bool,
+    ) -> None:
         self._output = output
         self._container = container
         self._source = source
         self._path = info.path
+        self._tolerant = tolerant
+        self._refused: set[int] = set()
         self._streams: dict[int, Stream] = {}
         self._conversions: dict[int, Conversion] = {}
         self._last_dts: dict[int, int] = {}
@@ -93,17 +104,31 @@ class CopiedStreams:
         start = (packet.pts or 0) * packet.time_base
         if packet.is_discard and not self._container.edit_lists and start < -_PREROLL_S:
             return None
-        source = packet.stream_index
-        converted = self._conversions.get(source)
+        converted = self._conversions.get(packet.stream_index)
         if converted is not None:
             data = converted.convert(bytes(packet))
             if data is None:
                 return None
             packet = _with_data(packet, data)
+        assert stream.time_base is not None  # the header has been written
+        # In the output's own ticks, since two times that differ may fall on one of them.
+        packet.rescale_ts(AVRational(*stream.time_base.as_integer_ratio()))
         self._order(packet, stream)
         packet.stream = stream
-        self._sums[source].add(packet)
         return packet
+
+    def wrote(self, source: int, packet: Packet[Any]) -> None:
+        """Notes that the packet which `prepare` made for the source's stream was taken."""
+        self._sums[source].add(packet)
+
+    def refused(self, source: int, error: Exception) -> None:
+        """Warns, once a stream, that the muxer did not take a packet of it. Raises InputError unless tolerant."""
+        problem = f"a packet of {self._sums[source].name} cannot be copied ({reason(error)})"
+        if not self._tolerant:
+            raise InputError(f"{self._path} is damaged: {problem}.") from None
+        if source not in self._refused:
+            log.warning("%s: %s and is left out.", self._path, problem)
+        self._refused.add(source)
 
     @property
     def sums(self) -> tuple[TrackSum, ...]:

@@ -21,6 +21,7 @@ from scene.video.written import Written
 # Frames decoded at the start.
 _HEAD = 3
 _UNSPECIFIED = 2
+_UPRIGHT = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 # Parameters by which the user may have asked for other tags than the source's.
 _TAG_PARAMETERS = frozenset(
     {"colorprim", "transfer", "colormatrix", "range", "fullrange", "videoformat", "sar", "overscan", "hdr10", "hdr"}
@@ -84,8 +85,15 @@ def _properties(info: SourceInfo, written: Written) -> Iterator[tuple[str, tuple
     yield "full range of codes", (info.colour.range == FULL_RANGE,)
     yield "sample aspect ratio", (float(info.sample_aspect_ratio or 1),)
     if written.container.rotation:
-        yield "rotation", info.display_matrix
+        yield "rotation", _turn(info.display_matrix)
     yield from _hdr(info.hdr)
+
+
+def _turn(matrix: tuple[int, ...] | None) -> tuple[float, ...]:
+    """Where a display matrix points the picture's two axes; where it moves the picture to does not matter."""
+    axes = (matrix or _UPRIGHT)[0:2] + (matrix or _UPRIGHT)[3:5]
+    length = max(1, max(map(abs, axes)))
+    return tuple(round(value / length, 2) for value in axes)
 
 
 def _hdr(hdr: HdrMetadata) -> Iterator[tuple[str, tuple[float, ...] | None]]:
