@@ -16,7 +16,7 @@ from scene.errors import InputError
 from scene.picture import Picture
 from scene.video.completeness import Completeness
 from scene.video.deinterlace import Deinterlacer
-from scene.video.opening import open_input, reason
+from scene.video.opening import open_input, read_packets, reason
 from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, write_picture
 from scene.video.probe import SourceInfo, video_stream
 
@@ -125,7 +125,7 @@ class Decoder:
 
     def _demux(self) -> Iterator[Packet[Any]]:
         try:
-            yield from self.container.demux()
+            yield from read_packets(self.container)
         except av.FFmpegError as error:
             self._report(f"reading stopped early ({reason(error)})")
 

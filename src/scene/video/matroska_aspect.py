@@ -1,7 +1,7 @@
 """The sample aspect ratio of AV1 in Matroska and WebM, which PyAV gives no way to hand to the muxer.
 
 AV1's headers have no place for it. So once a file is whole, its display size is put into the track's description,
-in the room that FFmpeg's muxer leaves there: longer fields for lengths than needed, and padding. Nothing moves.
+in the room that FFmpeg's muxer leaves there: longer numbers than needed, and padding. Nothing moves.
 
 Elements: RFC 9559 (Matroska); their encoding: RFC 8794 (EBML).
 """
@@ -18,9 +18,10 @@ from typing import BinaryIO
 from scene.errors import SceneError
 
 _SEGMENT, _TRACKS, _CLUSTER, _TRACK_ENTRY, _VIDEO = 0x18538067, 0x1654AE6B, 0x1F43B675, 0xAE, 0xE0
-_TRACK_NUMBER = 0xD7
+_TRACK_NUMBER, _TRACK_UID = 0xD7, 0x73C5
 _DISPLAY_WIDTH, _DISPLAY_HEIGHT, _DISPLAY_UNIT = 0x54B0, 0x54BA, 0x54B2
 _VOID, _CRC = 0xEC, 0xBF
+_CRC_BYTES = 6
 # Descriptions of tracks are far shorter; what claims more is no file of ours.
 _MAX_TRACKS_BYTES = 1 << 24
 
@@ -30,8 +31,9 @@ class _Element:
     identity: int
     data: bytes
 
-    def coded(self) -> bytes:
-        return _identity(self.identity) + _length(len(self.data)) + self.data
+    def coded(self, wider: int = 0) -> bytes:
+        """All bytes of the element, its length in as few as possible and `wider` more."""
+        return _identity(self.identity) + _length(len(self.data), wider) + self.data
 
 
 def write_display_size(path: Path, track: int, size: tuple[int, int], aspect: Fraction) -> None:
@@ -78,20 +80,19 @@ def _find_tracks(file: BinaryIO) -> tuple[int, int]:
 
 
 def _with_display_size(tracks: bytes, number: int, width: int, height: int) -> bytes:
-    entries = []
-    checked = False
-    for element in _elements(tracks):
-        if element.identity == _TRACK_ENTRY:
-            entries.append(_entry(element, number, width, height).coded())
-        elif element.identity == _CRC:
-            checked = True
-        elif element.identity != _VOID:
-            entries.append(element.coded())
-    content = b"".join(entries)
-    room = len(tracks) - len(content) - (6 if checked else 0)
-    if room < 0 or room == 1:
+    elements = list(_elements(tracks))
+    checked = any(element.identity == _CRC for element in elements)
+    kept = [
+        _entry(element, number, width, height) if element.identity == _TRACK_ENTRY else element
+        for element in elements
+        if element.identity not in {_CRC, _VOID}
+    ]
+    room = len(tracks) - (_CRC_BYTES if checked else 0) - sum(len(element.coded()) for element in kept)
+    if room < 0:
         raise SceneError("the written file has no room for its sample aspect ratio; write .mp4 instead.")
-    content += _void(room)
+    # Padding takes two bytes at least.
+    wider = 1 if room == 1 else 0
+    content = kept[0].coded(wider) + b"".join(element.coded() for element in kept[1:]) + _void(room - wider)
     # Kept first, as it must be; little-endian, over all that follows.
     return (_Element(_CRC, zlib.crc32(content).to_bytes(4, "little")).coded() if checked else b"") + content
 
@@ -100,10 +101,14 @@ def _entry(entry: _Element, number: int, width: int, height: int) -> _Element:
     children = [child for child in _elements(entry.data) if child.identity != _VOID]
     if not any(c.identity == _TRACK_NUMBER and int.from_bytes(c.data, "big") == number for c in children):
         return entry
-    return _Element(
-        entry.identity,
-        b"".join((_video(child, width, height) if child.identity == _VIDEO else child).coded() for child in children),
-    )
+    changed = []
+    for child in children:
+        if child.identity == _VIDEO:
+            child = _video(child, width, height)
+        elif child.identity == _TRACK_UID:
+            child = _unsigned(_TRACK_UID, int.from_bytes(child.data, "big"))
+        changed.append(child.coded())
+    return _Element(entry.identity, b"".join(changed))
 
 
 def _video(video: _Element, width: int, height: int) -> _Element:
@@ -135,9 +140,9 @@ def _identity(identity: int) -> bytes:
     return identity.to_bytes((identity.bit_length() + 7) // 8, "big")
 
 
-def _length(value: int) -> bytes:
+def _length(value: int, wider: int = 0) -> bytes:
     # All ones would mean an unknown length.
-    length = next(n for n in range(1, 9) if value < (1 << 7 * n) - 1)
+    length = next(n for n in range(1, 9) if value < (1 << 7 * n) - 1) + wider
     return (value | 1 << 7 * length).to_bytes(length, "big")
 
 

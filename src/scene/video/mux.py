@@ -14,7 +14,7 @@ from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from scene.errors import SceneError, UsageError
+from scene.errors import InputError, SceneError, UsageError
 from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
 from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
@@ -236,7 +236,12 @@ class Writer:
                 packet.dts = packet.pts
             # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
             packet.stream = self._video
-            self._mux(packet)
+            try:
+                self._mux(packet)
+            except av.ArgumentError:
+                raise InputError(
+                    f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
+                ) from None
 
     def _mux(self, packet: Packet[Any]) -> None:
         self.bytes += packet.size

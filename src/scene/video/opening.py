@@ -5,14 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import av.logging
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 
 from scene.errors import InputError
 from scene.video.demuxers import DEMUXERS, PROTOCOLS
+
+log = logging.getLogger(__name__)
 
 # SVT-AV1 writes its banner straight to stderr and knows no other switch. An own setting of the user's stays.
 os.environ.setdefault("SVT_LOG", "0")
@@ -60,6 +66,18 @@ def open_input(path: Path) -> InputContainer:
         )
     except (av.FFmpegError, ValueError, OSError) as error:
         raise InputError(f"{path} cannot be opened as video: {reason(error)}.") from None
+
+
+def read_packets(container: InputContainer, stream: Stream | None = None) -> Iterator[Packet[Any]]:
+    """The packets of a file, or of one stream of it, with empty ones at the end for decoders to give what they hold.
+
+    A stream that begins only in the middle of the file, as transport streams may have it, is unknown to PyAV, which
+    stumbles over it at the very end.
+    """
+    try:
+        yield from container.demux() if stream is None else container.demux(stream)
+    except IndexError:
+        log.warning("%s: a stream that begins in the middle of it is not read.", container.name.removeprefix("file:"))
 
 
 def reason(error: BaseException) -> str:

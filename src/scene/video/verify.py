@@ -14,7 +14,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from scene.errors import InputError, VerificationError
-from scene.video.opening import open_input, reason
+from scene.video.opening import open_input, read_packets, reason
 from scene.video.probe import is_cover
 from scene.video.track_sum import TrackSum, codec_name
 from scene.video.verify_pictures import check_all_pictures, check_properties, check_some_pictures
@@ -85,7 +85,7 @@ def _read(container: InputContainer, video: VideoStream) -> tuple[list[int], lis
     others = [s for s in container.streams if s != video and not (s.type == "data" and "timecode" in s.metadata)]
     tracks = {s.index: TrackSum(_kind(s), codec_name(s), f"track {s.index}") for s in others}
     packet: Packet[Any]
-    for packet in container.demux():
+    for packet in read_packets(container):
         if packet.stream_index in tracks:
             tracks[packet.stream_index].add(packet)
         elif packet.stream_index == video.index and packet.size and packet.pts is not None:

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from scene.errors import VerificationError
 from scene.video.hdr import HdrMetadata
-from scene.video.opening import reason
+from scene.video.opening import read_packets, reason
 from scene.video.pixel_format import FULL_RANGE, parse_pixel_format
 from scene.video.probe import SourceInfo, probe
 from scene.video.written import Written
@@ -44,7 +44,7 @@ def check_some_pictures(
     goals = {0: _HEAD, keys[len(keys) // 2]: 1, keys[-1]: frames} if keys else {0: frames}
     goal = shown = 0
     # Not by seeking: transport streams have no index, and a search by time ends between key frames.
-    for index, packet in enumerate(packet for packet in container.demux(stream) if packet.size):
+    for index, packet in enumerate(packet for packet in read_packets(container, stream) if packet.size):
         if index in goals:
             if shown >= goal:
                 stream.codec_context.flush_buffers()
@@ -58,7 +58,7 @@ def check_some_pictures(
 
 def check_all_pictures(container: InputContainer, stream: VideoStream, name: Path, written: Written) -> None:
     """Decodes every frame."""
-    packets = (packet for packet in container.demux(stream) if packet.size)
+    packets = (packet for packet in read_packets(container, stream) if packet.size)
     count = sum(_decode(stream, packet, name, written) for packet in packets) + _decode(stream, None, name, written)
     if count != len(written.stamps):
         raise VerificationError(f"{name}: {count} of {len(written.stamps)} frames can be decoded.")
