@@ -23,6 +23,7 @@ from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
+from scene.video.track_sum import TrackSum, codec_name
 from scene.video.tracks import CopiedStreams, copy_tags
 from scene.video.written import Written
 
@@ -95,6 +96,7 @@ class Writer:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
                     self._video = self._add_video(stream, settings)
                     self._video_index = self._video.index
+                    self._sum = TrackSum("video", codec_name(self._video), "the video")
                 elif copied is None or stream.index in copied:
                     self._copies.add(stream)
             self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
@@ -145,6 +147,7 @@ class Writer:
             size=self._size,
             before=self._before,
             stamps=self.stamps,
+            video=self._sum,
             tracks=self._copies.sums,
         )
 
@@ -162,7 +165,7 @@ class Writer:
             return
         try:
             self._mux(copy)
-        except (av.InvalidDataError, av.ArgumentError) as error:
+        except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError) as error:
             # Such as audio without the header from which the muxer makes its own.
             self._copies.refused(source, error)
         else:
@@ -236,6 +239,7 @@ class Writer:
                 packet.dts = packet.pts
             # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
             packet.stream = self._video
+            self._sum.add(packet)
             try:
                 self._mux(packet)
             except av.ArgumentError:

@@ -1,9 +1,10 @@
-"""What a copied track holds, in few numbers: taken while it is written and again when it is read back."""
+"""What a track holds, in few numbers: taken while it is written and again when it is read back."""
 
 from __future__ import annotations
 
 import zlib
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -11,18 +12,27 @@ from typing import Any
 from av.packet import Packet
 from av.stream import Stream
 
-# The first twelve bits of each header that AAC has in transport streams and not in other containers.
-_ADTS_SYNC = 0xFFF0
+# The first bits of each header that AAC has in transport streams and not in other containers.
+_ADTS_SYNC, _ADTS_MASK = 0xFFF0, 0xFFF6
+# Parameter sets and delimiters: of ITU-T H.264, table 7-1, and ITU-T H.265, table 7-1.
+_AVC_FRAMING = frozenset({7, 8, 9, 13, 15})
+_HEVC_FRAMING = frozenset({32, 33, 34, 35})
+_START_CODE = b"\0\0\1"
+_AV1_TEMPORAL_DELIMITER = b"\x12\0"
 
 
 @dataclass(slots=True)
 class TrackSum:
     """Counts a track's packets as they pass.
 
+    What containers add, leave out or write in their own way is not part of the content: headers of AAC frames, start
+    codes and lengths of the units of video, parameter sets, and samples of timed text that only fill time.
+
     Attributes:
         kind: "audio", "subtitle", "data", "video", or "cover" for a still picture that belongs to the file.
         codec: FFmpeg's name.
         name: what to call the track in messages.
+        packets: their number.
         stamps: presentation time of each packet, in units of `time_base` seconds.
         size, checksum: of all packets' contents, one after the other.
         end: of the last packet, in seconds.
@@ -41,14 +51,12 @@ class TrackSum:
     def add(self, packet: Packet[Any]) -> None:
         """Notes a packet; one that shows nothing is none."""
         data = bytes(packet)
-        if self.codec == "aac":
-            data = _without_adts(data)
-        # Timed text has samples that only fill the time between two others.
         if not data or (self.codec == "mov_text" and data[:2] == b"\0\0"):
             return
+        for part in _content(self.codec, data):
+            self.size += len(part)
+            self.checksum = zlib.crc32(part, self.checksum)
         self.packets += 1
-        self.size += len(data)
-        self.checksum = zlib.crc32(data, self.checksum)
         self.time_base = packet.time_base
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None:
@@ -65,7 +73,35 @@ def codec_name(stream: Stream) -> str:
     return str(getattr(stream, "name", None) or "unknown")
 
 
+def _content(codec: str, data: bytes) -> Iterator[bytes]:
+    if codec == "aac":
+        yield _without_adts(data)
+    elif codec == "h264":
+        yield from (unit for unit in _units(data) if unit[0] & 0x1F not in _AVC_FRAMING)
+    elif codec == "hevc":
+        yield from (unit for unit in _units(data) if (unit[0] >> 1) & 0x3F not in _HEVC_FRAMING)
+    elif codec == "av1":
+        yield data.removeprefix(_AV1_TEMPORAL_DELIMITER)
+    else:
+        yield data
+
+
 def _without_adts(data: bytes) -> bytes:
-    if len(data) > 7 and int.from_bytes(data[:2], "big") & 0xFFF6 == _ADTS_SYNC:
+    if len(data) > 7 and int.from_bytes(data[:2], "big") & _ADTS_MASK == _ADTS_SYNC:
         return data[7 if data[1] & 1 else 9 :]
     return data
+
+
+def _units(data: bytes) -> list[bytes]:
+    """NAL units, whether lengths of four bytes precede them or start codes separate them (ITU-T H.264, annex B).
+
+    Zero bytes at the end are left out: a unit does not end with one, but a start code may begin with one.
+    """
+    units, position = [], 0
+    while position + 4 < len(data):
+        start = position + 4
+        position = start + int.from_bytes(data[position:start], "big")
+        units.append(data[start:position].rstrip(b"\0"))
+    if position != len(data):
+        units = [unit.rstrip(b"\0") for unit in data.split(_START_CODE)]
+    return [unit for unit in units if unit]

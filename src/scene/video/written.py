@@ -24,6 +24,7 @@ class Written:
         size: width and height of the coded pictures.
         before: other video tracks that come before the encoded one.
         stamps: the presentation times of the encoded frames, increasing, in units of `info.time_base` seconds.
+        video: what the encoder gave.
         tracks: the copied ones, in the order of the file.
     """
 
@@ -34,4 +35,5 @@ class Written:
     size: tuple[int, int]
     before: int
     stamps: Sequence[int]
+    video: TrackSum
     tracks: tuple[TrackSum, ...]
