@@ -84,9 +84,10 @@ class CopiedStreams:
             self._streams[stream.index] = copy
             self._sums[stream.index] = TrackSum(_kind(stream), codec_name(copy), describe(stream))
         elif _kind(stream) in {"audio", "video"}:
+            other = "" if self._container.attachments else "use .mkv, or "
             raise UsageError(
-                f"{self._container.name} files cannot hold {describe(stream)} of {self._path}; use .mkv, or leave it "
-                f"out with --map -0:{stream.index}."
+                f"{self._container.name} files cannot hold {describe(stream)} of {self._path}; {other}leave it out "
+                f"with --map -0:{stream.index}."
             )
         else:
             log.warning(
