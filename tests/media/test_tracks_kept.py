@@ -253,3 +253,22 @@ def test_dispositions(tmp_path, capfd, flag, suffix):
     assert found == (suffix in FLAGS[flag])
     # There is a first track wherever there is no default one.
     assert (f"disposition {flag}" in said) == (suffix not in FLAGS[flag] and flag != "default")
+
+
+@pytest.mark.parametrize("codec,kept", [("x264", True), ("x265", False)])
+def test_stereoscopic_pictures(tmp_path, capfd, codec, kept):
+    source, target = tmp_path / "in.mkv", tmp_path / "out.mkv"
+    ffmpeg(*PICTURES, "-c:v", "libx264", "-x264-params", "frame-packing=3", source)
+    assert probe(source).projections == ("stereoscopic",)
+    assert encode(source, target, "--codec", codec, "--preset", "ultrafast", "--model", "none") == 0
+    assert (probe(target).projections == ("stereoscopic",)) == kept
+    assert ("its picture is stereoscopic is not carried over" in capfd.readouterr().err) != kept
+
+
+def test_transparency_is_lost_with_its_tag(tmp_path, capfd):
+    source, target = tmp_path / "in.webm", tmp_path / "out.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:d=0.2,format=yuva420p", "-c:v", "libvpx-vp9", source)
+    assert encode(source, target, "--model", "none") == 0
+    assert "its transparency (alpha) is not carried over" in capfd.readouterr().err
+    with av.open(str(target)) as file:
+        assert "alpha_mode" not in {key.lower() for key in file.streams.video[0].metadata}

@@ -189,7 +189,10 @@ class Writer:
                 video.set_display_matrix(self._info.display_matrix)
             else:
                 log.warning("%s: its rotation cannot be held by %s files.", self._info.path, container.name)
-        copy_tags(template, video, container, self._info.path)
+        for projection in self._info.projections:
+            if (self._codec.name, projection) != ("x264", "stereoscopic"):  # a message in its own stream
+                log.warning("%s: that its picture is %s is not carried over.", self._info.path, projection)
+        copy_tags(template, video, container, self._info.path, without="alpha_mode")
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(
                 "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",

@@ -31,6 +31,7 @@ _DYNAMIC_METADATA = {
     "DOVI_METADATA": "Dolby Vision",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
 }
+_PROJECTIONS = {"SPHERICAL": "spherical", "STEREO3D": "stereoscopic"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class SourceInfo:
         chroma_location: of 4:2:0 chroma samples, as FFmpeg names it ("left", "topleft"), None if not declared.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
         deinterlace: whether interlaced frames are to be deinterlaced, rather than refused.
+        projections: "spherical", "stereoscopic": how the picture is to be looked at, beyond its rotation.
     """
 
     path: Path
@@ -72,6 +74,7 @@ class SourceInfo:
     rate: Fraction
     frames: int | None
     deinterlace: bool = False
+    projections: tuple[str, ...] = ()
 
 
 def probe(path: Path, video: int | None = None, *, deinterlace: bool = False) -> SourceInfo:
@@ -116,6 +119,7 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False) ->
             rate=rate,
             frames=_frame_count(container, stream, rate),
             deinterlace=deinterlace,
+            projections=tuple(sorted(_PROJECTIONS[name] for name in side_data(frame) if name in _PROJECTIONS)),
         )
 
 

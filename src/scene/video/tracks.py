@@ -6,6 +6,7 @@ import io
 import logging
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, cast
 
 import av
@@ -194,9 +195,14 @@ class CopiedStreams:
         self._last_dts[stream.index] = packet.dts
 
 
-def copy_tags(source: Stream, target: Stream, container: Container, path: Any) -> None:
-    """Gives a stream another one's language, title and other tags, and its disposition; warns of what is lost."""
-    tags = content_tags(source.metadata)
+def copy_tags(source: Stream, target: Stream, container: Container, path: Path, without: str = "") -> None:
+    """Gives a stream another one's language, title and other tags, and its disposition; warns of what is lost.
+
+    Args:
+        path: of the source, for messages.
+        without: the key of a tag to leave out.
+    """
+    tags = {key: value for key, value in content_tags(source.metadata).items() if key.lower() != without}
     # What mp4 and mov call a track's name is its title elsewhere.
     if "name" in tags:
         tags.setdefault("title", tags.pop("name"))
