@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from fractions import Fraction
 from functools import cache
@@ -30,6 +31,33 @@ def ffmpeg(*arguments: object) -> None:
 def for_suffix(suffix: str) -> tuple[str, ...]:
     """Arguments of `scene encode` for a quick encode into a container."""
     return ("--model", "none", *(("--codec", "svtav1", "--preset", "12") if suffix == ".webm" else ()))
+
+
+def picture_subtitles(path: Path, times: list[tuple[float, float]]) -> Path:
+    """A .sup file (Presentation Graphics) that shows a bar of 8x2 pixels from each time to another, in seconds."""
+    code = b"\x01" * 8 + b"\0\0"  # a line of run-length code: eight pixels of colour 1
+    window = struct.pack(">BBHHHH", 1, 0, 4, 4, 8, 2)
+    palette = bytes((0, 0, 1, 235, 128, 128, 255))
+    bitmap = (
+        struct.pack(">HBB", 0, 0, 0xC0) + (2 * len(code) + 4).to_bytes(3, "big") + struct.pack(">HH", 8, 2) + 2 * code
+    )
+    shown = struct.pack(">HBBHH", 0, 0, 0, 4, 4)
+
+    def composition(number: int, objects: int) -> bytes:
+        return struct.pack(">HHBHBBBB", 64, 48, 0x10, number, 0x80 * objects, 0, 0, objects) + shown * objects
+
+    def segments(time: float, *parts: tuple[int, bytes]) -> bytes:
+        ticks = round(time * 90000)
+        return b"".join(b"PG" + struct.pack(">IIBH", ticks, 0, kind, len(body)) + body for kind, body in parts)
+
+    data = b""
+    for number, (start, end) in enumerate(times):
+        data += segments(
+            start, (0x16, composition(2 * number, 1)), (0x17, window), (0x14, palette), (0x15, bitmap), (0x80, b"")
+        )
+        data += segments(end, (0x16, composition(2 * number + 1, 0)), (0x17, window), (0x80, b""))
+    path.write_bytes(data)
+    return path
 
 
 def with_second_stream(path: Path, kind: str, packets: list[tuple[int, bytes]], plain: Path | None = None) -> Path:

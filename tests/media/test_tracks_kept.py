@@ -6,7 +6,18 @@ from fractions import Fraction
 import av
 import pytest
 from making import MS, decoded, encode, make_video, packets
-from sources import ALL, PICTURES, SOUND, contents, ffmpeg, for_suffix, global_tags, streams, with_second_stream
+from sources import (
+    ALL,
+    PICTURES,
+    SOUND,
+    contents,
+    ffmpeg,
+    for_suffix,
+    global_tags,
+    picture_subtitles,
+    streams,
+    with_second_stream,
+)
 
 from scene.video.probe import probe
 
@@ -79,6 +90,30 @@ def test_subtitles(tmp_path, capfd, codec, suffix):
     with av.open(str(target)) as file:
         (words,) = [p for p in file.demux(subtitles=0) if p.size and bytes(p) != b"\0\0"]
         assert (words.pts * words.time_base, words.duration * words.time_base) == (Fraction(1, 10), Fraction(1, 5))
+
+
+PICTURE_SUBTITLES = {
+    "hdmv_pgs_subtitle": ("copy", ".mkv", {".mkv", ".m2ts"}),
+    "dvb_subtitle": ("dvbsub", ".ts", {".mkv", ".ts"}),
+    "dvd_subtitle": ("dvdsub", ".mkv", {".mkv", ".mp4"}),
+}
+
+
+@pytest.mark.parametrize("suffix", ALL)
+@pytest.mark.parametrize("codec", PICTURE_SUBTITLES)
+def test_subtitles_that_are_pictures(tmp_path, capfd, codec, suffix):
+    encoder, source_suffix, keeping = PICTURE_SUBTITLES[codec]
+    shown = picture_subtitles(tmp_path / "in.sup", [(0.1, 0.3), (0.4, 0.5)])
+    source, target = tmp_path / f"in{source_suffix}", tmp_path / f"out{suffix}"
+    ffmpeg(*PICTURES, "-i", shown, "-map", "0", "-map", "1", "-c:v", "libx264", "-c:s", encoder, source)
+    assert encode(source, target, *for_suffix(suffix)) == 0
+    said = capfd.readouterr().err
+    if suffix in keeping:
+        assert "is left out" not in said
+        assert contents(target, "subtitle") == contents(source, "subtitle")
+    else:
+        assert f"stream 1 ({codec} subtitle) {NAMED}" in said
+        assert [kind for kind, _ in streams(target)] == ["video"]
 
 
 @pytest.mark.parametrize("suffix", ALL)

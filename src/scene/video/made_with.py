@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from scene.video.containers import Container
-from scene.video.tracks import content_tags
+from scene.video.stream_tags import content_tags
 
 log = logging.getLogger(__name__)
 

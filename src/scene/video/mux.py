@@ -11,6 +11,7 @@ from typing import Any, cast
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.rational import AVRational
 from av.stream import Stream
 from av.video.stream import VideoStream
 
@@ -23,8 +24,9 @@ from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
+from scene.video.stream_tags import copy_tags
 from scene.video.track_sum import TrackSum, codec_name
-from scene.video.tracks import CopiedStreams, copy_tags
+from scene.video.tracks import SIMULTANEOUS, CopiedStreams
 from scene.video.written import Written
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Writer:
         self._size = encoded_size(self._codec, info.format)
         self._parameters = settings.encoder_args
         self._durations: dict[int, int] = {}
+        self._last_dts = -(2**63)
         self.stamps: list[int] = []
         self.bytes = 0
         # Without it FFmpeg's muxers write random numbers and their version.
@@ -90,7 +93,7 @@ class Writer:
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            self._copies = CopiedStreams(self._output, container, source, info, tolerant=tolerant)
+            self._copies = CopiedStreams(self._output, container, info, tolerant=tolerant)
             for stream in source.streams:
                 if stream.index == info.stream_index:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
@@ -243,12 +246,15 @@ class Writer:
             # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
             packet.stream = self._video
             self._sum.add(packet)
-            try:
-                self._mux(packet)
-            except av.ArgumentError:
-                raise InputError(
-                    f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
-                ) from None
+            assert self._video.time_base is not None  # the header has been written
+            packet.rescale_ts(AVRational(*self._video.time_base.as_integer_ratio()))
+            if packet.dts is not None:
+                if packet.dts <= self._last_dts and self._container.muxer not in SIMULTANEOUS:
+                    raise InputError(
+                        f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
+                    )
+                self._last_dts = packet.dts
+            self._mux(packet)
 
     def _mux(self, packet: Packet[Any]) -> None:
         self.bytes += packet.size

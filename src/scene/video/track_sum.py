@@ -12,6 +12,8 @@ from typing import Any
 from av.packet import Packet
 from av.stream import Stream
 
+from scene.video.probe import is_cover
+
 # The first bits of each header that AAC has in transport streams and not in other containers.
 _ADTS_SYNC, _ADTS_MASK = 0xFFF0, 0xFFF6
 # Parameter sets and delimiters: of ITU-T H.264, table 7-1, and ITU-T H.265, table 7-1.
@@ -29,7 +31,7 @@ class TrackSum:
     codes and lengths of the units of video, parameter sets, and samples of timed text that only fill time.
 
     Attributes:
-        kind: "audio", "subtitle", "data", "video", or "cover" for a still picture that belongs to the file.
+        kind: as `kind_of` has it.
         codec: FFmpeg's name.
         name: what to call the track in messages.
         packets: their number.
@@ -62,6 +64,11 @@ class TrackSum:
         if stamp is not None:
             self.stamps.append(stamp)
             self.end = max(self.end, (stamp + (packet.duration or 0)) * packet.time_base)
+
+
+def kind_of(stream: Stream) -> str:
+    """What kind of track a stream is: its type, but "cover" for a still picture that belongs to the file."""
+    return "cover" if stream.type == "video" and is_cover(stream) else stream.type
 
 
 def codec_name(stream: Stream) -> str:

@@ -6,24 +6,22 @@ import io
 import logging
 from contextlib import suppress
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, cast
 
 import av
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.packet import Packet
 from av.rational import AVRational
-from av.stream import Discard, Disposition, Stream
-from av.video.stream import VideoStream
+from av.stream import Discard, Stream
 
 from scene.errors import InputError, UsageError
 from scene.video.containers import Container
-from scene.video.languages import container_language
 from scene.video.opening import open_input, reason
-from scene.video.probe import SourceInfo, is_cover
+from scene.video.probe import SourceInfo
+from scene.video.stream_tags import copy_tags, describe
 from scene.video.subtitles import Conversion, conversion
-from scene.video.track_sum import TrackSum, codec_name
+from scene.video.track_sum import TrackSum, codec_name, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -31,35 +29,35 @@ log = logging.getLogger(__name__)
 # Only containers with edit lists can go on hiding the former; the latter does no harm in the others.
 _PREROLL_S = Fraction(1, 10)
 
-# Tags that describe the source's file rather than its content, and would be untrue of the output.
-_FILE_TAGS = frozenset(
-    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
-    | {"number_of_bytes", "bps", "rotate", "vendor_id"}
-)
-# What each container says in its own way, or what nobody would miss.
-_TACIT = frozenset({"language", "title", "name", "handler_name", "creation_time", "filename", "mimetype"})
 # Pictures that Matroska's readers take for covers, when they are attached.
-_COVER_TYPES = {"mjpeg": "jpg", "png": "png"}
-_MIME_TYPES = {"jpg": "jpeg", "png": "png"}
+_COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+_FILE_KEYS = ("filename", "mimetype")
+# Muxers that take two packets of a stream at one time, as simultaneous subtitles are.
+SIMULTANEOUS = frozenset({"matroska", "webm"})
+# Subtitles that say themselves how long they are shown have a duration of all ones in some files, which mp4 refuses.
+_MAX_DURATION = 2**31 - 1
 # How FFmpeg names layouts without speakers.
 _GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 
 
 class CopiedStreams:
-    """Adds the source's other streams to an output and readies their packets for it."""
+    """Adds the source's other streams to an output and readies their packets for it.
+
+    Args:
+        output: not yet begun, and open in `container`'s muxer.
+        tolerant: leave out packets that are too damaged to be written.
+    """
 
     def __init__(
         self,
         output: OutputContainer,
         container: Container,
-        source: InputContainer,
         info: SourceInfo,
         *,
         tolerant: bool,
     ) -> None:
         self._output = output
         self._container = container
-        self._source = source
         self._path = info.path
         self._tolerant = tolerant
         self._refused: set[int] = set()
@@ -77,14 +75,14 @@ class CopiedStreams:
         """
         if _is_written_anew(stream):
             return
-        if _kind(stream) == "cover" and self._add_cover(stream):
+        if kind_of(stream) == "cover" and self._add_cover(stream):
             return
         copy = self._add_template(stream) or self._add_conversion(stream)
         if copy is not None:
             copy_tags(stream, copy, self._container, self._path)
             self._streams[stream.index] = copy
-            self._sums[stream.index] = TrackSum(_kind(stream), codec_name(copy), describe(stream))
-        elif _kind(stream) in {"audio", "video"}:
+            self._sums[stream.index] = TrackSum(kind_of(stream), codec_name(copy), describe(stream))
+        elif kind_of(stream) in {"audio", "video"}:
             other = "" if self._container.attachments else "use .mkv, or "
             raise UsageError(
                 f"{self._container.name} files cannot hold {describe(stream)} of {self._path}; {other}leave it out "
@@ -115,6 +113,8 @@ class CopiedStreams:
         assert stream.time_base is not None  # the header has been written
         # In the output's own ticks, since two times that differ may fall on one of them.
         packet.rescale_ts(AVRational(*stream.time_base.as_integer_ratio()))
+        if self._container.edit_lists and (packet.duration or 0) > _MAX_DURATION:
+            packet.duration = 1
         self._order(packet, stream)
         packet.stream = stream
         return packet
@@ -139,13 +139,13 @@ class CopiedStreams:
 
     def _add_cover(self, stream: Stream) -> bool:
         """Attaches a cover where the container has it so; False where it has not, or knows no such picture."""
-        kind = _COVER_TYPES.get(codec_name(stream))
-        if not self._container.attachments or kind is None:
+        usual = _COVERS.get(codec_name(stream))
+        if not self._container.attachments or usual is None:
             return False
         with open_input(self._path) as source:
             packet = next(iter(source.demux(source.streams[stream.index])))
-        name = stream.metadata.get("filename", f"cover.{kind}")
-        self._output.add_attachment(name, stream.metadata.get("mimetype", f"image/{_MIME_TYPES[kind]}"), bytes(packet))
+        name, kind = (stream.metadata.get(key, default) for key, default in zip(_FILE_KEYS, usual, strict=True))
+        self._output.add_attachment(name, kind, bytes(packet))
         cover = TrackSum("cover", codec_name(stream), describe(stream))
         cover.add(packet)
         self._sums[stream.index] = cover
@@ -184,8 +184,10 @@ class CopiedStreams:
         if packet.dts is None:
             return
         last = self._last_dts.get(stream.index)
-        # Matroska takes two packets at one time, as simultaneous subtitles are.
-        floor = packet.dts if last is None else last + (0 if self._container.attachments else 1)
+        at_one_time = self._container.muxer in SIMULTANEOUS or (
+            self._container.shifts and stream.type in {"subtitle", "data"}
+        )
+        floor = packet.dts if last is None else last + (0 if at_one_time else 1)
         if packet.dts < floor:
             if stream.index not in self._disordered:
                 log.warning("%s: %s has time stamps out of order, which are moved.", self._path, describe(stream))
@@ -193,63 +195,6 @@ class CopiedStreams:
             packet.dts = floor
             packet.pts = max(packet.pts or floor, floor)
         self._last_dts[stream.index] = packet.dts
-
-
-def copy_tags(source: Stream, target: Stream, container: Container, path: Path, without: str = "") -> None:
-    """Gives a stream another one's language, title and other tags, and its disposition; warns of what is lost.
-
-    Args:
-        path: of the source, for messages.
-        without: the key of a tag to leave out.
-    """
-    tags = {key: value for key, value in content_tags(source.metadata).items() if key.lower() != without}
-    # What mp4 and mov call a track's name is its title elsewhere.
-    if "name" in tags:
-        tags.setdefault("title", tags.pop("name"))
-    lost = []
-    language = tags.get("language", "und")
-    if language != "und":
-        written = container_language(language, container.muxer)
-        if written is None:
-            del tags["language"]
-            lost.append(f"language {language}")
-        else:
-            tags["language"] = written
-            if "-" in language and written != language:
-                lost.append(f"language {language} (kept as {written})")
-    if not container.track_tags and "title" in tags:
-        lost.append(f"title {tags['title']!r}")
-    if container.tags is not None:
-        kept = _TACIT | (container.tags & {"timecode"})
-        lost += [f"tag {key}" for key in sorted(tags) if key.lower() not in kept]
-    # The default one is chosen by place where a container has no flag for it.
-    names = [d.name or "" for d in Disposition if d & source.disposition and d not in _SELF_EVIDENT]
-    lost += [f"disposition {name}" for name in names if name not in container.dispositions]
-    if lost:
-        log.warning("%s: %s loses in %s files its %s.", path, describe(source), container.name, ", ".join(lost))
-    target.metadata.update(tags)
-    target.disposition = source.disposition
-
-
-_SELF_EVIDENT = Disposition.default | Disposition.attached_pic | Disposition.timed_thumbnails
-
-
-def content_tags(metadata: dict[str, str]) -> dict[str, str]:
-    """The tags that are still true when a file is written anew."""
-    return {
-        key: value
-        for key, value in metadata.items()
-        if key.lower().split("-")[0] not in _FILE_TAGS and not key.startswith("_STATISTICS")
-    }
-
-
-def describe(stream: Stream) -> str:
-    """A stream's name in messages, for example "stream 1 (aac audio)"."""
-    return f"stream {stream.index} ({codec_name(stream)} {stream.type})"
-
-
-def _kind(stream: Stream) -> str:
-    return "cover" if stream.type == "video" and is_cover(cast(VideoStream, stream)) else stream.type
 
 
 def _is_written_anew(stream: Stream) -> bool:
@@ -272,7 +217,7 @@ def _holds(container: Container, stream: Stream) -> bool:
         return False
     if container.codecs is not None and codec_name(stream) not in container.codecs:
         return False
-    if _kind(stream) == "cover":
+    if kind_of(stream) == "cover":
         return container.covers
     trial = av.open(io.BytesIO(), "w", format=container.muxer, container_options=dict(container.options))
     try:

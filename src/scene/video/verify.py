@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
 from av.video.stream import VideoStream
 
 from scene.errors import InputError, VerificationError
 from scene.video.opening import open_input, read_packets, reason
 from scene.video.probe import is_cover
-from scene.video.track_sum import TrackSum, codec_name
+from scene.video.track_sum import TrackSum, codec_name, kind_of
 from scene.video.verify_pictures import check_all_pictures, check_properties, check_some_pictures
 from scene.video.written import Written
 
@@ -86,7 +85,7 @@ def _read(container: InputContainer, video: VideoStream) -> tuple[TrackSum, list
     keys: list[int] = []
     # Time codes are a track of mp4 and mov, but a tag of what was copied.
     others = [s for s in container.streams if s != video and not (s.type == "data" and "timecode" in s.metadata)]
-    tracks = {s.index: TrackSum(_kind(s), codec_name(s), f"track {s.index}") for s in others}
+    tracks = {s.index: TrackSum(kind_of(s), codec_name(s), f"track {s.index}") for s in others}
     packet: Packet[Any]
     for packet in read_packets(container):
         if packet.stream_index in tracks:
@@ -96,10 +95,6 @@ def _read(container: InputContainer, video: VideoStream) -> tuple[TrackSum, list
                 keys.append(coded.packets)
             coded.add(packet)
     return coded, keys, list(tracks.values())
-
-
-def _kind(stream: Stream) -> str:
-    return "cover" if stream.type == "video" and is_cover(cast(VideoStream, stream)) else stream.type
 
 
 def _check_stamps(video: VideoStream, name: Path, written: Written, found: Sequence[int]) -> Fraction:
