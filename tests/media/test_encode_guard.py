@@ -89,7 +89,7 @@ def test_a_network_that_ruins_the_picture_changes_nothing(tmp_path, ruinous, cod
     assert "shot at frame 0: passed through (saves VMAF NEG -" in err
     assert "guard: 1 of 1 shots passed through" in err
     assert "warning" not in err
-    assert tags(tmp_path / "guarded.mkv")["comment"].endswith(", strength 1, guard")
+    assert tags(tmp_path / "guarded.mkv")["scene"].endswith("; guard")
 
 
 def test_shots_are_decided_one_by_one(tmp_path, monkeypatch, capfd):
@@ -159,7 +159,7 @@ def test_small_pictures_are_enhanced_with_a_warning(tmp_path, ruinous, capfd):
     err = capfd.readouterr().err
     assert "too small to be probed" in err and "shots passed through" not in err
     assert_same_pictures(decoded(tmp_path / "plain.mkv"), decoded(tmp_path / "guarded.mkv"))
-    assert "guard" not in tags(tmp_path / "guarded.mkv")["comment"]
+    assert "guard" not in tags(tmp_path / "guarded.mkv")["scene"]
 
 
 def fake_ffmpeg(path, script):

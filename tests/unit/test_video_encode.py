@@ -10,9 +10,9 @@ from scene.cli.encode import encode
 from scene.errors import InputError, UsageError
 from scene.jobs import EncodeRequest
 from scene.picture import PictureFormat
+from scene.video.containers import container_of
 from scene.video.encode import CODECS, EncoderSettings, encoded_size, encoder_options
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
-from scene.video.mux import container_of
 from scene.video.pixel_format import guess_matrix, parse_pixel_format
 from scene.video.probe import ColourTags, SourceInfo
 
@@ -110,7 +110,7 @@ def test_matrix_of_unspecified_video_follows_its_size():
 
 
 def test_containers_by_suffix():
-    assert container_of(Path("a.MKV")) == "matroska"
+    assert container_of(Path("a.MKV")).muxer == "matroska"
     for name in ("a.avi", "a", ".mp4", "a.mp4.part"):
         with pytest.raises(UsageError, match="suffixes"):
             container_of(Path(name))

@@ -28,8 +28,12 @@ def encode(
     semantic_interval: int = 0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     guard: Annotated[bool, Parameter(negative="")] = False,
+    map: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True, negative="", consume_multiple=False)] = (),
+    no_audio: Annotated[bool, Parameter(negative="")] = False,
+    deinterlace: Annotated[bool, Parameter(negative="")] = False,
     on_error: Literal["fail", "skip"] = "fail",
     allow_network: Annotated[bool, Parameter(negative="")] = False,
+    verify: Literal["quick", "full"] = "quick",
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: Literal["text", "json"] = "text",
 ) -> None:
@@ -39,7 +43,7 @@ def encode(
 
     Args:
         src: Video file to read.
-        dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv or .webm.
+        dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv, .webm, .ts or .m2ts.
         codec: Encoder.
         crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1.
         preset: Speed preset of the encoder. By default medium, with svtav1 6.
@@ -51,8 +55,14 @@ def encode(
         semantic_interval: Frames between two embeddings within a shot; 0 for one a shot.
         device: Where the model runs.
         guard: Probe the beginning of each shot, and leave the shot unchanged where the model would not save rate.
+        map: Streams to take over, may be given again: all, v, a, s, d or t for video, audio, subtitles, data and
+            attachments, a:1 for the second audio, 0:3 for stream 3, a:m:language:eng; -a:1 takes away, ? may match
+            nothing. Everything by default.
+        no_audio: Leave out all audio.
+        deinterlace: Make a progressive frame of each interlaced one.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         allow_network: Follow HLS playlists and concat scripts, to other files and over the network.
+        verify: How much of DST is decoded before it appears: some key frames, or all frames.
         overwrite: Replace DST if it exists.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
@@ -79,6 +89,10 @@ def encode(
         overwrite=overwrite,
         skip_damage=on_error == "skip",
         allow_network=allow_network,
+        maps=map,
+        audio=not no_audio,
+        deinterlace=deinterlace,
+        verify=verify,
     )
     with progress_display("encode", "frames", log_format) as on_progress:
         result = encode_file(request, on_progress)

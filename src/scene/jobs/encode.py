@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
 from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL, DEFAULT_SEMANTIC_INTERVAL, Enhancement, open_enhancer
+from scene.jobs.made_with import made_with
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
+from scene.video.containers import container_of
 from scene.video.decode import DecodedFrame, Decoder, Unit
 from scene.video.encode import EncoderSettings, check_settings, encoder_pixel_format
-from scene.video.mux import Writer, container_of
-from scene.video.opening import require_readable
+from scene.video.mux import Writer
+from scene.video.opening import open_input, require_readable
 from scene.video.probe import SourceInfo, probe
-from scene.video.verify import verify
+from scene.video.selection import Selection, choose_streams
+from scene.video.verify import Thoroughness, verify
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -46,6 +49,9 @@ class EncodeRequest:
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
         allow_network: follow HLS playlists and concat scripts, over the network too.
+        maps, audio: which of the source's streams to take over; see `scene.video.selection.Selection`.
+        deinterlace: make a progressive frame of each interlaced one, which are refused otherwise.
+        verify: how much of the output is decoded at the end; see `scene.video.verify.verify`.
     """
 
     source: Path
@@ -60,6 +66,10 @@ class EncodeRequest:
     overwrite: bool = False
     skip_damage: bool = False
     allow_network: bool = False
+    maps: tuple[str, ...] = ()
+    audio: bool = True
+    deinterlace: bool = False
+    verify: Thoroughness = "quick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +113,10 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     codec = check_settings(request.settings)
     require_readable(request.source)
     check_destination(request.source, request.destination, overwrite=request.overwrite)
-    info = probe(request.source, network=request.allow_network)
+    network = request.allow_network
+    with open_input(request.source, network=network) as opened:
+        chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
+    info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
     encoder_pixel_format(codec, info)
     crf = codec.default_crf if request.settings.crf is None else request.settings.crf
     enhancement = Enhancement(
@@ -112,12 +125,21 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     enhancer = open_enhancer(enhancement, codec.name, crf, info.format)
     guard = _open_guard(request, enhancer, info)
     model = enhancer.identity if enhancer else BYPASS
-    comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}{', guard' if guard else ''}"
+    tag = made_with(request, codec, model, guard=guard is not None)
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
     ):
-        writer = Writer(pending.path, container, decoder.container, info, request.settings, comment)
+        writer = Writer(
+            pending.path,
+            container,
+            decoder.container,
+            info,
+            request.settings,
+            tag,
+            chosen.copied,
+            tolerant=request.skip_damage,
+        )
         try:
             report = _reporter(on_progress, info.frames, writer, started)
             run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))
@@ -126,7 +148,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
             pending.discard()
             writer.abort()
             raise
-        verify(pending.path, request.destination, writer.stamps, info.time_base)
+        verify(pending.path, request.destination, writer.written(), request.verify)
         written = pending.path.stat().st_size
         pending.publish(overwrite=request.overwrite)
     return EncodeResult(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from types import TracebackType
@@ -15,9 +15,10 @@ from av.packet import Packet
 from scene.errors import InputError
 from scene.picture import Picture
 from scene.video.completeness import Completeness
-from scene.video.opening import open_input, reason
-from scene.video.pixel_format import frame_picture, write_picture
-from scene.video.probe import SourceInfo, best_video
+from scene.video.deinterlace import Deinterlacer
+from scene.video.opening import open_input, read_packets, reason
+from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, write_picture
+from scene.video.probe import SourceInfo, video_stream
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Decoder:
         self._writable = writable
         self._tolerant = tolerant
         self.container = open_input(info.path, network=info.network)
-        self._stream = best_video(self.container, info.path)
+        self._stream = video_stream(self.container, info.path, info.stream_index)
         self._stream.thread_type = "AUTO"
         self._completeness = Completeness(info.path, self.container, self._stream)
         # AVI stores no presentation times: FFmpeg numbers packets as if each were shown when it is decoded.
@@ -87,6 +88,7 @@ class Decoder:
         self._last_step = 0
         self._nudged = 0
         self.damage = 0
+        self._deinterlacer = Deinterlacer(info.path, info.time_base) if info.deinterlace else None
 
     def __enter__(self) -> Decoder:
         return self
@@ -106,7 +108,8 @@ class Decoder:
         packets: list[Packet[Any]] = []
         for packet in self._demux():
             self._completeness.saw_packet(packet)
-            if packet.stream_index != self._stream.index:
+            # PyAV's empty packets at the end, which ask for what a decoder holds back, are all numbered 0.
+            if packet.stream.index != self._stream.index:
                 if packet.size:
                     packets.append(packet)
                 if len(packets) >= _MAX_PACKETS:
@@ -115,8 +118,12 @@ class Decoder:
                 continue
             for frame in self._decode(packet):
                 self._completeness.saw_frame(frame)
-                yield Unit(packets, self._prepare(frame))
-                packets = []
+                for ready in self._deinterlaced(self._prepare(frame)):
+                    yield Unit(packets, self._own(ready))
+                    packets = []
+        for ready in self._deinterlaced(None):
+            yield Unit(packets, self._own(ready))
+            packets = []
         yield Unit(packets)
         if self._nudged:
             log.warning("%s: %d time stamps did not increase and were moved.", self._info.path, self._nudged)
@@ -128,7 +135,7 @@ class Decoder:
 
     def _demux(self) -> Iterator[Packet[Any]]:
         try:
-            yield from self.container.demux()
+            yield from read_packets(self.container)
         except av.FFmpegError as error:
             self._report(f"reading stopped early ({reason(error)})")
 
@@ -144,7 +151,7 @@ class Decoder:
                 self._report(f"a frame cannot be decoded ({reason(error)}){self._position()}")
             return []
 
-    def _prepare(self, frame: av.VideoFrame) -> DecodedFrame:
+    def _prepare(self, frame: av.VideoFrame) -> av.VideoFrame:
         info = self._info
         if frame.is_corrupt:
             self._report(f"a frame is damaged{self._position()}")
@@ -158,13 +165,22 @@ class Decoder:
                 f"{info.path}: the pixel format changes from {info.pixel_format} to "
                 f"{frame.format.name}{self._position()}; split the file there first."
             )
-        if frame.interlaced_frame:
-            raise InputError(f"{info.path} is interlaced{self._position()}; deinterlace it first.")
+        if frame.interlaced_frame and self._deinterlacer is None:
+            raise InputError(f"{info.path} is interlaced{self._position()}; {HOW_TO_DEINTERLACE}.")
+        self._stamp(frame)
+        return frame
+
+    def _deinterlaced(self, frame: av.VideoFrame | None) -> Iterable[av.VideoFrame]:
+        """The frames that are ready once one has come, or, with None, the last one."""
+        if self._deinterlacer is None:
+            return () if frame is None else (frame,)
+        return self._deinterlacer.flush() if frame is None else self._deinterlacer.push(frame)
+
+    def _own(self, frame: av.VideoFrame) -> DecodedFrame:
         if self._writable:
             # The decoder may still predict from this buffer, so what will be overwritten is copied first.
             frame.make_writable()
-        self._stamp(frame)
-        return DecodedFrame(frame, info)
+        return DecodedFrame(frame, self._info)
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         """Gives a frame without a time stamp the next one, and keeps time stamps strictly increasing."""

@@ -16,16 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scene.errors import MissingError, SceneError
+from scene.video.demuxers import DEMUXERS, PROTOCOLS
 
-# Containers and elementary streams that hold the video themselves. Playlists, concatenation scripts, image
-# sequences and network protocols stay closed, whatever the file is called.
-SAFE_INPUT = (
-    "-protocol_whitelist",
-    "file",
-    "-format_whitelist",
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,vvc,obu,ivf,av1,"
-    "yuv4mpegpipe,nut,flv,mxf,ogg,asf,wtv,gxf,rm,m4v,dv",
-)
+SAFE_INPUT = ("-protocol_whitelist", PROTOCOLS, "-format_whitelist", DEMUXERS)
 
 _STDERR_LINES = 4
 _POLL_S = 0.1

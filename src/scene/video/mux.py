@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.rational import AVRational
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from scene.errors import SceneError, UsageError
+from scene.errors import InputError, SceneError, UsageError
+from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
 from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
+from scene.video.made_with import file_tags
+from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
-from scene.video.tracks import EDIT_LISTED, CopiedStreams, content_tags, copy_tags
+from scene.video.stream_tags import copy_tags
+from scene.video.track_sum import TrackSum, codec_name
+from scene.video.tracks import SIMULTANEOUS, CopiedStreams
+from scene.video.written import Written
 
 log = logging.getLogger(__name__)
 
-# Suffix to FFmpeg's muxer.
-CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
-
 # What FFmpeg's muxers refuse only when they write the header, without saying why.
-_NOT_MUXED = frozenset({("mov", "svtav1")})
-
-
-def container_of(path: Path) -> str:
-    """The muxer for a file name. Raises UsageError for a suffix that is not one of `CONTAINERS`."""
-    try:
-        return CONTAINERS[path.suffix.lower()]
-    except KeyError:
-        raise UsageError(f"{path}: give the output one of the suffixes {', '.join(CONTAINERS)}.") from None
+_NOT_MUXED = frozenset({("mov", "svtav1"), ("mpegts", "svtav1")})
 
 
 class Writer:
@@ -43,9 +40,11 @@ class Writer:
 
     Args:
         path: of the file to write; it is overwritten.
-        container: a muxer's name, see `container_of`.
-        source: the source's open container, whose streams, chapters and tags are taken over.
-        comment: a tag for the file, unless the source has its own comment.
+        container: to write, see `container_of`.
+        source: the source's open container, whose chapters and tags are taken over.
+        made_with: a tag for the file that says what made it.
+        copied: numbers of the source's streams to copy, None for all others.
+        tolerant: leave out packets of these that are too damaged to be written.
 
     Attributes:
         stamps: presentation times of the frames so far, in units of the source's time base.
@@ -59,58 +58,70 @@ class Writer:
     def __init__(
         self,
         path: Path,
-        container: str,
+        container: Container,
         source: InputContainer,
         info: SourceInfo,
         settings: EncoderSettings,
-        comment: str,
+        made_with: str,
+        copied: frozenset[int] | None = None,
+        tolerant: bool = False,
     ) -> None:
         self._info = info
+        self._container = container
+        self._path = path
         self._codec = check_settings(settings)
         self._size = encoded_size(self._codec, info.format)
+        self._parameters = settings.encoder_args
         self._durations: dict[int, int] = {}
+        self._last_dts = -(2**63)
         self.stamps: list[int] = []
         self.bytes = 0
-        if container in EDIT_LISTED:
+        # Without it FFmpeg's muxers write random numbers and their version.
+        options = {"fflags": "+bitexact", **container.options}
+        if container.edit_lists:
             # The unit of a delayed start, by default 1 ms.
             scale = max(1000, info.time_base.denominator)
-            options = {"movflags": "+faststart", "movie_timescale": str(scale)}
-        else:
-            # Otherwise FFmpeg shifts all streams by the audio's priming, which comes before zero.
-            options = {"avoid_negative_ts": "disabled"}
+            options |= {"movflags": "+faststart", "movie_timescale": str(scale)}
         try:
             self._output = av.open(
                 file_url(path),
                 "w",
-                format=container,
+                format=container.muxer,
                 container_options=options,
                 metadata_errors="surrogateescape",
             )
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            self._copies = CopiedStreams(self._output, source, info)
+            self._copies = CopiedStreams(self._output, container, info, tolerant=tolerant)
             for stream in source.streams:
                 if stream.index == info.stream_index:
+                    self._before = sum(track.kind == "video" for track in self._copies.sums)
                     self._video = self._add_video(stream, settings)
-                else:
+                    self._video_index = self._video.index
+                    self._sum = TrackSum("video", codec_name(self._video), "the video")
+                elif copied is None or stream.index in copied:
                     self._copies.add(stream)
-            self._output.metadata.update(content_tags(source.metadata))
-            if not any(key.lower() == "comment" for key in self._output.metadata):
-                self._output.metadata["comment"] = comment
-            self._output.set_chapters(source.chapters())
+            self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
+            if container.chapters:
+                self._output.set_chapters(source.chapters())
+            elif source.chapters():
+                log.warning("%s: its chapters cannot be held by %s files.", info.path, container.name)
             self._start()
         except BaseException:
             self.abort()
             raise
 
     def write(self, unit: Unit) -> None:
-        """Copies a unit's packets and encodes its frame. Raises SceneError if either fails."""
+        """Copies a unit's packets and encodes its frame.
+
+        Raises:
+            InputError: a packet is too damaged to be written, unless tolerant.
+            SceneError: writing or encoding fails.
+        """
         try:
             for packet in unit.packets:
-                copy = self._copies.prepare(packet)
-                if copy is not None:
-                    self._mux(copy)
+                self._copy(packet)
             if unit.frame is not None:
                 self._mux_encoded(self._video.encode(self._prepare(unit.frame)))
         except (av.FFmpegError, OSError) as error:
@@ -123,8 +134,25 @@ class Writer:
                 self._mux_encoded([packet])
                 check()
             self._output.close()
+            aspect = self._info.sample_aspect_ratio or Fraction(1)
+            if self._codec.name == "svtav1" and self._container.muxer in {"matroska", "webm"} and aspect != 1:
+                write_display_size(self._path, self._video_index, self._size, aspect)
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"writing the output failed: {reason(error)}.") from error
+
+    def written(self) -> Written:
+        """What the finished file must hold."""
+        return Written(
+            info=self._info,
+            codec=self._codec,
+            container=self._container,
+            parameters=self._parameters,
+            size=self._size,
+            before=self._before,
+            stamps=self.stamps,
+            video=self._sum,
+            tracks=self._copies.sums,
+        )
 
     def abort(self) -> None:
         """Closes the file as it is; to be called from the thread that leaves it behind."""
@@ -133,27 +161,41 @@ class Writer:
         except (av.FFmpegError, OSError, ValueError):
             log.debug("closing an abandoned file failed", exc_info=True)
 
-    def _add_video(self, template: Stream, settings: EncoderSettings) -> VideoStream:
-        container = self._output.format.name
+    def _copy(self, packet: Packet[Any]) -> None:
+        source = packet.stream_index
+        copy = self._copies.prepare(packet)
+        if copy is None:
+            return
         try:
-            if (container, self._codec.name) in _NOT_MUXED:
+            self._mux(copy)
+        except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError) as error:
+            # Such as audio without the header from which the muxer makes its own.
+            self._copies.refused(source, error)
+        else:
+            self._copies.wrote(source, copy)
+
+    def _add_video(self, template: Stream, settings: EncoderSettings) -> VideoStream:
+        container = self._container
+        try:
+            if (container.muxer, self._codec.name) in _NOT_MUXED:
                 raise ValueError
             video = cast(VideoStream, self._output.add_stream(self._codec.encoder, rate=self._info.rate))
         except ValueError:
-            raise UsageError(f"{container} files cannot hold {self._codec.name} video; use .mkv or .mp4.") from None
+            raise UsageError(
+                f"{container.name} files cannot hold {self._codec.name} video; use .mkv or .mp4."
+            ) from None
         configure(video.codec_context, self._codec, settings, self._info)
-        if self._codec.name == "x265" and container in EDIT_LISTED:
+        if self._codec.name == "x265" and container.edit_lists:
             video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
         if self._info.display_matrix is not None:
-            video.set_display_matrix(self._info.display_matrix)
-        copy_tags(template, video)
-        if (
-            self._codec.name == "svtav1"
-            and container not in EDIT_LISTED
-            and self._info.sample_aspect_ratio not in {None, 1}
-        ):
-            # AV1 itself has no place for it, and PyAV cannot set what these muxers look at.
-            log.warning("%s: its sample aspect ratio is lost in %s; use .mp4.", self._info.path, container)
+            if container.rotation:
+                video.set_display_matrix(self._info.display_matrix)
+            else:
+                log.warning("%s: its rotation cannot be held by %s files.", self._info.path, container.name)
+        for projection in self._info.projections:
+            if (self._codec.name, projection) != ("x264", "stereoscopic"):  # a message in its own stream
+                log.warning("%s: that its picture is %s is not carried over.", self._info.path, projection)
+        copy_tags(template, video, container, self._info.path, without="alpha_mode")
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(
                 "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",
@@ -172,7 +214,8 @@ class Writer:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise UsageError(
-                f"{self._output.format.name} cannot hold the streams of {self._info.path} ({reason(error)}); use .mkv."
+                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); "
+                "use .mkv."
             ) from None
 
     def _prepare(self, frame: DecodedFrame) -> av.VideoFrame:
@@ -200,6 +243,17 @@ class Writer:
             if self._codec.name == "x265" and len(self.stamps) <= 2:
                 # x265 derives decoding times from its third frame; without one they are uninitialised memory.
                 packet.dts = packet.pts
+            # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
+            packet.stream = self._video
+            self._sum.add(packet)
+            assert self._video.time_base is not None  # the header has been written
+            packet.rescale_ts(AVRational(*self._video.time_base.as_integer_ratio()))
+            if packet.dts is not None:
+                if packet.dts <= self._last_dts and self._container.muxer not in SIMULTANEOUS:
+                    raise InputError(
+                        f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
+                    )
+                self._last_dts = packet.dts
             self._mux(packet)
 
     def _mux(self, packet: Packet[Any]) -> None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import av.logging
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 
 from scene.errors import InputError
+from scene.video.demuxers import DEMUXERS, PROTOCOLS
 
-# The handful of demuxers that hold video in one local file. Playlists and scripts (hls, concat, sdp, dash),
-# which name further files or addresses, are left out, whatever suffix they come with.
-_DEMUXERS = (
-    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,asf,ogg,mxf,gxf,ivf,obu,"
-    "h264,hevc,vvc,m4v,dv,wtv,rm,nut,yuv4mpegpipe,live_flv,h261,h263,vc1,mjpeg,gif,apng"
-)
+log = logging.getLogger(__name__)
 
 # For whatever is opened: one local file and nothing else.
-DEMUXING = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+DEMUXING = {"protocol_whitelist": PROTOCOLS, "format_whitelist": DEMUXERS}
 # What is followed only where the user allows it: HLS playlists and FFmpeg's concat scripts, and where they may lead.
 _SCRIPTS = "hls,concat"
 _NETWORK_PROTOCOLS = "file,http,https,tcp,tls,crypto,data,httpproxy"
@@ -73,7 +73,7 @@ def open_input(path: Path, *, network: bool = False) -> InputContainer:
     if network:
         options = {
             "protocol_whitelist": _NETWORK_PROTOCOLS,
-            "format_whitelist": f"{_DEMUXERS},{_SCRIPTS}",
+            "format_whitelist": f"{DEMUXERS},{_SCRIPTS}",
             "rw_timeout": str(_NETWORK_TIMEOUT_US),
             "safe": "0",  # of concat scripts: addresses and absolute paths too
         }
@@ -88,6 +88,18 @@ def _names_others(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(512)
     return head.lstrip(b"\xef\xbb\xbf \r\n").startswith(_NAMING_OTHERS) or b"<MPD" in head
+
+
+def read_packets(container: InputContainer, stream: Stream | None = None) -> Iterator[Packet[Any]]:
+    """The packets of a file, or of one stream of it, with empty ones at the end for decoders to give what they hold.
+
+    A stream that begins only in the middle of the file, as transport streams may have it, is unknown to PyAV, which
+    stumbles over it at the very end.
+    """
+    try:
+        yield from container.demux() if stream is None else container.demux(stream)
+    except IndexError:
+        log.warning("%s: a stream that begins in the middle of it is not read.", container.name.removeprefix("file:"))
 
 
 def reason(error: BaseException) -> str:

@@ -18,6 +18,7 @@ _PLANAR = re.compile(r"(?P<kind>yuvj?(?P<chroma>420|422|444)p|gray)(?P<depth>9|1
 FULL_RANGE = 2
 # AVColorSpace of a stream that declares none.
 UNSPECIFIED = 2
+HOW_TO_DEINTERLACE = "deinterlace it first; scene encode does with --deinterlace"
 # AVColorSpace to the matrix that networks are told. SMPTE 240M is within a code value or two of BT.709.
 _MATRICES: dict[int, Matrix] = {
     1: "bt709",
@@ -68,14 +69,14 @@ def picture_format(frame: av.VideoFrame) -> PictureFormat:
     )
 
 
-def source_format(frame: av.VideoFrame, path: Path | str) -> PictureFormat:
+def source_format(frame: av.VideoFrame, path: Path | str, *, interlaced: bool = False) -> PictureFormat:
     """`picture_format` of a source's frame; its errors name the file.
 
     Raises:
-        InputError: the frame is interlaced, or of a format that is not supported.
+        InputError: the frame is interlaced, unless that is allowed, or of a format that is not supported.
     """
-    if frame.interlaced_frame:
-        raise InputError(f"{path} is interlaced; deinterlace it first.")
+    if frame.interlaced_frame and not interlaced:
+        raise InputError(f"{path} is interlaced; {HOW_TO_DEINTERLACE}.")
     try:
         return picture_format(frame)
     except InputError as error:

@@ -39,6 +39,7 @@ _DYNAMIC_METADATA = {
     "DOVI_METADATA": "Dolby Vision",
     "DYNAMIC_HDR_VIVID": "HDR Vivid",
 }
+_PROJECTIONS = {"SPHERICAL": "spherical", "STEREO3D": "stereoscopic"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,8 @@ class SourceInfo:
         chroma_location: of 4:2:0 chroma samples, as FFmpeg names it ("left", "topleft"), None if not declared.
         network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
+        deinterlace: whether interlaced frames are to be deinterlaced, rather than refused.
+        projections: "spherical", "stereoscopic": how the picture is to be looked at, beyond its rotation.
     """
 
     path: Path
@@ -88,26 +91,30 @@ class SourceInfo:
     time_base: Fraction
     rate: Fraction
     frames: int | None
+    deinterlace: bool = False
+    projections: tuple[str, ...] = ()
     network: bool = False
 
 
-def probe(path: Path, *, network: bool = False) -> SourceInfo:
+def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, network: bool = False) -> SourceInfo:
     """Opens a file, decodes its first frame and closes it again.
 
     What would be lost is logged as a warning.
 
     Args:
         network: see `open_input`.
+        video: the stream's index in the container, None for FFmpeg's choice.
+        deinterlace: allow interlaced video, which a `Decoder` then deinterlaces.
 
     Raises:
         InputError: no such file, unreadable, no video in it, or video of a kind that is not supported.
     """
     with open_input(path, network=network) as container:
-        chroma_location = read_chroma_location(container, best_video(container, path))
+        chroma_location = read_chroma_location(container, video_stream(container, path, video))
     with open_input(path, network=network) as container:
-        stream = best_video(container, path)
+        stream = video_stream(container, path, video)
         frame = _first_frame(container, stream, path)
-        fmt = source_format(frame, path)
+        fmt = source_format(frame, path, interlaced=deinterlace)
         _warn_of_losses(stream, frame, path)
         rate = nominal_rate(stream)
         if stream.time_base is None:
@@ -132,6 +139,8 @@ def probe(path: Path, *, network: bool = False) -> SourceInfo:
             rate=rate,
             frames=_frame_count(container, stream, rate),
             network=network,
+            deinterlace=deinterlace,
+            projections=tuple(sorted(_PROJECTIONS[name] for name in side_data(frame) if name in _PROJECTIONS)),
         )
 
 
@@ -144,6 +153,16 @@ def best_video(container: InputContainer, path: Path | str) -> VideoStream:
         raise InputError(f"{path} has no video stream.")
     if stream.codec_context is None:
         raise InputError(f"{path}: there is no decoder for its video.")
+    return stream
+
+
+def video_stream(container: InputContainer, path: Path, index: int | None = None) -> VideoStream:
+    """The video stream with a number, by default the one of `best_video`. Raises InputError if there is none."""
+    if index is None:
+        return best_video(container, path)
+    stream = container.streams[index] if index < len(container.streams) else None
+    if not isinstance(stream, VideoStream) or stream.codec_context is None:
+        raise InputError(f"{path}: its stream {index} is not video that can be decoded.")
     return stream
 
 

@@ -1,4 +1,4 @@
-"""Text subtitles between the two forms that containers want: SubRip in Matroska, timed text in mp4 and mov.
+"""Text subtitles in the forms that containers want: SubRip in Matroska, WebVTT in WebM, timed text in mp4 and mov.
 
 Plain text and line breaks survive; italics, colours and positions do not.
 """
@@ -30,14 +30,19 @@ class Conversion:
 
 def conversion(codec: str, container: str) -> Conversion | None:
     """The way to keep subtitles that a container cannot hold as they are, None if there is none."""
-    if codec == "mov_text" and container == "matroska":
-        return Conversion("subrip", timed_text_to_subrip)
-    if codec in {"srt", "subrip", "text"} and container in {"mp4", "mov"}:
-        return Conversion("mov_text", subrip_to_timed_text)
+    read = _READERS.get(codec)
+    if read is None:
+        return None
+    if container == "matroska":
+        return Conversion("subrip", read)
+    if container == "webm":
+        return Conversion("webvtt", lambda data: _plain(read(data)) or None)
+    if container in {"mp4", "mov"}:
+        return Conversion("mov_text", lambda data: text_to_timed_text(read(data)))
     return None
 
 
-def timed_text_to_subrip(data: bytes) -> bytes | None:
+def timed_text_to_text(data: bytes) -> bytes | None:
     """3GPP timed text (a length, text, then style boxes) to text. Raises nothing: what is cut short is kept."""
     text = data[2 : 2 + int.from_bytes(data[:2], "big")]
     if text.startswith(_UTF16_MARKS):
@@ -45,8 +50,32 @@ def timed_text_to_subrip(data: bytes) -> bytes | None:
     return text or None
 
 
-def subrip_to_timed_text(data: bytes) -> bytes | None:
-    """SubRip text to 3GPP timed text without its markup."""
-    text = _MARKUP.sub("", data.decode("utf-8", "replace")).replace("\r\n", "\n").strip()
-    coded = text.encode()[:_MAX_TEXT]
+def ass_to_text(data: bytes) -> bytes | None:
+    """An event of Advanced SubStation Alpha as containers hold it, eight fields and the text, to the text."""
+    text = data.split(b",", 8)[-1].replace(b"\\N", b"\n").replace(b"\\n", b"\n").replace(b"\\h", b" ")
+    return text or None
+
+
+def text_to_timed_text(data: bytes | None) -> bytes | None:
+    """Text to 3GPP timed text without its markup."""
+    coded = _plain(data)[:_MAX_TEXT]
     return len(coded).to_bytes(2, "big") + coded if coded else None
+
+
+def _plain(data: bytes | None) -> bytes:
+    text = _MARKUP.sub("", (data or b"").decode("utf-8", "replace")).replace("\r\n", "\n")
+    return text.strip().encode()
+
+
+def _as_it_is(data: bytes) -> bytes | None:
+    return data or None
+
+
+# How the text is got out of a packet of each codec.
+_READERS: dict[str, Callable[[bytes], bytes | None]] = {
+    "mov_text": timed_text_to_text,
+    "ass": ass_to_text,
+    "subrip": _as_it_is,
+    "text": _as_it_is,
+    "webvtt": _as_it_is,
+}

@@ -1,73 +1,154 @@
-"""Checks of a finished file, made before it gets its name."""
+"""Checks of a finished file, made before it gets its name: is all there that was put in?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
+from typing import Any, Literal
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from scene.errors import InputError, VerificationError
-from scene.video.opening import open_input, reason
-from scene.video.probe import best_video
+from scene.video.opening import open_input, read_packets, reason
+from scene.video.probe import is_cover
+from scene.video.track_sum import TrackSum, codec_name, kind_of
+from scene.video.verify_pictures import check_all_pictures, check_properties, check_some_pictures
+from scene.video.written import Written
 
-# Frames decoded at the start.
-_HEAD = 3
+Thoroughness = Literal["quick", "full"]
+
+# Muxers and demuxers change the division into packets of the former, and the packets' contents of the latter.
+_REPACKED = ("pcm_",)
+_REWRAPPED = frozenset({"eac3", "truehd", "dvb_subtitle", "hdmv_pgs_subtitle", "s302m"})
+# Video whose contents `TrackSum` can tell from what containers add.
+_COMPARABLE_VIDEO = frozenset({"h264", "hevc", "av1"})
+# What two clocks of a container and an edit list may round off.
+_ROUNDING_S = Fraction(1, 1000)
+# Packets of audio share a time stamp in transport streams, and readers work out the others'.
+_SHARED_S = Fraction(10, 1000)
 
 
-def verify(path: Path, name: Path, stamps: Sequence[int], time_base: Fraction) -> None:
-    """Reads a written file again: all frames, each at its time, the first and the last ones decodable.
+def verify(path: Path, name: Path, written: Written, thoroughness: Thoroughness = "quick") -> None:
+    """Reads a written file again and compares it with what was put into it.
+
+    All frames must be there, and all packets of all copied tracks, each with its content and at its time; size, pixel
+    format, colour tags, sample aspect ratio, rotation and HDR metadata must be those of the source.
 
     Args:
         path: the file to read.
         name: what to call it in errors.
-        stamps: the presentation times of the encoded frames, increasing, in units of `time_base` seconds.
+        thoroughness: what is decoded: with "quick" the first frames, a key frame in the middle and the frames from the
+            last key frame on, with "full" every frame.
 
     Raises:
         VerificationError: the file does not hold what was put into it.
     """
     try:
         with open_input(path) as container:
-            stream = best_video(container, name)
-            _check_stamps(container, stream, name, stamps, time_base)
+            video = _encoded(container, name, written)
+            index = video.index
+            coded, keys, tracks = _read(container, video)
+            offset = _check_stamps(video, name, written, sorted(coded.stamps))
+            _check_content(name, written.video, coded)
+        _check_tracks(name, written, tracks, offset)
         with open_input(path) as container:
-            _check_ends(container, best_video(container, name), name, len(stamps))
+            video = _encoded(container, name, written)
+            # Otherwise decoders hide what is damaged.
+            video.codec_context.options = {"err_detect": "explode"}
+            if thoroughness == "full":
+                check_all_pictures(container, video, name, written)
+            else:
+                check_some_pictures(container, video, name, written, keys)
+        check_properties(path, index, name, written)
     except InputError as error:
         raise VerificationError(f"{name}: the written file cannot be read back ({error}).") from None
     except av.FFmpegError as error:
         raise VerificationError(f"{name}: the written file cannot be read back ({reason(error)}).") from None
 
 
-def _check_stamps(
-    container: InputContainer, stream: VideoStream, name: Path, stamps: Sequence[int], time_base: Fraction
-) -> None:
-    found = sorted(p.pts for p in container.demux(stream) if p.size and p.pts is not None)
-    if len(found) != len(stamps):
-        raise VerificationError(f"{name}: {len(found)} of {len(stamps)} frames were written.")
-    assert stream.time_base is not None
-    clock = Fraction(stream.time_base)
-    for index, (written, meant) in enumerate(zip(found, stamps, strict=True)):
+def _encoded(container: InputContainer, name: Path, written: Written) -> VideoStream:
+    videos = [s for s in container.streams.video if not is_cover(s) and s.codec_context is not None]
+    if len(videos) <= written.before:
+        raise VerificationError(f"{name}: the written file has lost its video.")
+    video = videos[written.before]
+    video.thread_type = "AUTO"
+    return video
+
+
+def _read(container: InputContainer, video: VideoStream) -> tuple[TrackSum, list[int], list[TrackSum]]:
+    """What the video holds, which of its packets are key frames, and what the other tracks hold."""
+    coded = TrackSum("video", codec_name(video), "the video")
+    keys: list[int] = []
+    # Time codes are a track of mp4 and mov, but a tag of what was copied.
+    others = [s for s in container.streams if s != video and not (s.type == "data" and "timecode" in s.metadata)]
+    tracks = {s.index: TrackSum(kind_of(s), codec_name(s), f"track {s.index}") for s in others}
+    packet: Packet[Any]
+    for packet in read_packets(container):
+        if packet.stream_index in tracks:
+            tracks[packet.stream_index].add(packet)
+        elif packet.stream_index == video.index and packet.size:
+            if packet.is_keyframe:
+                keys.append(coded.packets)
+            coded.add(packet)
+    return coded, keys, list(tracks.values())
+
+
+def _check_stamps(video: VideoStream, name: Path, written: Written, found: Sequence[int]) -> Fraction:
+    """Gives by how much all times were moved, in seconds: 0 but in containers that do that."""
+    meant = written.stamps
+    if len(found) != len(meant):
+        raise VerificationError(f"{name}: {len(found)} of {len(meant)} frames were written.")
+    assert video.time_base is not None
+    clock, source_clock = Fraction(video.time_base), written.info.time_base
+    offset = found[0] * clock - meant[0] * source_clock if written.container.shifts and meant else Fraction(0)
+    for index, (is_at, should_be) in enumerate(zip(found, meant, strict=True)):
         # Times that the container's clock cannot express are rounded to its nearest tick.
-        if abs(written * clock - meant * time_base) > clock:
+        if abs(is_at * clock - offset - should_be * source_clock) > clock:
             raise VerificationError(
-                f"{name}: frame {index} was written at {float(written * clock):.4f} s "
-                f"instead of {float(meant * time_base):.4f} s."
+                f"{name}: frame {index} was written at {float(is_at * clock - offset):.4f} s "
+                f"instead of {float(should_be * source_clock):.4f} s."
             )
+    return offset
 
 
-def _check_ends(container: InputContainer, stream: VideoStream, name: Path, frames: int) -> None:
-    if sum(1 for _ in islice(container.decode(stream), _HEAD)) < min(_HEAD, frames):
-        raise VerificationError(f"{name}: its first frames cannot be decoded.")
-    assert stream.time_base is not None
-    last = 0
-    if stream.duration:
-        last = (stream.start_time or 0) + stream.duration
-    elif container.duration:
-        last = int(Fraction(container.duration, av.time_base) / stream.time_base)
-    container.seek(last, stream=stream, backward=True)
-    if not sum(1 for _ in container.decode(stream)):
-        raise VerificationError(f"{name}: its last frames cannot be decoded.")
+def _check_tracks(name: Path, written: Written, found: Sequence[TrackSum], offset: Fraction) -> None:
+    for kind in ("audio", "subtitle", "data", "video", "cover"):
+        meant_of_kind = [track for track in written.tracks if track.kind == kind and track.packets]
+        found_of_kind = [track for track in found if track.kind == kind and track.packets]
+        if len(meant_of_kind) != len(found_of_kind):
+            raise VerificationError(
+                f"{name}: {len(found_of_kind)} of {len(meant_of_kind)} {kind} tracks with content were written."
+            )
+        for meant, read in zip(meant_of_kind, found_of_kind, strict=True):
+            _check_track(name, meant, read, offset, _SHARED_S if written.container.shifts else _ROUNDING_S)
+
+
+def _check_content(name: Path, meant: TrackSum, found: TrackSum) -> None:
+    comparable = meant.codec not in _REWRAPPED and (meant.kind != "video" or meant.codec in _COMPARABLE_VIDEO)
+    if comparable and (meant.size, meant.checksum) != (found.size, found.checksum):
+        raise VerificationError(f"{name}: the content of {meant.name} has changed.")
+
+
+def _check_track(name: Path, meant: TrackSum, found: TrackSum, offset: Fraction, rounding: Fraction) -> None:
+    repacked = meant.codec.startswith(_REPACKED)
+    if meant.packets != found.packets and not repacked:
+        raise VerificationError(f"{name}: {found.packets} of {meant.packets} packets of {meant.name} were written.")
+    _check_content(name, meant, found)
+    if meant.kind == "cover":
+        return
+    tolerance = found.time_base + rounding
+    pairs = zip(meant.stamps, found.stamps, strict=False) if len(meant.stamps) == len(found.stamps) else ()
+    for is_meant, is_found in pairs:
+        if abs(is_found * found.time_base - offset - is_meant * meant.time_base) > tolerance:
+            raise VerificationError(
+                f"{name}: {meant.name} was written at {float(is_found * found.time_base - offset):.4f} s "
+                f"instead of {float(is_meant * meant.time_base):.4f} s."
+            )
+    if repacked and abs(found.end - offset - meant.end) > tolerance:
+        raise VerificationError(
+            f"{name}: {meant.name} ends at {float(found.end - offset):.3f} s instead of {float(meant.end):.3f} s."
+        )

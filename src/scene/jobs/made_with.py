@@ -1,0 +1,53 @@
+"""One line that says which program, network and arguments made the pictures of a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import scene
+from scene.video.encode import Codec
+
+if TYPE_CHECKING:
+    from scene.jobs.encode import EncodeRequest
+
+# Encoder parameters whose values are names of files.
+_FILES = frozenset(
+    {"stats", "qpfile", "zonefile", "cqmfile", "csv", "recon", "dump-yuv", "analysis-save", "analysis-load"}
+    | {"lambda-file", "scaling-list", "fgs-table", "roi-map-file", "dolby-vision-rpu", "dhdr10-info"}
+)
+_CONTROLS = frozenset({"none", "constant", "random", "shuffled"})
+
+
+def made_with(request: EncodeRequest, codec: Codec, model: str, *, guard: bool) -> str:
+    """For example "scene 0.1.0; model scene@cdc703201d2a; strength 1; codec x264; crf 23; preset medium".
+
+    Never names of the user's own files: a network that is not a shipped one is called "custom", with its hash, and
+    encoder parameters that name files, or look like it, are left without their value.
+
+    Args:
+        model: the network's identity, "none" for a bypass.
+        guard: whether one was at work.
+    """
+    bypass = model == "none"
+    settings = request.settings
+    crf = codec.default_crf if settings.crf is None else settings.crf
+    if not bypass:
+        from scene.model import model_names  # loads torch
+
+        if request.model not in model_names():
+            model = f"custom@{model.rpartition('@')[2]}"
+    parts = [f"scene {scene.__version__}", f"model {model}", f"strength {0 if bypass else request.strength:g}"]
+    if not bypass and request.semantics != "auto":
+        parts.append(f"semantics {request.semantics if request.semantics in _CONTROLS else 'custom'}")
+    if not bypass and request.semantic_interval:
+        parts.append(f"semantic-interval {request.semantic_interval}")
+    parts += [f"codec {codec.name}", f"crf {crf:g}", f"preset {settings.preset or codec.default_preset}"]
+    if settings.encoder_args:
+        parts.append(f"encoder-args {':'.join(map(_without_file, settings.encoder_args.split(':')))}")
+    parts += [name for name, on in (("guard", guard), ("deinterlace", request.deinterlace)) if on]
+    return "; ".join(parts)
+
+
+def _without_file(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    return f"{key}=..." if equals and (key in _FILES or "/" in value or "\\" in value) else argument

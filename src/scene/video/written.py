@@ -1,0 +1,39 @@
+"""What a written file must hold: the writer's account, against which the file is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scene.video.containers import Container
+from scene.video.track_sum import TrackSum
+
+if TYPE_CHECKING:
+    from scene.video.encode import Codec
+    from scene.video.probe import SourceInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One file.
+
+    Attributes:
+        info: of the source, whose properties the file shall have.
+        parameters: the user's own for the encoder, which may say otherwise.
+        size: width and height of the coded pictures.
+        before: other video tracks that come before the encoded one.
+        stamps: the presentation times of the encoded frames, increasing, in units of `info.time_base` seconds.
+        video: what the encoder gave.
+        tracks: the copied ones, in the order of the file.
+    """
+
+    info: SourceInfo
+    codec: Codec
+    container: Container
+    parameters: str
+    size: tuple[int, int]
+    before: int
+    stamps: Sequence[int]
+    video: TrackSum
+    tracks: tuple[TrackSum, ...]
