@@ -17,6 +17,7 @@ from scene.jobs.publish import PendingFile
 from scene.progress import OnProgress, Progress, silent
 from scene.video.decode import DecodedFrame, Decoder, Unit
 from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.hdr import HDR_TRANSFERS
 from scene.video.mux import Writer, container_of
 from scene.video.opening import require_readable
 from scene.video.probe import SourceInfo, probe
@@ -183,6 +184,9 @@ def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> En
         step=told_step(codec.name, crf),
     )
     enhancer.check(info.format)
+    hdr = HDR_TRANSFERS.get(info.colour.transfer)
+    if hdr:
+        log.warning("%s is HDR (%s), and models see SDR only in training; compare with --model none.", info.path, hdr)
     return enhancer
 
 

@@ -16,7 +16,7 @@ from scene.errors import InputError
 from scene.picture import Picture
 from scene.video.completeness import Completeness
 from scene.video.opening import open_input, reason
-from scene.video.pixel_format import frame_picture, write_picture
+from scene.video.pixel_format import frame_picture, to_planar, write_picture
 from scene.video.probe import SourceInfo, best_video
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,10 @@ _NAMED = 10
 
 
 class DecodedFrame:
-    """A frame on its way from the decoder to the encoder. Its `av_frame` counts in the source's time base."""
+    """A frame on its way from the decoder to the encoder.
+
+    Its `av_frame` is planar, and counts in the source's time base.
+    """
 
     __slots__ = ("_format", "av_frame")
 
@@ -164,7 +167,7 @@ class Decoder:
             # The decoder may still predict from this buffer, so what will be overwritten is copied first.
             frame.make_writable()
         self._stamp(frame)
-        return DecodedFrame(frame, info)
+        return DecodedFrame(to_planar(frame), info)
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         """Gives a frame without a time stamp the next one, and keeps time stamps strictly increasing."""

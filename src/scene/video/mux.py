@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from scene.errors import SceneError, UsageError
 from scene.video.decode import DecodedFrame, Unit
-from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
+from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, encoder_name, open_encoder
 from scene.video.opening import file_url, reason
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
@@ -138,7 +138,8 @@ class Writer:
         try:
             if (container, self._codec.name) in _NOT_MUXED:
                 raise ValueError
-            video = cast(VideoStream, self._output.add_stream(self._codec.encoder, rate=self._info.rate))
+            name = encoder_name(self._codec, self._info)
+            video = cast(VideoStream, self._output.add_stream(name, rate=self._info.rate))
         except ValueError:
             raise UsageError(f"{container} files cannot hold {self._codec.name} video; use .mkv or .mp4.") from None
         configure(video.codec_context, self._codec, settings, self._info)
