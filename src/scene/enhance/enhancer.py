@@ -96,9 +96,7 @@ class Enhancer:
     def check(self, fmt: PictureFormat) -> None:
         """Raises UsageError if this network cannot enhance pictures of this format."""
         if self._planes == "rgb" and fmt.matrix == "other" and fmt.chroma != "400":
-            raise UsageError(
-                "this model works on RGB, to which the source's matrix does not lead; use another."
-            )
+            raise UsageError("this model works on RGB, to which the source's matrix does not lead; use another.")
         if self._planes == "yuv420" and fmt.chroma != "420":
             raise UsageError(f"this model takes 4:2:0 video only, and the source is {_chroma_name(fmt)}.")
 

@@ -16,7 +16,7 @@ from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile
 from scene.progress import OnProgress, Progress, silent
 from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.encode import Codec, EncoderSettings, check_colour, check_settings, encoder_pixel_format
 from scene.video.hdr import HDR_TRANSFERS
 from scene.video.mux import Writer, container_of
 from scene.video.opening import require_readable
@@ -109,6 +109,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     _check_paths(request)
     info = probe(request.source, network=request.allow_network)
     encoder_pixel_format(codec, info)
+    check_colour(codec, info)
     enhancer = _load_enhancer(request, codec, info)
     guard = _open_guard(request, enhancer, info)
     model = enhancer.identity if enhancer else BYPASS

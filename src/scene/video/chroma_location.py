@@ -6,13 +6,13 @@ import re
 from typing import cast, get_args
 
 import av
-import av.logging
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.filter import Graph
 from av.video.stream import VideoStream
 
 from scene.picture import ChromaLocation
+from scene.video.messages import ffmpeg_messages
 
 # H.264 and HEVC chroma_sample_loc_type, AV1 chroma_sample_position, as FFmpeg's option names them.
 _H26X: tuple[ChromaLocation, ...] = ("left", "center", "topleft", "top", "bottomleft", "bottom")
@@ -28,18 +28,14 @@ def read_chroma_location(container: InputContainer, stream: VideoStream) -> Chro
     """
     if stream.codec_context.name not in _HEADERS_TELL:
         return None
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
     try:
-        with av.logging.Capture(local=False) as lines:
+        with ffmpeg_messages() as lines:
             trace = BitStreamFilterContext("trace_headers", stream)
             for packet in container.demux(stream):
                 trace.filter(packet)
                 break
     except (av.FFmpegError, ValueError):
         return None
-    finally:
-        av.logging.set_level(level)
     for _, _, text in lines:
         match = _FIELD.search(text)
         if match:
@@ -56,16 +52,12 @@ def frame_chroma_location(frame: av.VideoFrame, stream: VideoStream) -> ChromaLo
     if stream.codec_context.name in _HEADERS_TELL:
         return None
     graph = Graph()
-    graph.link_nodes(graph.add_buffer(template=stream), graph.add("showinfo"), graph.add("buffersink")).configure()
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
     try:
-        with av.logging.Capture(local=False) as lines:
+        graph.link_nodes(graph.add_buffer(template=stream), graph.add("showinfo"), graph.add("buffersink")).configure()
+        with ffmpeg_messages() as lines:
             graph.push(frame)
             graph.pull()
     except (av.FFmpegError, ValueError):
         return None
-    finally:
-        av.logging.set_level(level)
     match = re.search(r"\bcl:(\w+)", "".join(text for _, _, text in lines))
     return cast(ChromaLocation, match[1]) if match and match[1] in get_args(ChromaLocation) else None

@@ -37,6 +37,9 @@ _X26X_PRESETS = (
     "placebo",
 )
 _X264_RGB = "libx264rgb"
+# What these encoders know of ITU-T H.273's numbers. x264 leaves later ones out in silence.
+_LAST_PRIMARIES = {"x264": 12, "x265": 12}
+_LAST_MATRIX = {"x264": 14, "x265": 15}
 # x265 and SVT-AV1 print to stderr by themselves; x264 and whatever goes through FFmpeg's log does not.
 _QUIET = {"x264": "", "x265": "log-level=none", "svtav1": ""}
 
@@ -109,6 +112,31 @@ def check_settings(settings: EncoderSettings) -> Codec:
     return codec
 
 
+def check_colour(codec: Codec, info: SourceInfo) -> None:
+    """Logs a warning where a source's chroma location is lost.
+
+    Raises:
+        InputError: 8-bit samples with a transfer function of HDR, which needs 10.
+        UsageError: the encoder cannot say what the primaries or the matrix are.
+    """
+    hdr = HDR_TRANSFERS.get(info.colour.transfer)
+    if hdr and info.format.bit_depth == 8:
+        raise InputError(
+            f"{info.path} has 8 bit with the transfer function of HDR ({hdr}), which needs 10; correct its tags, or "
+            "convert it first (format=yuv420p10le)."
+        )
+    for kind, value, last in (
+        ("primaries", info.colour.primaries, _LAST_PRIMARIES.get(codec.name)),
+        ("matrix", info.colour.matrix, _LAST_MATRIX.get(codec.name)),
+    ):
+        if last is not None and value > last:
+            raise UsageError(
+                f"{codec.name} cannot signal the colour {kind} of {info.path} (ITU-T H.273's number {value}); use svtav1."
+            )
+    if codec.name == "svtav1" and info.chroma_location not in {None, "left", "topleft"}:
+        log.warning("%s: AV1 cannot say that chroma lies %s; it is lost.", info.path, info.chroma_location)
+
+
 def encoder_name(codec: Codec, info: SourceInfo) -> str:
     """What FFmpeg calls the encoder of a source; that of x264 for RGB has a name of its own."""
     return _X264_RGB if codec.name == "x264" and info.format.matrix == "rgb" else codec.encoder
@@ -118,15 +146,8 @@ def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
     """The encoder's pixel format that holds the source's samples as they are.
 
     Raises:
-        InputError: 8-bit samples with a transfer function of HDR, which needs 10.
         UsageError: the encoder takes no such format.
     """
-    hdr = HDR_TRANSFERS.get(info.colour.transfer)
-    if hdr and info.format.bit_depth == 8:
-        raise InputError(
-            f"{info.path} has 8 bit with the transfer function of HDR ({hdr}), which needs 10; correct its tags, or "
-            "convert it first (format=yuv420p10le)."
-        )
     wanted = sample_layout(info.pixel_format).planar
     taken = _format_for(codec, info, wanted)
     if taken is not None:

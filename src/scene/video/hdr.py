@@ -13,6 +13,8 @@ from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.video.stream import VideoStream
 
+from scene.video.messages import ffmpeg_messages
+
 # Transfer characteristics of ITU-T H.273.
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _PRIMARIES_UNIT = 50000
@@ -78,7 +80,9 @@ def read_dolby_vision(container: InputContainer, stream: VideoStream) -> DolbyVi
 
     PyAV does not show it otherwise than in words.
     """
-    described = re.split(r"^  Stream #0:(\d+)", cast(Any, container).dumps_format(), flags=re.MULTILINE)
+    with ffmpeg_messages():
+        words = cast(Any, container).dumps_format()
+    described = re.split(r"^  Stream #0:(\d+)", words, flags=re.MULTILINE)
     for number, text in zip(described[1::2], described[2::2], strict=True):
         match = re.search(r"DOVI configuration record:.*\bprofile: (\d+),.*\bcompatibility id: (\d+)", text)
         if match and int(number) == stream.index:
