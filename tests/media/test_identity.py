@@ -47,7 +47,19 @@ def sources() -> list[tuple[str, str]]:
 def frame_hashes(ffmpeg: FFmpeg, path, pix_fmt: str) -> list[str]:
     # Grey H.264 is decoded with two neutral planes, and swscale takes grey for full range: only luma is compared.
     grey = ["-vf", "extractplanes=y"] if pix_fmt.startswith("gray") else ["-pix_fmt", pix_fmt]
-    command = [str(ffmpeg.path), "-v", "error", "-i", str(path), *grey, "-fps_mode", "passthrough", "-f", "framemd5", "-"]
+    command = [
+        str(ffmpeg.path),
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        *grey,
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "framemd5",
+        "-",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return [line.split(",")[-1].strip() for line in done.stdout.splitlines() if not line.startswith("#")]
 
@@ -151,7 +163,9 @@ def test_the_same_input_gives_the_same_packets_whatever_memory_holds(tmp_path, m
         video = out.add_stream("ffv1", rate=25)
         video.width, video.height, video.pix_fmt = 854, 120, "yuv420p"
         for index in range(30):
-            moving = 128 + 60 * np.sin((x + 3 * index) / 23) * np.cos((y + index) / 31) + 20 * np.sin(x * y / 5000 + index)
+            moving = (
+                128 + 60 * np.sin((x + 3 * index) / 23) * np.cos((y + index) / 31) + 20 * np.sin(x * y / 5000 + index)
+            )
             luma = np.clip(moving + noise, 0, 255).astype(np.uint8)
             grey = np.full((60, 427), 128, np.uint8)
             frame = av.VideoFrame(854, 120, "yuv420p")

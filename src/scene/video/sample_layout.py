@@ -69,14 +69,13 @@ def sample_layout(name: str) -> SampleLayout:
         )
     if name in _INTERLEAVED:
         return _INTERLEAVED[name]
-    if re.match(r"yuva|ya\d|y400a|gbra|ayuv|uyva|vuya|rgba|bgra|argb|abgr", name):
+    pixels = av.VideoFormat(name)
+    if pixels.has_palette:
+        raise InputError(f"pixel format {name} has a palette; convert it first (format=gbrp).")
+    if any(component.is_alpha for component in pixels.components):
         raise InputError(f"pixel format {name} has an alpha channel; remove it first (format=yuv420p).")
-    if name == "pal8":
-        raise InputError("pixel format pal8 has a palette; convert it first (format=gbrp).")
-    if name.startswith("bayer"):
-        raise InputError(f"pixel format {name} is a raw sensor pattern; convert it first (format=gbrp).")
-    if re.match(r"gbr|rgb|bgr|x2", name):
-        raise InputError(f"pixel format {name} is an RGB format that is not supported; convert it (format=gbrp) first.")
+    if pixels.is_rgb:
+        raise InputError(f"pixel format {name} is an RGB format that is not supported; convert it first (format=gbrp).")
     raise InputError(f"pixel format {name} is not supported; convert to planar 4:2:0, 4:2:2 or 4:4:4 first.")
 
 
