@@ -7,8 +7,11 @@ import pytest
 from making import assert_same_pictures, decoded, encode, make_network, make_video
 
 from scene.enhance import Enhancer
+from scene.errors import InputError
+from scene.evaluation.clip import open_clips
 from scene.model import load_model
 from scene.picture import Picture, PictureFormat
+from scene.video.excerpt import read_excerpt
 from scene.video.pixel_format import guess_matrix
 from scene.video.probe import probe
 
@@ -74,9 +77,10 @@ def test_models_on_rgb_refuse_matrices_that_do_not_lead_there(tmp_path, capfd, i
     assert "the source's matrix does not lead" in capfd.readouterr().err
 
 
-def test_pictures_of_luma_and_chroma_that_claim_to_be_rgb_are_taken_for_undeclared(tmp_path):
+def test_pictures_of_luma_and_chroma_that_claim_to_be_rgb_are_taken_for_undeclared(tmp_path, capfd):
     source = make_video(tmp_path / "in.mkv", colour=(1, 1, 0, 1), frames=2)
     assert encode(source, tmp_path / "out.mkv", *LOSSLESS["x264"], "--model", "none") == 0
+    assert "declared as RGB, which its pictures are not" in capfd.readouterr().err
     assert probe(tmp_path / "out.mkv").colour.matrix == UNSPECIFIED
     assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
 
@@ -124,6 +128,18 @@ def test_rgb_that_no_encoder_here_takes(tmp_path, capfd):
         assert encode(source, tmp_path / "out.mp4", "--codec", codec, "--model", "none") == 2
         assert text.format(source) in capfd.readouterr().err
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_training_reads_rgb_and_evaluation_refuses_it(tmp_path):
+    source = make_video(tmp_path / "in.avi", **RGB_SOURCE, frames=2)
+    green, blue, red = decoded(source)[0].planes
+    assert np.array_equal(read_excerpt(source, Fraction(0), 1)[0], np.stack([red, green, blue], axis=2))
+    odd = make_video(tmp_path / "in.mkv", colour=(1, 1, 8, 1), frames=2)
+    for path in (source, odd):
+        with pytest.raises(InputError, match=r"601, 709 or 2020"):
+            open_clips([path])
+    with pytest.raises(InputError, match="matrix"):
+        read_excerpt(odd, Fraction(0), 1)
 
 
 LOCATIONS = ("left", "center", "topleft", "top", "bottomleft", "bottom")

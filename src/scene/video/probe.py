@@ -94,7 +94,7 @@ def probe(path: Path, *, network: bool = False) -> SourceInfo:
         location = location or frame_chroma_location(frame, stream)
         if location is not None:
             fmt = replace(fmt, chroma_location=location)
-        _warn_of_losses(container, stream, frame, path)
+        _warn_of_losses(container, stream, frame, fmt, path)
         rate = _nominal_rate(stream)
         if stream.time_base is None:
             raise InputError(f"{path}: its video stream has no clock.")
@@ -153,7 +153,9 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise InputError(f"{path}: no frame of its video can be decoded{because}.")
 
 
-def _warn_of_losses(container: InputContainer, stream: VideoStream, frame: av.VideoFrame, path: Path) -> None:
+def _warn_of_losses(
+    container: InputContainer, stream: VideoStream, frame: av.VideoFrame, fmt: PictureFormat, path: Path
+) -> None:
     dynamic = {_DYNAMIC_METADATA[name] for name in side_data(frame) if name in _DYNAMIC_METADATA}
     dolby_vision = read_dolby_vision(container, stream)
     if dolby_vision is not None:
@@ -165,6 +167,12 @@ def _warn_of_losses(container: InputContainer, stream: VideoStream, frame: av.Vi
         dynamic.add("Dolby Vision")
     for kind in sorted(dynamic):
         log.warning("%s: its dynamic %s metadata is not carried over.", path, kind)
+    if (
+        fmt.matrix != "rgb"
+        and fmt.chroma != "400"
+        and _declared(frame.colorspace, stream.codec_context.colorspace) == _RGB
+    ):
+        log.warning("%s: its matrix is declared as RGB, which its pictures are not; that is left out.", path)
     if stream.metadata.get("alpha_mode") == "1":
         log.warning("%s: its transparency (alpha) is not carried over.", path)
 
