@@ -1,4 +1,4 @@
-"""What goes through a lossless encoder comes out as it went in, by the word of the ffmpeg program; and twice the same."""
+"""What goes through a lossless encoder comes out as it went in, says the ffmpeg program; and the same each time."""
 
 import subprocess
 import sys

@@ -12,10 +12,11 @@ from scene.picture import Picture
 from scene.video.pixel_format import frame_picture, picture_format, to_planar, write_picture
 from scene.video.sample_layout import sample_layout
 
-PACKED = (
-    "nv12 nv21 nv16 nv24 nv42 nv20le p010le p012le p210le p212le p410le p412le yuyv422 yvyu422 uyvy422 y210le y212le "
-    "vuyx vyu444 xv30le xv36le 0rgb 0bgr rgb0 bgr0 rgb24 bgr24 x2rgb10le x2bgr10le"
-).split()
+PACKED = [
+    *("nv12", "nv21", "nv16", "nv24", "nv42", "nv20le", "p010le", "p012le", "p210le", "p212le", "p410le", "p412le"),
+    *("yuyv422", "yvyu422", "uyvy422", "y210le", "y212le", "vuyx", "vyu444", "xv30le", "xv36le"),
+    *("0rgb", "0bgr", "rgb0", "bgr0", "rgb24", "bgr24", "x2rgb10le", "x2bgr10le"),
+]
 LIMITED, FULL = 1, 2
 
 

@@ -163,11 +163,12 @@ class Decoder:
             )
         if frame.interlaced_frame:
             raise InputError(f"{info.path} is interlaced{self._position()}; deinterlace it first.")
-        if self._writable:
-            # The decoder may still predict from this buffer, so what will be overwritten is copied first.
-            frame.make_writable()
         self._stamp(frame)
-        return DecodedFrame(to_planar(frame), info)
+        planar = to_planar(frame)
+        if self._writable and planar is frame:
+            # The decoder may still predict from this buffer, so what will be overwritten is copied first.
+            planar.make_writable()
+        return DecodedFrame(planar, info)
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         """Gives a frame without a time stamp the next one, and keeps time stamps strictly increasing."""

@@ -131,7 +131,7 @@ def check_colour(codec: Codec, info: SourceInfo) -> None:
     ):
         if last is not None and value > last:
             raise UsageError(
-                f"{codec.name} cannot signal the colour {kind} of {info.path} (ITU-T H.273's number {value}); use svtav1."
+                f"{codec.name} cannot signal the colour {kind} of {info.path} (H.273's number {value}); use svtav1."
             )
     if codec.name == "svtav1" and info.chroma_location not in {None, "left", "topleft"}:
         log.warning("%s: AV1 cannot say that chroma lies %s; it is lost.", info.path, info.chroma_location)
