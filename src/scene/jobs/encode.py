@@ -12,12 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
+from scene.jobs.enhancing import (
+    BYPASS,
+    DEFAULT_MODEL,
+    DEFAULT_SEMANTIC_INTERVAL,
+    Enhancement,
+    open_enhancer,
+    warn_of_hdr,
+)
 from scene.jobs.pipeline import run_pipeline
-from scene.jobs.publish import PendingFile
+from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
 from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import Codec, EncoderSettings, check_colour, check_settings, encoder_pixel_format
-from scene.video.hdr import HDR_TRANSFERS
+from scene.video.encode import EncoderSettings, check_colour, check_settings, encoder_pixel_format
 from scene.video.mux import Writer, container_of
 from scene.video.opening import require_readable
 from scene.video.probe import SourceInfo, probe
@@ -28,11 +35,6 @@ if TYPE_CHECKING:
     from scene.jobs.guard import Guard, GuardReport
 
 log = logging.getLogger(__name__)
-
-DEFAULT_MODEL = "scene"
-# That of scene.enhance, which is not imported here since it loads torch.
-DEFAULT_SEMANTIC_INTERVAL = 0
-BYPASS = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +108,18 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     started = time.monotonic()
     container = container_of(request.destination)
     codec = check_settings(request.settings)
-    _check_paths(request)
+    require_readable(request.source)
+    check_destination(request.source, request.destination, overwrite=request.overwrite)
     info = probe(request.source, network=request.allow_network)
     encoder_pixel_format(codec, info)
     check_colour(codec, info)
-    enhancer = _load_enhancer(request, codec, info)
+    crf = codec.default_crf if request.settings.crf is None else request.settings.crf
+    enhancement = Enhancement(
+        *(request.model, request.strength, request.semantics, request.semantic_interval, request.device)
+    )
+    enhancer = open_enhancer(enhancement, codec.name, crf, info.format)
+    if enhancer:
+        warn_of_hdr(str(info.path), info.colour.transfer)
     guard = _open_guard(request, enhancer, info)
     model = enhancer.identity if enhancer else BYPASS
     comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}{', guard' if guard else ''}"
@@ -140,55 +149,6 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         damage=decoder.damage,
         guard=guard.report if guard else None,
     )
-
-
-def _check_paths(request: EncodeRequest) -> None:
-    source, destination = request.source, request.destination
-    require_readable(source)
-    try:
-        if not destination.parent.is_dir():
-            raise UsageError(f"the folder {destination.parent} does not exist.")
-        if not destination.exists():
-            return
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{destination} cannot be a file's name: {error}.") from None
-    if destination.samefile(source):
-        raise UsageError(f"{destination} is the source itself; give the output another name.")
-    if not destination.is_file():
-        raise UsageError(f"{destination} exists and is not a file; give the output another name.")
-    if not request.overwrite:
-        raise UsageError(f"{destination} exists; give -y to replace it.")
-
-
-def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> Enhancer | None:
-    if request.model == BYPASS or request.strength == 0:
-        return None
-    # Torch takes seconds to import, and a bypass does without.
-    from scene.enhance import Enhancer, open_semantics
-    from scene.enhance.quantiser import fit_of, told_step
-    from scene.model import load_model
-
-    network = load_model(request.model)
-    guide = None
-    if network.config.guidance == "embedding":
-        guide = open_semantics(network, request.semantics, device=request.device)
-    elif request.semantics != "auto":
-        raise UsageError(f"model {network.identity} takes no semantic embedding; leave --semantics out.")
-    crf = codec.default_crf if request.settings.crf is None else request.settings.crf
-    told = network.config.quantiser is not None
-    enhancer = Enhancer(
-        network,
-        strength=request.strength * (fit_of(codec.name).strength if told else 1.0),
-        device=request.device,
-        semantics=guide,
-        interval=request.semantic_interval,
-        step=told_step(codec.name, crf),
-    )
-    enhancer.check(info.format)
-    hdr = HDR_TRANSFERS.get(info.colour.transfer)
-    if hdr:
-        log.warning("%s is HDR (%s), and models see SDR only in training; compare with --model none.", info.path, hdr)
-    return enhancer
 
 
 def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:

@@ -12,9 +12,11 @@ from scene.picture import Chroma, Matrix, Picture, PictureFormat, Plane
 from scene.video.sample_layout import plane_sample_views, sample_layout
 
 LIMITED_RANGE, FULL_RANGE = 1, 2
+# AVColorSpace of a stream that declares none.
+UNSPECIFIED = 2
 # AVColorSpace to the matrix that networks are told. RGB, unspecified and reserved say nothing about Y'CbCr; the rest,
 # BT.2020 with constant luminance and ICtCp among them, is no matrix between gamma-coded R'G'B' and what is stored.
-_UNDECLARED = frozenset({0, 2, 3})
+_UNDECLARED = frozenset({0, UNSPECIFIED, 3})
 _MATRICES: dict[int, Matrix] = {
     1: "bt709",
     4: "fcc",
@@ -55,7 +57,7 @@ def picture_format(frame: av.VideoFrame) -> PictureFormat:
     )
 
 
-def source_format(frame: av.VideoFrame, path: Path) -> PictureFormat:
+def source_format(frame: av.VideoFrame, path: Path | str) -> PictureFormat:
     """`picture_format` of a source's frame; its errors name the file.
 
     Raises:
@@ -89,6 +91,12 @@ def write_picture(frame: av.VideoFrame, picture: Picture) -> None:
         target[rows:] = target[rows - 1]
 
 
+def planar_name(name: str) -> str:
+    """What `to_planar` makes of a pixel format."""
+    layout = sample_layout(name)
+    return name if layout.is_planar else layout.planar
+
+
 def to_planar(frame: av.VideoFrame) -> av.VideoFrame:
     """A frame with its samples in the planar format that holds the same ones: itself if it has that already.
 
@@ -97,7 +105,7 @@ def to_planar(frame: av.VideoFrame) -> av.VideoFrame:
     layout = sample_layout(frame.format.name)
     if layout.is_planar:
         return frame
-    planar = av.VideoFrame(frame.width, frame.height, layout.planar)
+    planar = av.VideoFrame(frame.width, frame.height, planar_name(frame.format.name))
     write_picture(planar, frame_picture(frame, picture_format(frame)))
     planar.pts, planar.time_base, planar.duration = frame.pts, frame.time_base, frame.duration
     return planar
