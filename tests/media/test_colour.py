@@ -2,10 +2,12 @@
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 from making import assert_same_pictures, decoded, encode, make_network, make_video
 
+from scene.cli import _run
 from scene.enhance import Enhancer
 from scene.errors import InputError
 from scene.evaluation.clip import open_clips
@@ -195,3 +197,19 @@ def test_alpha_in_the_picture_is_refused(tmp_path, capfd, pix_fmt):
     source = make_video(tmp_path / "in.mkv", pix_fmt=pix_fmt, frames=2)
     assert encode(source, tmp_path / "out.mkv", "--model", "none") == 3
     assert f"pixel format {pix_fmt} has an alpha channel" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("suffix,codec,pix_fmt", [("avi", "utvideo", "gbrp"), ("nut", "rawvideo", "nv12")])
+@pytest.mark.parametrize("model", ["none", "changes"])
+def test_filter_gives_planar_samples(tmp_path, suffix, codec, pix_fmt, model):
+    source = make_video(tmp_path / f"in.{suffix}", codec=codec, pix_fmt=pix_fmt, frames=3)
+    weights = model if model == "none" else make_network(tmp_path / "net.safetensors")
+    assert _run(["filter", str(source), str(tmp_path / "out.nut"), "--model", str(weights)], debug=False) == 0
+    with av.open(str(tmp_path / "out.nut")) as file:
+        assert file.streams.video[0].pix_fmt == ("gbrp" if pix_fmt == "gbrp" else "yuv420p")
+    before, after = decoded(source), decoded(tmp_path / "out.nut")
+    assert len(before) == len(after) == 3
+    for a, b in zip(before, after, strict=True):
+        same = [np.array_equal(one, other) for one, other in zip(a.planes, b.planes, strict=True)]
+        changed = 0 if model == "none" else 3 if pix_fmt == "gbrp" else 1
+        assert same == [False] * changed + [True] * (3 - changed)
