@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 Chroma = Literal["400", "420", "422", "444"]
-Matrix = Literal["bt601", "bt709", "bt2020", "rgb"]
+# "rgb" has planes of R'G'B' itself; "other" is what no function here turns into R'G'B'.
+Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m", "ycgco", "rgb", "other"]
+ChromaLocation = Literal["left", "center", "topleft", "top", "bottomleft", "bottom"]
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
@@ -20,9 +22,11 @@ class PictureFormat:
     Attributes:
         width, height: size of the luma plane in samples.
         bit_depth: 8 to 16; planes of more than 8 bits are uint16 with the value in the low bits.
-        chroma: subsampling; "400" has a luma plane only.
+        chroma: subsampling; "400" has a luma plane only, and RGB is "444".
         full_range: True where code 0 is black and the largest code is white.
         matrix: how luma and chroma relate to RGB.
+        chroma_location: where subsampled chroma lies between luma, in FFmpeg's names; its rows and columns lie
+            with every first luma sample of two ("topleft"), between two ("center"), or with every second.
     """
 
     width: int
@@ -31,6 +35,7 @@ class PictureFormat:
     chroma: Chroma = "420"
     full_range: bool = False
     matrix: Matrix = "bt709"
+    chroma_location: ChromaLocation = "left"
 
     @property
     def plane_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -45,7 +50,7 @@ class PictureFormat:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One picture: Y, U, V planes (or Y alone), each (height, width), uint8 or uint16."""
+    """One picture: Y, U, V planes, or Y alone, or G, B, R; each (height, width), uint8 or uint16."""
 
     format: PictureFormat
     planes: tuple[Plane, ...]

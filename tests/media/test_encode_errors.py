@@ -129,7 +129,7 @@ def test_models_that_cannot_be_used(source, tmp_path, capfd):
     [
         ("bgra", "ffv1", "alpha"),
         ("yuva420p", "ffv1", "alpha"),
-        ("gbrp10le", "ffv1", "RGB"),
+        ("gbrap10le", "ffv1", "alpha"),
         ("yuv410p", "ffv1", "not supported"),
     ],
 )

@@ -66,7 +66,7 @@ def test_tracks_chapters_and_tags(tmp_path, source_suffix, suffix):
         chapters=True,
         sar=Fraction(4, 3),
         rotation=90,
-        colour=(9, 16, 9, 1),
+        colour=(9, 14, 9, 1),
     )
     target = tmp_path / f"out{suffix}"
     weights = make_network(tmp_path / "net.safetensors")

@@ -8,8 +8,15 @@ import torch
 from torch import nn
 
 from scene.enhance import Enhancer
-from scene.enhance.colour import chroma_scale, luma_scale, studio_to_rgb
-from scene.errors import InputError, UsageError
+from scene.enhance.colour import (
+    chroma_scale,
+    luma_scale,
+    rgb_delta_to_studio,
+    studio_to_rgb,
+    subsample_chroma,
+    upsample_chroma,
+)
+from scene.errors import UsageError
 from scene.model import Network, NetworkConfig, build_network
 from scene.picture import Picture, PictureFormat
 
@@ -50,6 +57,13 @@ FORMATS = [
         (10, "422", True, "bt709"),
         (12, "444", False, "bt709"),
         (8, "400", True, "bt709"),
+        (10, "400", False, "other"),
+        (8, "444", True, "rgb"),
+        (10, "444", False, "rgb"),
+        (12, "444", True, "rgb"),
+        (8, "422", False, "ycgco"),
+        (10, "420", True, "smpte240m"),
+        (8, "444", True, "fcc"),
     ]
 ]
 
@@ -148,6 +162,78 @@ def test_rgb_sees_primaries_and_returns_their_delta():
     assert (change(source, result, 2) == round(224 * -dy / 1.5748)).all()
 
 
+@pytest.mark.parametrize("depth,full,codes", [(8, True, 10 * 255 / 219), (10, False, 40), (12, True, 10 / 219 * 4095)])
+def test_a_change_of_luma_is_added_to_all_of_rgb(depth, full, codes):
+    fmt = PictureFormat(3, 2, depth, "444", full, "rgb")
+    peak = 2**depth - 1
+    fractions = (0.5, 0.25, 0.75)  # of G, B and R
+    dtype = np.uint8 if depth == 8 else np.uint16
+    source = Picture(fmt, tuple(np.full((2, 3), round(peak * part), dtype) for part in fractions))
+    network = Shift("luma", 10 / 255)
+    (result,) = Enhancer(network, device="cpu")([source])
+    assert [np.unique(change(source, result, plane)).tolist() for plane in range(3)] == [[round(codes)]] * 3
+    level = 0.7152 * 0.5 + 0.0722 * 0.25 + 0.2126 * 0.75
+    studio = (16 + 219 * level) / 255 if full else level * peak / 255 / 2 ** (depth - 8)
+    assert network.seen[0].shape == (1, 1, 2, 3)
+    assert network.seen[0].flatten().tolist() == pytest.approx([studio] * 6, abs=0.003)
+
+
+def test_an_rgb_network_sees_rgb_as_it_is():
+    fmt = PictureFormat(2, 1, 8, "444", True, "rgb")
+    source = Picture(fmt, tuple(np.full((1, 2), code, np.uint8) for code in (51, 102, 204)))
+    network = Shift("rgb", 0.1, 0.2, -0.2)
+    (result,) = Enhancer(network, device="cpu")([source])
+    assert network.seen[0][0, :, 0, 0].tolist() == pytest.approx([0.8, 0.2, 0.4], abs=1e-5)
+    assert [int(change(source, result, plane)[0, 0]) for plane in range(3)] == [51, -51, 26]  # 25.5 to even
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020", "fcc", "smpte240m", "ycgco"])
+def test_there_and_back_through_every_matrix(matrix):
+    rgb = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    # A matrix is linear: a picture is the difference from black.
+    luma, first, second = rgb_delta_to_studio(rgb, matrix)
+    back = studio_to_rgb(luma + 16 / 255, (first + 128 / 255, second + 128 / 255), matrix)
+    assert torch.allclose(back, rgb, atol=1e-5)
+    grey = rgb_delta_to_studio(torch.full((1, 3, 1, 1), 0.5), matrix)
+    assert [plane.item() * 255 for plane in grey] == pytest.approx([109.5, 0, 0], abs=1e-4)
+
+
+def test_ycgco_by_its_equations():
+    y, cg, co = rgb_delta_to_studio(torch.tensor([0.8, 0.4, 0.2]).view(1, 3, 1, 1), "ycgco")
+    assert y.item() * 255 / 219 == pytest.approx(0.8 / 4 + 0.4 / 2 + 0.2 / 4)
+    assert cg.item() * 255 / 224 == pytest.approx(-0.8 / 4 + 0.4 / 2 - 0.2 / 4)
+    assert co.item() * 255 / 224 == pytest.approx(0.8 / 2 - 0.2 / 2)
+
+
+CHROMA_LOCATIONS = ["left", "center", "topleft", "top", "bottomleft", "bottom"]
+
+
+@pytest.mark.parametrize("location", CHROMA_LOCATIONS)
+@pytest.mark.parametrize("chroma", ["420", "422"])
+def test_chroma_is_taken_from_where_it_lies_and_put_back_there(chroma, location):
+    fmt = PictureFormat(12, 10, chroma=chroma, chroma_location=location)
+    right = 0.0 if location.endswith("left") else 0.5
+    down = {"t": 0.0, "b": 1.0}.get(location[0], 0.5)
+    rows, cols = (torch.arange(size, dtype=torch.float32) for size in fmt.plane_shapes[0])
+    few_rows, few_cols = (torch.arange(size, dtype=torch.float32) for size in fmt.plane_shapes[1])
+    # A slope is resampled exactly by both filters, away from the edges.
+    full = (3 * rows[:, None] + 5 * cols)[None, None]
+    at_rows = 2 * few_rows + down if chroma == "420" else few_rows
+    few = (3 * at_rows[:, None] + 5 * (2 * few_cols + right))[None, None]
+    assert torch.allclose(upsample_chroma(few, fmt)[..., 2:-2, 2:-2], full[..., 2:-2, 2:-2])
+    assert torch.allclose(subsample_chroma(full, fmt)[..., 1:-1, 1:-1], few[..., 1:-1, 1:-1])
+    # And a flat plane everywhere.
+    assert (upsample_chroma(torch.ones_like(few), fmt) == 1).all()
+    assert (subsample_chroma(torch.ones_like(full), fmt) == 1).all()
+
+
+def test_odd_sizes_are_resampled_within_the_picture():
+    for location in CHROMA_LOCATIONS:
+        fmt = PictureFormat(5, 3, chroma="420", chroma_location=location)
+        assert upsample_chroma(torch.rand(1, 1, 2, 3), fmt).shape == (1, 1, 3, 5)
+        assert subsample_chroma(torch.rand(1, 1, 3, 5), fmt).shape == (1, 1, 2, 3)
+
+
 def test_rgb_network_on_grey_changes_luma_alone():
     fmt = PictureFormat(5, 3, 8, "400", full_range=True)
     source = Picture(fmt, (np.full((3, 5), 100, np.uint8),))
@@ -233,7 +319,9 @@ def test_errors():
         Enhancer(Shift("luma", 0.0), strength=float("nan"))
     with pytest.raises(UsageError, match="device"):
         Enhancer(Shift("luma", 0.0), device="tpu")
-    with pytest.raises(InputError, match="RGB"):
-        Enhancer(Shift("luma", 0.0), device="cpu")([picture(PictureFormat(4, 4, 8, "444", True, "rgb"))])
+    with pytest.raises(UsageError, match="4:2:0 video only, and the source is RGB"):
+        Enhancer(Shift("yuv420", 0.0), device="cpu")([picture(PictureFormat(4, 4, 8, "444", True, "rgb"))])
+    with pytest.raises(UsageError, match="matrix"):
+        Enhancer(Shift("rgb", 0.0), device="cpu")([picture(PictureFormat(4, 4, 10, "420", matrix="other"))])
     with pytest.raises(ValueError, match="one format"):
         Enhancer(Shift("luma", 0.0), device="cpu")([picture(FORMATS[0]), picture(FORMATS[1])])

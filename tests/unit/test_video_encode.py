@@ -1,20 +1,30 @@
 """Encoder settings, tags and names: what is decided without running an encoder."""
 
 import inspect
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from scene.cli.encode import encode
-from scene.errors import InputError, UsageError
+from scene.errors import UsageError
 from scene.jobs import EncodeRequest
 from scene.picture import PictureFormat
 from scene.video.containers import container_of
-from scene.video.encode import CODECS, EncoderSettings, encoded_size, encoder_options
+from scene.video.encode import (
+    CODECS,
+    EncoderSettings,
+    check_colour,
+    encoded_size,
+    encoder_options,
+    encoder_pixel_format,
+)
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
-from scene.video.pixel_format import guess_matrix, parse_pixel_format
+from scene.video.pixel_format import guess_matrix
 from scene.video.probe import ColourTags, SourceInfo
+from scene.video.sample_layout import sample_layout
+from scene.video.x264_asm import steady_params
 
 DISPLAY = MasteringDisplay(
     red=(0.708, 0.292),
@@ -31,7 +41,7 @@ def info(hdr=None):
         path=Path("in.mkv"),
         stream_index=0,
         codec="h264",
-        format=PictureFormat(64, 48),
+        format=PictureFormat(128, 48),  # no width at which x264 is told to leave AVX-512 out
         pixel_format="yuv420p",
         colour=ColourTags(2, 2, 2, 0),
         chroma_location=None,
@@ -42,6 +52,13 @@ def info(hdr=None):
         rate=Fraction(25),
         frames=None,
     )
+
+
+def of_format(pixel_format):
+    layout = sample_layout(pixel_format)
+    matrix = "rgb" if layout.rgb else "bt709"
+    fmt = PictureFormat(128, 48, layout.bit_depth, layout.chroma, matrix=matrix)
+    return replace(info(), pixel_format=pixel_format, format=fmt)
 
 
 def test_defaults_per_codec():
@@ -93,19 +110,64 @@ def test_odd_sizes(codec, chroma, size):
     assert encoded_size(CODECS[codec], PictureFormat(321, 181, chroma=chroma)) == size
 
 
-def test_pixel_formats():
-    assert parse_pixel_format("yuv420p") == ("420", 8)
-    assert parse_pixel_format("yuvj422p") == ("422", 8)
-    assert parse_pixel_format("yuv444p12le") == ("444", 12)
-    assert parse_pixel_format("gray10le") == ("400", 10)
-    for name in ("yuva420p", "gbrp", "rgb24", "pal8", "nv12", "yuv411p", "yuv420p10be"):
-        with pytest.raises(InputError, match=name):
-            parse_pixel_format(name)
+def test_x264_leaves_avx512_out_where_rows_are_no_multiple_of_eight_macroblocks():
+    flags = {"sse", "avx2", "avx512f"}
+    assert [width for width in (128, 640, 720, 854, 896, 1270, 1280, 1920) if steady_params(width, flags)] == [720, 854]
+    assert steady_params(854, {"sse", "avx2"}) == []
+    (param,) = steady_params(854, flags)
+    assert param.startswith("asm=") and "AVX2" in param and "AVX512" not in param
+
+
+@pytest.mark.parametrize(
+    "codec,pixel_format,taken",
+    [
+        ("x264", "yuvj420p", "yuv420p"),
+        ("x264", "nv12", "yuv420p"),
+        ("x264", "bgr0", "rgb24"),
+        ("x265", "bgr0", "gbrp"),
+        ("x265", "x2rgb10le", "gbrp10le"),
+        ("svtav1", "p010le", "yuv420p10le"),
+    ],
+)
+def test_the_encoder_gets_the_samples_as_they_are(codec, pixel_format, taken):
+    assert encoder_pixel_format(CODECS[codec], of_format(pixel_format)) == taken
+
+
+@pytest.mark.parametrize(
+    "codec,pixel_format,message",
+    [
+        ("x264", "yuv420p12le", "x264 does not take 12-bit 4:2:0 video, as in.mkv is; use x265."),
+        ("x264", "gbrp10le", "x264 does not take 10-bit RGB video, as in.mkv is; use x265."),
+        ("svtav1", "gray", "svtav1 does not take 8-bit grey video, as in.mkv is; use x264 or x265."),
+        (
+            "x265",
+            "yuv422p16le",
+            "x265 does not take 16-bit 4:2:2 video, as in.mkv is; convert it first (format=yuv422p12le).",
+        ),
+        ("x264", "gray16le", "x264 does not take 16-bit grey video, as in.mkv is; convert it first (format=gray10le)."),
+        ("x264", "gbrp14le", "x264 does not take 14-bit RGB video, as in.mkv is; convert it first (format=gbrp)."),
+    ],
+)
+def test_what_an_encoder_does_not_take_is_refused_with_a_way_out(codec, pixel_format, message):
+    with pytest.raises(UsageError) as refusal:
+        encoder_pixel_format(CODECS[codec], of_format(pixel_format))
+    assert str(refusal.value) == message
+
+
+def test_tags_that_an_encoder_cannot_write_are_refused():
+    for codec in ("x264", "x265"):
+        for wrong in (ColourTags(22, 1, 1, 1), ColourTags(1, 1, 16, 1)):
+            with pytest.raises(UsageError, match="use svtav1"):
+                check_colour(CODECS[codec], replace(info(), colour=wrong))
+            check_colour(CODECS["svtav1"], replace(info(), colour=wrong))
+        check_colour(CODECS[codec], replace(info(), colour=ColourTags(12, 15, 14, 2)))
 
 
 def test_matrix_of_unspecified_video_follows_its_size():
     assert guess_matrix(9, 64, 48) == "bt2020"
     assert guess_matrix(5, 1920, 1080) == "bt601"
+    # Constant luminance, ICtCp and what may yet be added lead to no R'G'B' here, and are not guessed either.
+    assert [guess_matrix(tag, 64, 48) for tag in (4, 7, 8, 10, 14, 99)] == ["fcc", "smpte240m", "ycgco", *["other"] * 3]
     assert [guess_matrix(2, *size) for size in ((1279, 719), (1280, 544), (960, 720))] == ["bt601", "bt709", "bt709"]
 
 

@@ -18,17 +18,18 @@ import torch.nn.functional as F
 from scene.enhance.cadence import DEFAULT_INTERVAL, EmbeddingCadence
 from scene.enhance.colour import (
     add_code_delta,
-    chroma_scale,
-    full_size_chroma,
-    luma_scale,
+    gbr_luma,
+    gbr_to_rgb,
     pad_to_multiple,
+    picture_rgb,
+    plane_scales,
+    rgb_delta_to_gbr,
     rgb_delta_to_studio,
-    studio_to_rgb,
     subsample_chroma,
 )
 from scene.enhance.device import resolve_device
 from scene.enhance.semantics import SemanticGuide, open_semantics
-from scene.errors import InputError, UsageError
+from scene.errors import UsageError
 from scene.picture import Picture, PictureFormat, Plane
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ class Enhancer:
         self._network = network.eval().to(self.device)
 
     def check(self, fmt: PictureFormat) -> None:
-        """Raises InputError or UsageError if this network cannot enhance pictures of this format."""
-        if fmt.matrix == "rgb":
-            raise InputError("RGB video is not supported yet; convert the source to YUV first.")
+        """Raises UsageError if this network cannot enhance pictures of this format."""
+        if self._planes == "rgb" and fmt.matrix == "other" and fmt.chroma != "400":
+            raise UsageError("this model works on RGB, to which the source's matrix does not lead; use another.")
         if self._planes == "yuv420" and fmt.chroma != "420":
             raise UsageError(f"this model takes 4:2:0 video only, and the source is {_chroma_name(fmt)}.")
 
@@ -109,7 +110,7 @@ class Enhancer:
         Planes that the network does not touch (chroma under a luma network) are the input's own arrays.
 
         Raises:
-            UsageError, InputError: see `check`.
+            UsageError: see `check`.
         """
         if not pictures or self.strength == 0:
             return list(pictures)
@@ -126,15 +127,17 @@ class Enhancer:
 
     def _changed_planes(self, pictures: Sequence[Picture], fmt: PictureFormat) -> list[Plane]:
         """The first one or three planes of all pictures after the network, each (N, H, W)."""
-        count = 1 if self._planes == "luma" or fmt.chroma == "400" else 3
-        scales = (luma_scale(fmt), chroma_scale(fmt), chroma_scale(fmt))[:count]
+        scales = plane_scales(fmt)
+        if self._planes == "luma" and fmt.matrix != "rgb":
+            scales = scales[:1]
         # Integers cross to the device and become floats there: a quarter of the traffic.
         codes = [
             torch.from_numpy(np.stack([picture.planes[index] for picture in pictures])).to(self.device)[:, None]
-            for index in range(count)
+            for index in range(len(scales))
         ]
         studio = [scale.to_studio(plane) for scale, plane in zip(scales, codes, strict=True)]
-        deltas = self._delta(studio, fmt, self._embeddings(pictures, studio[0]))
+        luma = gbr_luma(studio) if fmt.matrix == "rgb" else studio[0]
+        deltas = self._delta(studio, luma, fmt, self._embeddings(pictures, luma))
         result: list[Plane] = []
         for plane, delta, scale in zip(codes, deltas, scales, strict=True):
             out = add_code_delta(plane, scale.to_code_delta(delta * self.strength), fmt.bit_depth)
@@ -159,23 +162,24 @@ class Enhancer:
         return torch.cat(embeddings)
 
     def _delta(
-        self, studio: list[torch.Tensor], fmt: PictureFormat, embedding: torch.Tensor | None
-    ) -> list[torch.Tensor]:
+        self, studio: list[torch.Tensor], luma: torch.Tensor, fmt: PictureFormat, embedding: torch.Tensor | None
+    ) -> Sequence[torch.Tensor]:
         """The network's change of each plane on the studio scale, shapes as given."""
-        luma = studio[0]
         if self._planes == "luma":
-            return [self._change(luma, embedding)]
+            # At constant colour difference, as in Y'CbCr, all of R', G' and B' change by what luma does.
+            return [self._change(luma, embedding)] * len(studio)
+        if fmt.matrix == "rgb":
+            return rgb_delta_to_gbr(self._change(gbr_to_rgb(studio), embedding))
         if self._planes == "yuv420":
             x = torch.cat([F.pixel_unshuffle(pad_to_multiple(luma, 2, 2), 2), *studio[1:]], dim=1)
             delta = self._change(x, embedding)
             full = F.pixel_shuffle(delta[:, :4], 2)[..., : fmt.height, : fmt.width]
             return [full, delta[:, 4:5], delta[:, 5:6]]
-        chroma = full_size_chroma(studio, fmt)
-        x = studio_to_rgb(luma, chroma, fmt.matrix)
-        y, cb_delta, cr_delta = rgb_delta_to_studio(self._change(x, embedding), fmt.matrix)
-        if chroma is None:
-            return [y]
-        return [y, subsample_chroma(cb_delta, fmt.chroma), subsample_chroma(cr_delta, fmt.chroma)]
+        x = picture_rgb(studio, fmt)
+        # Only grey may come with a matrix that does not matter.
+        matrix = "bt709" if fmt.matrix == "other" else fmt.matrix
+        y, cb_delta, cr_delta = rgb_delta_to_studio(self._change(x, embedding), matrix)
+        return [y, subsample_chroma(cb_delta, fmt), subsample_chroma(cr_delta, fmt)][: len(studio)]
 
     def _change(self, x: torch.Tensor, embedding: torch.Tensor | None) -> torch.Tensor:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
@@ -184,4 +188,4 @@ class Enhancer:
 
 
 def _chroma_name(fmt: PictureFormat) -> str:
-    return "grey" if fmt.chroma == "400" else ":".join(fmt.chroma)
+    return "grey" if fmt.chroma == "400" else "RGB" if fmt.matrix == "rgb" else ":".join(fmt.chroma)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 import torch
 
-from scene.enhance.colour import chroma_scale, full_size_chroma, luma_scale, studio_to_rgb
+from scene.enhance.colour import picture_rgb, plane_scales
 from scene.enhance.device import resolve_device
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.picture import Picture
@@ -105,10 +105,8 @@ def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto"
 
 def _rgb(picture: Picture, device: torch.device) -> torch.Tensor:
     """A whole picture as full-range R'G'B' (1, 3, H, W)."""
-    fmt = picture.format
-    scales = (luma_scale(fmt), chroma_scale(fmt), chroma_scale(fmt))
     studio = [
         scale.to_studio(torch.from_numpy(np.ascontiguousarray(plane)).to(device)[None, None])
-        for scale, plane in zip(scales, picture.planes, strict=False)
+        for scale, plane in zip(plane_scales(picture.format), picture.planes, strict=True)
     ]
-    return studio_to_rgb(studio[0], full_size_chroma(studio, fmt), fmt.matrix)
+    return picture_rgb(studio, picture.format)

@@ -158,6 +158,8 @@ def _open_clip(path: Path) -> Clip:
         return _open_raw(path)
     info = probe(path)
     fmt = info.format
+    if fmt.matrix in {"rgb", "ycgco", "other"}:
+        raise InputError(f"{printable(str(path))} is not Y'CbCr of BT.601, 709 or 2020; convert it first.")
     return Clip(
         path=path,
         name=printable(path.name),

@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
-from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL, DEFAULT_SEMANTIC_INTERVAL, Enhancement, open_enhancer
+from scene.jobs.enhancing import (
+    BYPASS,
+    DEFAULT_MODEL,
+    DEFAULT_SEMANTIC_INTERVAL,
+    Enhancement,
+    open_enhancer,
+    warn_of_hdr,
+)
 from scene.jobs.made_with import made_with
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
 from scene.video.containers import container_of
 from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.encode import EncoderSettings, check_colour, check_settings, encoder_pixel_format
 from scene.video.mux import Writer
 from scene.video.opening import open_input, require_readable
 from scene.video.probe import SourceInfo, probe
@@ -118,11 +125,14 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
     encoder_pixel_format(codec, info)
+    check_colour(codec, info)
     crf = codec.default_crf if request.settings.crf is None else request.settings.crf
     enhancement = Enhancement(
         *(request.model, request.strength, request.semantics, request.semantic_interval, request.device)
     )
     enhancer = open_enhancer(enhancement, codec.name, crf, info.format)
+    if enhancer:
+        warn_of_hdr(str(info.path), info.colour.transfer)
     guard = _open_guard(request, enhancer, info)
     model = enhancer.identity if enhancer else BYPASS
     tag = made_with(request, codec, model, guard=guard is not None)

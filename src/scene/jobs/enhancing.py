@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
 from scene.picture import PictureFormat
+from scene.video.hdr import HDR_TRANSFERS
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
+
+log = logging.getLogger(__name__)
 
 DEFAULT_MODEL = "scene"
 # That of scene.enhance, which is not imported here since it loads torch.
@@ -77,3 +81,10 @@ def open_enhancer(enhancement: Enhancement, codec: str, crf: float | None, fmt: 
     )
     enhancer.check(fmt)
     return enhancer
+
+
+def warn_of_hdr(name: str, transfer: int) -> None:
+    """Logs a warning where a model is to enhance a source with a transfer function of HDR."""
+    hdr = HDR_TRANSFERS.get(transfer)
+    if hdr:
+        log.warning("%s is HDR (%s), and models see SDR only in training; compare with --model none.", name, hdr)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scene.errors import SceneError, UsageError
-from scene.jobs.enhancing import BYPASS, Enhancement, open_enhancer
+from scene.jobs.enhancing import BYPASS, Enhancement, open_enhancer, warn_of_hdr
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
@@ -95,6 +95,8 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
         kind = wanted or source.kind or "y4m"
         if isinstance(source, FileSource):
             _warn_of_losses(source, kind)
+            if enhancer:
+                warn_of_hdr(source.name, source.details.colour.transfer)
         steadiness = Steadiness(source.name, source.info.time_base, source.info.rate)
         frames = 0
 

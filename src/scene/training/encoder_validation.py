@@ -245,7 +245,7 @@ def _pictures(frames: Sequence[Image]) -> list[Picture]:
     rgb = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) / 255
     # A colour is its difference from black.
     luma, cb, cr = rgb_delta_to_studio(rgb, fmt.matrix)
-    studio = ((luma, 16), (subsample_chroma(cb, fmt.chroma), 128), (subsample_chroma(cr, fmt.chroma), 128))
+    studio = ((luma, 16), (subsample_chroma(cb, fmt), 128), (subsample_chroma(cr, fmt), 128))
     planes = [(plane[:, 0] * 255 + offset).round().to(torch.uint8).numpy() for plane, offset in studio]
     return [Picture(fmt, tuple(plane[index] for plane in planes)) for index in range(len(frames))]
 

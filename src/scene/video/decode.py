@@ -17,7 +17,7 @@ from scene.picture import Picture
 from scene.video.completeness import Completeness
 from scene.video.deinterlace import Deinterlacer
 from scene.video.opening import open_input, read_packets, reason
-from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, write_picture
+from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, to_planar, write_picture
 from scene.video.probe import SourceInfo, video_stream
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,10 @@ _NAMED = 10
 
 
 class DecodedFrame:
-    """A frame on its way from the decoder to the encoder. Its `av_frame` counts in the source's time base."""
+    """A frame on its way from the decoder to the encoder.
+
+    Its `av_frame` is planar, and counts in the source's time base.
+    """
 
     __slots__ = ("_format", "av_frame")
 
@@ -177,10 +180,11 @@ class Decoder:
         return self._deinterlacer.flush() if frame is None else self._deinterlacer.push(frame)
 
     def _own(self, frame: av.VideoFrame) -> DecodedFrame:
-        if self._writable:
+        planar = to_planar(frame)
+        if self._writable and planar is frame:
             # The decoder may still predict from this buffer, so what will be overwritten is copied first.
-            frame.make_writable()
-        return DecodedFrame(frame, self._info)
+            planar.make_writable()
+        return DecodedFrame(planar, self._info)
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         """Gives a frame without a time stamp the next one, and keeps time stamps strictly increasing."""

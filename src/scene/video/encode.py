@@ -12,11 +12,13 @@ import av
 import av.logging
 from av.video.codeccontext import VideoCodecContext
 
-from scene.errors import MissingError, UsageError
+from scene.errors import InputError, MissingError, UsageError
 from scene.picture import PictureFormat
-from scene.video.hdr import encoder_params
+from scene.video.hdr import HDR_TRANSFERS, encoder_params
 from scene.video.opening import reason
 from scene.video.probe import SourceInfo
+from scene.video.sample_layout import sample_layout
+from scene.video.x264_asm import cpu_flags, steady_params
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,10 @@ _X26X_PRESETS = (
     "veryslow",
     "placebo",
 )
+_X264_RGB = "libx264rgb"
+# What these encoders know of ITU-T H.273's numbers. x264 leaves later ones out in silence.
+_LAST_PRIMARIES = {"x264": 12, "x265": 12}
+_LAST_MATRIX = {"x264": 14, "x265": 15}
 # x265 and SVT-AV1 print to stderr by themselves; x264 and whatever goes through FFmpeg's log does not.
 _QUIET = {"x264": "", "x265": "log-level=none", "svtav1": ""}
 
@@ -106,21 +112,65 @@ def check_settings(settings: EncoderSettings) -> Codec:
     return codec
 
 
+def check_colour(codec: Codec, info: SourceInfo) -> None:
+    """Logs a warning where a source's chroma location is lost.
+
+    Raises:
+        InputError: 8-bit samples with a transfer function of HDR, which needs 10.
+        UsageError: the encoder cannot say what the primaries or the matrix are.
+    """
+    hdr = HDR_TRANSFERS.get(info.colour.transfer)
+    if hdr and info.format.bit_depth == 8:
+        raise InputError(
+            f"{info.path} has 8 bit with the transfer function of HDR ({hdr}), which needs 10; correct its tags, or "
+            "convert it first (format=yuv420p10le)."
+        )
+    for kind, value, last in (
+        ("primaries", info.colour.primaries, _LAST_PRIMARIES.get(codec.name)),
+        ("matrix", info.colour.matrix, _LAST_MATRIX.get(codec.name)),
+    ):
+        if last is not None and value > last:
+            raise UsageError(
+                f"{codec.name} cannot signal the colour {kind} of {info.path} (H.273's number {value}); use svtav1."
+            )
+    if codec.name == "svtav1" and info.chroma_location not in {None, "left", "topleft"}:
+        log.warning("%s: AV1 cannot say that chroma lies %s; it is lost.", info.path, info.chroma_location)
+
+
+def encoder_name(codec: Codec, info: SourceInfo) -> str:
+    """What FFmpeg calls the encoder of a source; that of x264 for RGB has a name of its own."""
+    return _X264_RGB if codec.name == "x264" and info.format.matrix == "rgb" else codec.encoder
+
+
 def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
-    """The encoder's pixel format that keeps the source's subsampling and depth.
+    """The encoder's pixel format that holds the source's samples as they are.
 
     Raises:
         UsageError: the encoder takes no such format.
     """
-    supported = {fmt.name for fmt in av.Codec(codec.encoder, "w").video_formats or []}
-    if info.pixel_format in supported:
-        return info.pixel_format
-    plain = info.pixel_format.replace("yuvj", "yuv")  # the j only says full range, which is tagged separately
-    if plain in supported:
-        return plain
+    wanted = sample_layout(info.pixel_format).planar
+    taken = _format_for(codec, info, wanted)
+    if taken is not None:
+        return taken
     fmt = info.format
-    chroma = "grey" if fmt.chroma == "400" else ":".join(fmt.chroma)
-    raise UsageError(f"{codec.name} does not take {fmt.bit_depth}-bit {chroma} video, as {info.path} is.")
+    kind = "grey" if fmt.chroma == "400" else "RGB" if fmt.matrix == "rgb" else ":".join(fmt.chroma)
+    others = [other.name for other in CODECS.values() if _format_for(other, info, wanted)]
+    base = re.sub(r"\d+le$", "", wanted)
+    shallower = [name for name in (f"{base}12le", f"{base}10le", base) if _format_for(codec, info, name)]
+    if others:
+        way_out = f"; use {' or '.join(others)}"
+    else:
+        way_out = f"; convert it first (format={shallower[0]})" if shallower else ""
+    raise UsageError(f"{codec.name} does not take {fmt.bit_depth}-bit {kind} video, as {info.path} is{way_out}.")
+
+
+def _format_for(codec: Codec, info: SourceInfo, planar: str) -> str | None:
+    """The encoder's own name for samples of a planar format, None where it takes none of these."""
+    name = encoder_name(codec, info)
+    supported = {fmt.name for fmt in av.Codec(name, "w").video_formats or []}
+    # x264's encoder for RGB takes packed bytes.
+    wanted = "rgb24" if name == _X264_RGB and planar == "gbrp" else planar
+    return wanted if wanted in supported else None
 
 
 def encoded_size(codec: Codec, fmt: PictureFormat) -> tuple[int, int]:
@@ -163,7 +213,8 @@ def configure(context: VideoCodecContext, codec: Codec, settings: EncoderSetting
 def encoder_options(codec: Codec, settings: EncoderSettings, info: SourceInfo) -> dict[str, str]:
     """The options of the encoder in FFmpeg's terms; the user's own parameters come last and win."""
     crf = codec.default_crf if settings.crf is None else settings.crf
-    params = [_QUIET[codec.name], *encoder_params(codec.name, info.hdr), *settings.encoder_args.split(":")]
+    steady = steady_params(encoded_size(codec, info.format)[0], cpu_flags()) if codec.name == "x264" else []
+    params = [_QUIET[codec.name], *steady, *encoder_params(codec.name, info.hdr), *settings.encoder_args.split(":")]
     options = {"preset": settings.preset or codec.default_preset, "crf": f"{crf:g}"}
     if info.chroma_location is not None:
         options["chroma_sample_location"] = info.chroma_location

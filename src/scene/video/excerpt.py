@@ -27,6 +27,8 @@ _COLOURSPACES: dict[Matrix, Colorspace] = {
     "bt601": Colorspace.ITU601,
     "bt709": Colorspace.ITU709,
     "bt2020": Colorspace.BT2020,
+    "fcc": Colorspace.FCC,
+    "smpte240m": Colorspace.SMPTE240M,
 }
 # swscale's defaults round coarsely and drop every other chroma column on the way to RGB.
 _SCALING = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -132,8 +134,10 @@ def _rgb(frame: av.VideoFrame, path: Path) -> RgbImage:
     if frame.is_corrupt:
         raise InputError(f"{path}: a frame is damaged.")
     fmt = source_format(frame, path)
-    if fmt.chroma == "400":
-        return _grey(frame_picture(frame, fmt))
+    if fmt.chroma == "400" or fmt.matrix == "rgb":
+        return _scaled(frame_picture(frame, fmt))
+    if fmt.matrix not in _COLOURSPACES:
+        raise InputError(f"{path}: its colour matrix leads to no RGB here; convert it to BT.709 first.")
     converted = frame.reformat(
         format="rgb24",
         src_colorspace=_COLOURSPACES[fmt.matrix],
@@ -145,9 +149,11 @@ def _rgb(frame: av.VideoFrame, path: Path) -> RgbImage:
     return cast(RgbImage, converted.to_ndarray())
 
 
-def _grey(picture: Picture) -> RgbImage:
-    """swscale takes every grey picture for full range."""
+def _scaled(picture: Picture) -> RgbImage:
+    """Grey and RGB, without swscale, which takes all of them for full range."""
     scale = 2 ** (picture.format.bit_depth - 8)
     black, white = (0, 256 * scale - 1) if picture.format.full_range else (16 * scale, 235 * scale)
-    luma = (picture.planes[0].astype(np.float32) - black) * (255 / (white - black))
-    return np.repeat(luma.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    green, blue, red = picture.planes if picture.format.matrix == "rgb" else picture.planes * 3
+    codes = np.stack([red, green, blue], axis=2).astype(np.float32)
+    rgb: RgbImage = ((codes - black) * (255 / (white - black))).round().clip(0, 255).astype(np.uint8)
+    return rgb

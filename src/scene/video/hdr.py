@@ -1,15 +1,22 @@
-"""Side data of decoded frames, and HDR10 static metadata from there to the encoders' parameters."""
+"""HDR: what a stream says of it, what cannot be kept, and HDR10's metadata as the encoders' parameters."""
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import av
+from av.container import InputContainer
 from av.sidedata.sidedata import SideData
+from av.video.stream import VideoStream
 
+from scene.video.messages import ffmpeg_messages
+
+# Transfer characteristics of ITU-T H.273.
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _PRIMARIES_UNIT = 50000
 _LUMINANCE_UNIT = 10000
 
@@ -49,6 +56,38 @@ def read_hdr(frame: av.VideoFrame) -> HdrMetadata:
         mastering=_parse_mastering(display) if display else None,
         content_light=struct.unpack_from("=II", light) if light else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DolbyVision:
+    """Dolby Vision's configuration record.
+
+    Attributes:
+        compatibility: what the base layer is without its metadata: 0 for nothing that a player could show, 1 for
+            HDR10, 2 for SDR, 4 for HLG, 6 for the HDR10 of a Blu-ray.
+    """
+
+    profile: int
+    compatibility: int
+
+    @property
+    def base_layer_stands_alone(self) -> bool:
+        return self.compatibility != 0
+
+
+def read_dolby_vision(container: InputContainer, stream: VideoStream) -> DolbyVision | None:
+    """The Dolby Vision configuration that a stream's container declares.
+
+    PyAV does not show it otherwise than in words.
+    """
+    with ffmpeg_messages():
+        words = cast(Any, container).dumps_format()
+    described = re.split(r"^  Stream #0:(\d+)", words, flags=re.MULTILINE)
+    for number, text in zip(described[1::2], described[2::2], strict=True):
+        match = re.search(r"DOVI configuration record:.*\bprofile: (\d+),.*\bcompatibility id: (\d+)", text)
+        if match and int(number) == stream.index:
+            return DolbyVision(int(match[1]), int(match[2]))
+    return None
 
 
 def side_data(frame: av.VideoFrame) -> dict[str, bytes]:

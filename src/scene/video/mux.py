@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from scene.errors import InputError, SceneError, UsageError
 from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
-from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
+from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, encoder_name, open_encoder
 from scene.video.made_with import file_tags
 from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
@@ -179,7 +179,8 @@ class Writer:
         try:
             if (container.muxer, self._codec.name) in _NOT_MUXED:
                 raise ValueError
-            video = cast(VideoStream, self._output.add_stream(self._codec.encoder, rate=self._info.rate))
+            name = encoder_name(self._codec, self._info)
+            video = cast(VideoStream, self._output.add_stream(name, rate=self._info.rate))
         except ValueError:
             raise UsageError(
                 f"{container.name} files cannot hold {self._codec.name} video; use .mkv or .mp4."

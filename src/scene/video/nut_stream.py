@@ -13,7 +13,7 @@ from scene.errors import InputError
 from scene.picture import Picture, PictureFormat
 from scene.video.decode import DecodedFrame
 from scene.video.opening import DEMUXING, reason
-from scene.video.pixel_format import frame_picture, source_format, write_picture
+from scene.video.pixel_format import frame_picture, planar_name, source_format, to_planar, write_picture
 from scene.video.probe import best_video, nominal_rate
 from scene.video.raw_stream import RawFrame, RawInfo, RawSource
 
@@ -63,7 +63,8 @@ def open_nut(stream: BinaryIO, name: str) -> RawSource:
         log.warning("%s: only its video is carried over, and %d other streams are not.", name, others)
     fmt = source_format(first, name)
     assert video.time_base is not None
-    info = RawInfo(fmt, first.format.name, video.time_base, nominal_rate(video), video.sample_aspect_ratio)
+    pixel_format = planar_name(first.format.name)
+    info = RawInfo(fmt, pixel_format, video.time_base, nominal_rate(video), video.sample_aspect_ratio)
     return RawSource(info, _frames(container, first, frames, info))
 
 
@@ -71,13 +72,14 @@ def _frames(
     container: InputContainer, first: av.VideoFrame, rest: Iterator[av.VideoFrame], info: RawInfo
 ) -> Iterator[RawFrame]:
     frame: av.VideoFrame | None = first
+    coded = first.format.name
     last: int | None = None
     with container:
         while frame is not None:
             if frame.is_corrupt:
                 raise InputError("a frame is damaged")
             if (frame.format.name, frame.width, frame.height) != (
-                info.pixel_format,
+                coded,
                 info.format.width,
                 info.format.height,
             ):
@@ -85,7 +87,7 @@ def _frames(
             pts = frame.pts
             if pts is None:
                 pts = 0 if last is None else last + 1
-            yield NutFrame(frame, info.format, pts)
+            yield NutFrame(to_planar(frame), info.format, pts)
             last = pts
             try:
                 frame = next(rest, None)

@@ -2,70 +2,59 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import av
-import numpy as np
-import numpy.typing as npt
 
 from scene.errors import InputError
 from scene.picture import Chroma, Matrix, Picture, PictureFormat, Plane
+from scene.video.sample_layout import plane_sample_views, sample_layout
 
-_PLANAR = re.compile(r"(?P<kind>yuvj?(?P<chroma>420|422|444)p|gray)(?P<depth>9|10|12|14|16)?(le)?")
-
-FULL_RANGE = 2
+LIMITED_RANGE, FULL_RANGE = 1, 2
 # AVColorSpace of a stream that declares none.
 UNSPECIFIED = 2
 HOW_TO_DEINTERLACE = "deinterlace it first; scene encode does with --deinterlace"
-# AVColorSpace to the matrix that networks are told. SMPTE 240M is within a code value or two of BT.709.
+# AVColorSpace to the matrix that networks are told. RGB, unspecified and reserved say nothing about Y'CbCr; the rest,
+# BT.2020 with constant luminance and ICtCp among them, is no matrix between gamma-coded R'G'B' and what is stored.
+_UNDECLARED = frozenset({0, UNSPECIFIED, 3})
 _MATRICES: dict[int, Matrix] = {
     1: "bt709",
-    4: "bt601",
+    4: "fcc",
     5: "bt601",
     6: "bt601",
-    7: "bt709",
+    7: "smpte240m",
+    8: "ycgco",
     9: "bt2020",
-    10: "bt2020",
 }
 
 
 def parse_pixel_format(name: str) -> tuple[Chroma, int]:
-    """Chroma subsampling and bit depth of a planar YUV or grey format.
-
-    Raises:
-        InputError: RGB, palettes, alpha, packed or unusually subsampled formats.
-    """
-    match = _PLANAR.fullmatch(name)
-    if match:
-        chroma = cast(Chroma, match["chroma"] or "400")
-        return chroma, int(match["depth"] or 8)
-    if name.startswith(("yuva", "ya", "gbra", "rgba", "bgra", "argb", "abgr")):
-        raise InputError(f"pixel format {name} has an alpha channel; remove it first (format=yuv420p).")
-    if name.startswith(("gbr", "rgb", "bgr", "0rgb", "0bgr", "pal8", "x2", "bayer")):
-        raise InputError(f"pixel format {name} is RGB, not YUV; convert it first (format=yuv444p).")
-    raise InputError(f"pixel format {name} is not supported; convert to planar 4:2:0, 4:2:2 or 4:4:4 first.")
+    """Chroma subsampling and bit depth of a format; RGB has "444". Raises InputError like `sample_layout`."""
+    layout = sample_layout(name)
+    return layout.chroma, layout.bit_depth
 
 
 def guess_matrix(colorspace: int, width: int, height: int) -> Matrix:
     """The matrix that a stream declares; undeclared, BT.709 from 1280x720 upwards and BT.601 below."""
-    declared = _MATRICES.get(colorspace)
-    if declared:
-        return declared
+    if colorspace not in _UNDECLARED:
+        return _MATRICES.get(colorspace, "other")
     return "bt709" if height >= 720 or width >= 1280 else "bt601"
 
 
 def picture_format(frame: av.VideoFrame) -> PictureFormat:
-    """The format of a decoded frame. Raises InputError like `parse_pixel_format`."""
-    chroma, depth = parse_pixel_format(frame.format.name)
+    """The format of a decoded frame. Raises InputError like `sample_layout`."""
+    layout = sample_layout(frame.format.name)
+    declared = int(frame.color_range)
+    # Undeclared, Y'CbCr is limited and RGB is full.
+    full_range = declared != LIMITED_RANGE if layout.rgb else declared == FULL_RANGE
     return PictureFormat(
         width=frame.width,
         height=frame.height,
-        bit_depth=depth,
-        chroma=chroma,
-        full_range=int(frame.color_range) == FULL_RANGE or frame.format.name.startswith("yuvj"),
-        matrix=guess_matrix(int(frame.colorspace), frame.width, frame.height),
+        bit_depth=layout.bit_depth,
+        chroma=layout.chroma,
+        full_range=full_range or frame.format.name.startswith("yuvj"),
+        matrix="rgb" if layout.rgb else guess_matrix(int(frame.colorspace), frame.width, frame.height),
     )
 
 
@@ -84,27 +73,40 @@ def source_format(frame: av.VideoFrame, path: Path | str, *, interlaced: bool = 
 
 
 def frame_picture(frame: av.VideoFrame, fmt: PictureFormat) -> Picture:
-    """The planes of a frame without copying them: they are valid, and alias the frame, while it lives."""
-    return Picture(fmt, tuple(_plane_view(frame, index, fmt) for index in range(len(fmt.plane_shapes))))
+    """The planes of a frame; of most formats without copying, so that they alias the frame and are valid with it."""
+    views = plane_sample_views(frame, sample_layout(frame.format.name), fmt.plane_shapes)
+    return Picture(fmt, cast(tuple[Plane, ...], views))
 
 
 def write_picture(frame: av.VideoFrame, picture: Picture) -> None:
-    """Writes a picture's planes into a writable frame of the same or a larger size, repeating the last line."""
-    for index, source in enumerate(picture.planes):
-        target = _whole_plane(frame, index, picture.format.bit_depth)
+    """Writes a picture's planes into a writable frame of the same or a larger size, repeating the last line.
+
+    The frame's format holds the picture's samples where they can be changed in place: planar ones do, and rgb24.
+    """
+    layout = sample_layout(frame.format.name)
+    whole = PictureFormat(frame.width, frame.height, layout.bit_depth, layout.chroma)
+    for source, target in zip(picture.planes, plane_sample_views(frame, layout, whole.plane_shapes), strict=True):
         rows, cols = source.shape
         target[:rows, :cols] = source
         target[:rows, cols:] = source[:, -1:]
         target[rows:] = target[rows - 1]
 
 
-def _plane_view(frame: av.VideoFrame, index: int, fmt: PictureFormat) -> Plane:
-    rows, cols = fmt.plane_shapes[index]
-    return cast(Plane, _whole_plane(frame, index, fmt.bit_depth)[:rows, :cols])
+def planar_name(name: str) -> str:
+    """What `to_planar` makes of a pixel format."""
+    layout = sample_layout(name)
+    return name if layout.is_planar else layout.planar
 
 
-def _whole_plane(frame: av.VideoFrame, index: int, bit_depth: int) -> npt.NDArray[Any]:
-    plane = frame.planes[index]
-    dtype = np.uint8 if bit_depth == 8 else np.uint16
-    samples: npt.NDArray[Any] = np.frombuffer(cast(bytes, plane), dtype)  # numpy takes any buffer
-    return samples.reshape(-1, plane.line_size // samples.itemsize)[: plane.height, : plane.width]
+def to_planar(frame: av.VideoFrame) -> av.VideoFrame:
+    """A frame with its samples in the planar format that holds the same ones: itself if it has that already.
+
+    Of everything else only the time stamp, its unit and the duration are taken over.
+    """
+    layout = sample_layout(frame.format.name)
+    if layout.is_planar:
+        return frame
+    planar = av.VideoFrame(frame.width, frame.height, planar_name(frame.format.name))
+    write_picture(planar, frame_picture(frame, picture_format(frame)))
+    planar.pts, planar.time_base, planar.duration = frame.pts, frame.time_base, frame.duration
+    return planar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from scene.errors import InputError
-from scene.picture import PictureFormat
-from scene.video.chroma_location import read_chroma_location
-from scene.video.hdr import HdrMetadata, read_hdr, side_data
+from scene.picture import ChromaLocation, PictureFormat
+from scene.video.chroma_location import frame_chroma_location, read_chroma_location
+from scene.video.hdr import HdrMetadata, read_dolby_vision, read_hdr, side_data
 from scene.video.opening import open_input, reason
 from scene.video.pixel_format import FULL_RANGE, source_format
 
 log = logging.getLogger(__name__)
 
-_UNSPECIFIED = 2
+_RGB, _UNSPECIFIED = 0, 2
 # The names by which x264, x265 and FFmpeg know the code points of H.273.
 _PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020"}
 _PRIMARIES |= {10: "smpte428", 11: "smpte431", 12: "smpte432"}
@@ -71,7 +71,7 @@ class SourceInfo:
         time_base: the unit of the stream's time stamps in seconds.
         rate: frames per second, roughly where the frame rate varies.
         frames: the number of frames, an estimate, None where nothing tells.
-        chroma_location: of 4:2:0 chroma samples, as FFmpeg names it ("left", "topleft"), None if not declared.
+        chroma_location: of 4:2:0 chroma samples, None if not declared; that of the format is then the usual one.
         network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
         deinterlace: whether interlaced frames are to be deinterlaced, rather than refused.
@@ -84,7 +84,7 @@ class SourceInfo:
     format: PictureFormat
     pixel_format: str
     colour: ColourTags
-    chroma_location: str | None
+    chroma_location: ChromaLocation | None
     hdr: HdrMetadata
     sample_aspect_ratio: Fraction | None
     display_matrix: tuple[int, ...] | None
@@ -110,12 +110,15 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
         InputError: no such file, unreadable, no video in it, or video of a kind that is not supported.
     """
     with open_input(path, network=network) as container:
-        chroma_location = read_chroma_location(container, video_stream(container, path, video))
+        location = read_chroma_location(container, video_stream(container, path, video))
     with open_input(path, network=network) as container:
         stream = video_stream(container, path, video)
         frame = _first_frame(container, stream, path)
         fmt = source_format(frame, path, interlaced=deinterlace)
-        _warn_of_losses(stream, frame, path)
+        location = location or frame_chroma_location(frame, stream)
+        if location is not None:
+            fmt = replace(fmt, chroma_location=location)
+        _warn_of_losses(container, stream, frame, fmt, path)
         rate = nominal_rate(stream)
         if stream.time_base is None:
             raise InputError(f"{path}: its video stream has no clock.")
@@ -128,10 +131,10 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
             colour=ColourTags(
                 primaries=_declared(frame.color_primaries, stream.codec_context.color_primaries),
                 transfer=_declared(frame.color_trc, stream.codec_context.color_trc),
-                matrix=_declared(frame.colorspace, stream.codec_context.colorspace),
+                matrix=_declared_matrix(stream, frame, fmt),
                 range=FULL_RANGE if fmt.full_range else int(frame.color_range),
             ),
-            chroma_location=chroma_location if fmt.chroma == "420" else None,
+            chroma_location=location if fmt.chroma == "420" else None,
             hdr=read_hdr(frame),
             sample_aspect_ratio=stream.sample_aspect_ratio,
             display_matrix=_display_matrix(frame),
@@ -186,15 +189,39 @@ def _first_frame(container: InputContainer, stream: VideoStream, path: Path) -> 
     raise InputError(f"{path}: no frame of its video can be decoded{because}.")
 
 
-def _warn_of_losses(stream: VideoStream, frame: av.VideoFrame, path: Path) -> None:
-    for kind in sorted({_DYNAMIC_METADATA[name] for name in side_data(frame) if name in _DYNAMIC_METADATA}):
+def _warn_of_losses(
+    container: InputContainer, stream: VideoStream, frame: av.VideoFrame, fmt: PictureFormat, path: Path
+) -> None:
+    dynamic = {_DYNAMIC_METADATA[name] for name in side_data(frame) if name in _DYNAMIC_METADATA}
+    dolby_vision = read_dolby_vision(container, stream)
+    if dolby_vision is not None:
+        if not dolby_vision.base_layer_stands_alone:
+            raise InputError(
+                f"{path} is Dolby Vision of profile {dolby_vision.profile}, whose pictures have their colours only "
+                "with its metadata, which is not carried over; convert it to HDR10 or SDR first."
+            )
+        dynamic.add("Dolby Vision")
+    for kind in sorted(dynamic):
         log.warning("%s: its dynamic %s metadata is not carried over.", path, kind)
+    if (
+        fmt.matrix != "rgb"
+        and fmt.chroma != "400"
+        and _declared(frame.colorspace, stream.codec_context.colorspace) == _RGB
+    ):
+        log.warning("%s: its matrix is declared as RGB, which its pictures are not; that is left out.", path)
     if stream.metadata.get("alpha_mode") == "1":
         log.warning("%s: its transparency (alpha) is not carried over.", path)
 
 
 def _declared(of_frame: int, of_stream: int) -> int:
     return int(of_frame) if int(of_frame) not in {0, _UNSPECIFIED} else int(of_stream)
+
+
+def _declared_matrix(stream: VideoStream, frame: av.VideoFrame, fmt: PictureFormat) -> int:
+    if fmt.matrix == "rgb":
+        return _RGB
+    declared = _declared(frame.colorspace, stream.codec_context.colorspace)
+    return _UNSPECIFIED if declared == _RGB else declared
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:

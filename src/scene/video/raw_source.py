@@ -15,6 +15,7 @@ from scene.video.decode import Decoder
 from scene.video.nut_stream import open_nut
 from scene.video.opening import reason, require_readable
 from scene.video.pipes import PipeReader, buffered
+from scene.video.pixel_format import planar_name
 from scene.video.probe import SourceInfo, probe
 from scene.video.raw_stream import RawFrame, RawInfo, RawKind
 from scene.video.y4m_stream import open_y4m
@@ -85,7 +86,11 @@ class FileSource:
         self.name = str(details.path)
         self.details = details
         self.info = RawInfo(
-            *(details.format, details.pixel_format, details.time_base, details.rate, details.sample_aspect_ratio)
+            format=details.format,
+            pixel_format=planar_name(details.pixel_format),
+            time_base=details.time_base,
+            rate=details.rate,
+            aspect=details.sample_aspect_ratio,
         )
         self._decoder = decoder
 

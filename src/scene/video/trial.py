@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError
 from scene.picture import Picture, Plane
-from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size
+from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size, encoder_name
 from scene.video.opening import reason
 from scene.video.pixel_format import frame_picture, picture_format, write_picture
 from scene.video.probe import SourceInfo
@@ -55,7 +55,7 @@ def try_encode(
     codec = CODECS[settings.codec]
     info = replace(info, format=pictures[0].format)
     arguments = ":".join(filter(None, (_ONE_THREAD[codec.name], settings.encoder_args)))
-    encoder = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
+    encoder = cast(VideoCodecContext, av.CodecContext.create(encoder_name(codec, info), "w"))
     configure(encoder, codec, replace(settings, encoder_args=arguments), info)
     encoder.thread_count = 1
     try:

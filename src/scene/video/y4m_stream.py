@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from scene.errors import InputError, UsageError
-from scene.picture import Picture, PictureFormat
+from scene.picture import ChromaLocation, Picture, PictureFormat
 from scene.video.pixel_format import UNSPECIFIED, guess_matrix
 from scene.video.raw_stream import RawFrame, RawInfo, RawSource
 from scene.video.y4m import (
@@ -21,6 +21,9 @@ from scene.video.y4m import (
     write_frame,
     write_header,
 )
+
+# Where the names of 4:2:0 say that chroma lies, if not to the left.
+_LOCATIONS: dict[bytes, ChromaLocation] = {b"C420": "center", b"C420jpeg": "center", b"C420paldv": "topleft"}
 
 
 class Y4MFrame:
@@ -60,7 +63,9 @@ def open_y4m(stream: BinaryIO, name: str) -> RawSource:
         header = read_header(stream)
     except InputError as error:
         raise InputError(f"{name} cannot be read as y4m or nut: {error}.") from None
-    fmt = replace(header.format, matrix=guess_matrix(UNSPECIFIED, header.format.width, header.format.height))
+    matrix = guess_matrix(UNSPECIFIED, header.format.width, header.format.height)
+    locations = [_LOCATIONS[word] for word in header.line.split() if word in _LOCATIONS]
+    fmt = replace(header.format, matrix=matrix, chroma_location=locations[0] if locations else "left")
     base = "gray" if fmt.chroma == "400" else f"yuv{fmt.chroma}p"
     info = RawInfo(
         format=fmt,
