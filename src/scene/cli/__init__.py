@@ -24,6 +24,7 @@ app = cyclopts.App(
 )
 app.command("scene.cli.demo:demo", name="demo")
 app.command("scene.cli.encode:encode", name="encode")
+app.command("scene.cli.search:search", name="search")
 app.command("scene.cli.evaluate:evaluate", name="evaluate")
 app.command("scene.cli.compare:compare", name="compare")
 app.command("scene.cli.train:train", name="train")
