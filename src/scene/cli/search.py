@@ -22,7 +22,7 @@ def search(
     semantics: str = "auto",
     device: Literal["auto", "cpu", "cuda"] = "auto",
     samples: int | None = None,
-    sample_seconds: float = 2.0,
+    sample_seconds: float = 3.0,
     best_effort: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
     log_format: Literal["text", "json"] = "text",

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 # Places that are asked for at most; 3 to 5 are usual.
 MAX_READINGS = 9
-# The first way in an unknown direction, and by how much later ones grow at least and at most.
-_FIRST_WAY = 4.0
+# By how much steps in an unknown direction grow where no slope tells how far to go, and how far they go at most.
 _GROWTH = 1.5
 _LONGEST_WAY = 16.0
 # Within so many steps a curve is taken to be straight.
@@ -55,7 +54,7 @@ class Reading:
         return min(self.margins) >= 0
 
 
-def next_place(readings: Sequence[Reading], scale: Scale, start: float) -> float | None:
+def next_place(readings: Sequence[Reading], scale: Scale, start: float, way: float) -> float | None:
     """Where to measure next; None where the search is over.
 
     It is over where the last place that meets and the first beyond it that does not are neighbours, or are near and a
@@ -64,6 +63,7 @@ def next_place(readings: Sequence[Reading], scale: Scale, start: float) -> float
     Args:
         readings: so far, in any order.
         start: where to begin.
+        way: how far from there the second place is.
     """
     if not readings:
         return scale.at_most(start)
@@ -73,9 +73,9 @@ def next_place(readings: Sequence[Reading], scale: Scale, start: float) -> float
     if below is not None and above is not None:
         return _between(below, above, scale, len(readings))
     if below is None and above is not None:
-        return None if above.place <= scale.low else scale.at_most(max(_beyond(readings, -1, scale), scale.low))
+        return None if above.place <= scale.low else scale.at_most(max(_beyond(readings, -1, scale, way), scale.low))
     assert below is not None
-    return None if below.place >= scale.high else scale.at_most(_beyond(readings, 1, scale))
+    return None if below.place >= scale.high else scale.at_most(_beyond(readings, 1, scale, way))
 
 
 def bracket(readings: Sequence[Reading]) -> tuple[Reading | None, Reading | None]:
@@ -111,12 +111,12 @@ def _between(below: Reading, above: Reading, scale: Scale, count: int) -> float 
     return scale.at_most(min(max(expected, below.place + scale.step), above.place - scale.step))
 
 
-def _beyond(readings: Sequence[Reading], direction: int, scale: Scale) -> float:
+def _beyond(readings: Sequence[Reading], direction: int, scale: Scale, way: float) -> float:
     """A place beyond the outermost reading, where what holds there should no longer do so."""
     outward = sorted(readings, key=lambda r: direction * r.place)
     last = outward[-1]
     if len(outward) == 1:
-        return last.place + direction * max(_FIRST_WAY, scale.step)
+        return last.place + direction * max(way, scale.step)
     before = outward[-2]
     gap = abs(last.place - before.place)
     away = _GROWTH * gap

@@ -32,11 +32,13 @@ log = logging.getLogger(__name__)
 # What is being worked on, and at which CRF.
 _Report = Callable[[str, float | None], None]
 
-DEFAULT_SAMPLE_SECONDS = 2.0
+DEFAULT_SAMPLE_SECONDS = 3.0
 # Always measured.
 _SHOWN = ("vmaf", "vmaf_neg")
 # Between two CRFs: FFmpeg hands whole ones alone to SVT-AV1.
 _STEPS = {"x264": 0.5, "x265": 0.5, "svtav1": 1.0}
+# From the first CRF to the second: from an encoder's usual one far, from the unprocessed pictures' answer not so far.
+_FAR, _NEAR = 8, 4
 # Encoder parameters that read or write files or need a pass over the whole video, and those that set another quality.
 _REFUSED = {"pass", "stats", "csv", "recon", "dump-yuv", "analysis-save", "analysis-load"} | {
     *("crf", "qp", "q", "bitrate", "tbr", "rc", "lossless"),
@@ -152,11 +154,11 @@ def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> Sear
     with open_bench(
         info, request.settings, ffmpeg, metrics, request.samples, length, lambda: report("decoded", None)
     ) as bench:
-        plain = _Curve(bench, request, codec, None, report).answer(codec.default_crf)
+        plain = _Curve(bench, request, codec, None, report).answer(codec.default_crf, _FAR)
         enhanced = None
         if model is not None:
             curve = _Curve(bench, request, codec, lambda crf: _load(request, codec, info, crf), report)
-            enhanced = replace(curve.answer(plain.probe.crf), model=model.identity)
+            enhanced = replace(curve.answer(plain.probe.crf, _NEAR), model=model.identity)
         saving = _saving(plain, enhanced)
         return SearchResult(
             info=info,
@@ -230,11 +232,16 @@ class _Curve:
         self._scale = Scale(0, codec.max_crf, step)
         self._probes: dict[float, Probe] = {}
 
-    def answer(self, start: float) -> Answer:
-        """The coarsest CRF that meets all, else the nearest and what it misses."""
-        request = self._request
+    def answer(self, start: float, steps: int) -> Answer:
+        """The coarsest CRF that meets all, else the nearest and what it misses.
+
+        Args:
+            start: the first CRF.
+            steps: of the scale from there to the second.
+        """
+        request, way = self._request, steps * self._scale.step
         readings: list[Reading] = []
-        while (crf := next_place(readings, self._scale, start)) is not None:
+        while (crf := next_place(readings, self._scale, start, way)) is not None:
             scores = self._measure(crf).scores
             readings.append(Reading(crf, tuple(scores[t.metric] - t.value for t in request.targets)))
         below, above = bracket(readings)
@@ -267,7 +274,7 @@ class _Curve:
 
         # What the other search measured counts, but not against what this one may measure.
         readings = [reading(probe) for probe in self._around(limit)]
-        while (place := next_place(readings, scale, -self._scale.low)) is not None:
+        while (place := next_place(readings, scale, -self._scale.low, _FAR * scale.step)) is not None:
             readings.append(reading(self._measure(-place)))
         below, above = bracket(readings)
         if below is None:

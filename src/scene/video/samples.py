@@ -25,7 +25,7 @@ from scene.video.probe import SourceInfo, best_video
 log = logging.getLogger(__name__)
 
 # A video that is longer than its samples by no more than this factor is taken whole: then nothing is guessed.
-_WHOLE = Fraction(3, 2)
+_WHOLE = Fraction(5, 4)
 
 
 @dataclass(frozen=True, slots=True)
