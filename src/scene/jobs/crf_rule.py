@@ -10,14 +10,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scipy.interpolate import PchipInterpolator
+
 # Places that are asked for at most; 3 to 5 are usual.
 MAX_READINGS = 9
 # By how much steps in an unknown direction grow where no slope tells how far to go, and how far they go at most.
 _GROWTH = 1.5
 _LONGEST_WAY = 16.0
-# Within so many steps a curve is taken to be straight.
-_STRAIGHT = 4
-# Interpolations, after which the interval is halved: a curve that needs more is no smooth one.
+# Within so many steps an interpolated curve is trusted.
+_NEAR = 4
+# Of an interval between two places, when a crossing is sought: to a millionth of it.
+_HALVINGS = 20
+# Readings, after which the interval is halved: a curve that needs more is no smooth one.
 _INTERPOLATIONS = 6
 
 
@@ -57,8 +61,8 @@ class Reading:
 def next_place(readings: Sequence[Reading], scale: Scale, start: float, way: float) -> float | None:
     """Where to measure next; None where the search is over.
 
-    It is over where the last place that meets and the first beyond it that does not are neighbours, or are near and a
-    straight line between them says that the neighbour fails; at either end of the scale; and after `MAX_READINGS`.
+    It is over where the last place that meets and the first beyond it that does not are neighbours, or are near and the
+    curve between them says that the neighbour fails; at either end of the scale; and after `MAX_READINGS`.
 
     Args:
         readings: so far, in any order.
@@ -71,7 +75,7 @@ def next_place(readings: Sequence[Reading], scale: Scale, start: float, way: flo
         return None
     below, above = bracket(readings)
     if below is not None and above is not None:
-        return _between(below, above, scale, len(readings))
+        return _between(readings, below.place, above.place, scale)
     if below is None and above is not None:
         return None if above.place <= scale.low else scale.at_most(max(_beyond(readings, -1, scale, way), scale.low))
     assert below is not None
@@ -88,27 +92,41 @@ def bracket(readings: Sequence[Reading]) -> tuple[Reading | None, Reading | None
     return below, min(beyond, key=lambda r: r.place, default=None)
 
 
-def crossing(below: Reading, above: Reading) -> float:
-    """The share of the way from one reading to another, in [0, 1), after which the first demand is no longer met.
+def crossing(readings: Sequence[Reading]) -> float:
+    """The place between the two readings of `bracket`, which must both be there, where the first demand fails.
 
-    Args:
-        below: meets all demands.
-        above: does not.
+    Each margin is interpolated over the places of all readings with PCHIP, which keeps the shape: between two readings
+    it goes straight from one to the other, without turning.
     """
-    return min(a / (a - b) for a, b in zip(below.margins, above.margins, strict=True) if b < 0)
+    below, above = bracket(readings)
+    assert below is not None and above is not None
+    ordered = sorted(readings, key=lambda r: r.place)
+    places = [r.place for r in ordered]
+    curves = [
+        PchipInterpolator(places, [r.margins[index] for r in ordered])
+        for index, margin in enumerate(above.margins)
+        if margin < 0
+    ]
+    near, far = below.place, above.place
+    for _ in range(_HALVINGS):
+        middle = (near + far) / 2
+        if all(curve(middle) >= 0 for curve in curves):
+            near = middle
+        else:
+            far = middle
+    return near
 
 
-def _between(below: Reading, above: Reading, scale: Scale, count: int) -> float | None:
-    width = above.place - below.place
-    steps = round(width / scale.step)
+def _between(readings: Sequence[Reading], below: float, above: float, scale: Scale) -> float | None:
+    steps = round((above - below) / scale.step)
     if steps <= 1:
         return None
-    expected = below.place + crossing(below, above) * width
-    if count >= _INTERPOLATIONS:
-        return scale.at_most((below.place + above.place) / 2)
-    if steps <= _STRAIGHT and expected < below.place + scale.step:
+    expected = crossing(readings)
+    if steps <= _NEAR and expected < below + scale.step:
         return None
-    return scale.at_most(min(max(expected, below.place + scale.step), above.place - scale.step))
+    if len(readings) >= _INTERPOLATIONS:
+        return scale.at_most((below + above) / 2)
+    return scale.at_most(min(max(expected, below + scale.step), above - scale.step))
 
 
 def _beyond(readings: Sequence[Reading], direction: int, scale: Scale, way: float) -> float:

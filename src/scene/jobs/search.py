@@ -37,6 +37,8 @@ DEFAULT_SAMPLE_SECONDS = 3.0
 _SHOWN = ("vmaf", "vmaf_neg")
 # Between two CRFs: FFmpeg hands whole ones alone to SVT-AV1.
 _STEPS = {"x264": 0.5, "x265": 0.5, "svtav1": 1.0}
+# FFmpeg takes 0 for "no CRF given" with SVT-AV1.
+_FINEST = {"svtav1": 1}
 # From the first CRF to the second: from an encoder's usual one far, from the unprocessed pictures' answer not so far.
 _FAR, _NEAR = 8, 4
 # Encoder parameters that read or write files or need a pass over the whole video, and those that set another quality.
@@ -229,7 +231,7 @@ class _Curve:
         self._what = "unprocessed" if enhancer_for is None else "enhanced"
         self._report = report
         step = _STEPS[codec.name]
-        self._scale = Scale(0, codec.max_crf, step)
+        self._scale = Scale(_FINEST.get(codec.name, 0), codec.max_crf, step)
         self._probes: dict[float, Probe] = {}
 
     def answer(self, start: float, steps: int) -> Answer:
@@ -252,7 +254,7 @@ class _Curve:
         found = self._probes[below.place]
         exact = None
         if above is not None:
-            exact = _between(found, self._probes[above.place], crossing(below, above)).kbps
+            exact = _between(found, self._probes[above.place], crossing(readings)).kbps
         if request.max_kbps is None or found.kbps <= request.max_kbps:
             return self._answered(found, "", exact)
         # The rate falls along the scale too: what is short at the coarsest CRF of the quality is short at all.
@@ -284,7 +286,7 @@ class _Curve:
         nearest = self._probes[-below.place]
         if above is None:
             return nearest, nearest.scores
-        return nearest, _between(nearest, self._probes[-above.place], crossing(below, above)).scores
+        return nearest, _between(nearest, self._probes[-above.place], -crossing(readings)).scores
 
     def _around(self, limit: float) -> list[Probe]:
         """Of the probes the cheapest above a rate and the dearest below it."""
@@ -312,11 +314,11 @@ class _Curve:
         return Answer(BYPASS, found, size, missed, exact, probes)
 
 
-def _between(here: Probe, there: Probe, share: float) -> Probe:
-    """What is expected a share of the way from one probe to another: rates by logarithm, scores in proportion."""
+def _between(here: Probe, there: Probe, crf: float) -> Probe:
+    """What is expected at a CRF between two probes: the rate by its logarithm and the scores in proportion."""
+    share = (crf - here.crf) / (there.crf - here.crf)
     scores = {name: value + share * (there.scores[name] - value) for name, value in here.scores.items()}
-    kbps = here.kbps * (there.kbps / here.kbps) ** share
-    return Probe(here.crf + share * (there.crf - here.crf), kbps, scores, here.worst)
+    return Probe(crf, here.kbps * (there.kbps / here.kbps) ** share, scores, here.worst)
 
 
 def _saving(plain: Answer, enhanced: Answer | None) -> float | None:
