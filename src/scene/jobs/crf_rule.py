@@ -17,8 +17,6 @@ MAX_READINGS = 9
 # By how much steps in an unknown direction grow where no slope tells how far to go, and how far they go at most.
 _GROWTH = 1.5
 _LONGEST_WAY = 16.0
-# Within so many steps an interpolated curve is trusted.
-_NEAR = 4
 # Of an interval between two places, when a crossing is sought: to a millionth of it.
 _HALVINGS = 20
 # Readings, after which the interval is halved: a curve that needs more is no smooth one.
@@ -61,8 +59,8 @@ class Reading:
 def next_place(readings: Sequence[Reading], scale: Scale, start: float, way: float) -> float | None:
     """Where to measure next; None where the search is over.
 
-    It is over where the last place that meets and the first beyond it that does not are neighbours, or are near and the
-    curve between them says that the neighbour fails; at either end of the scale; and after `MAX_READINGS`.
+    It is over where the last place that meets and the first beyond it that does not are neighbours, at either end of
+    the scale, and after `MAX_READINGS`.
 
     Args:
         readings: so far, in any order.
@@ -121,11 +119,7 @@ def _between(readings: Sequence[Reading], below: float, above: float, scale: Sca
     steps = round((above - below) / scale.step)
     if steps <= 1:
         return None
-    expected = crossing(readings)
-    if steps <= _NEAR and expected < below + scale.step:
-        return None
-    if len(readings) >= _INTERPOLATIONS:
-        return scale.at_most((below + above) / 2)
+    expected = (below + above) / 2 if len(readings) >= _INTERPOLATIONS else crossing(readings)
     return scale.at_most(min(max(expected, below + scale.step), above - scale.step))
 
 

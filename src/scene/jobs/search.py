@@ -37,8 +37,8 @@ DEFAULT_SAMPLE_SECONDS = 3.0
 _SHOWN = ("vmaf", "vmaf_neg")
 # Between two CRFs: FFmpeg hands whole ones alone to SVT-AV1.
 _STEPS = {"x264": 0.5, "x265": 0.5, "svtav1": 1.0}
-# FFmpeg takes 0 for "no CRF given" with SVT-AV1.
-_FINEST = {"svtav1": 1}
+# FFmpeg takes 0 for "no CRF given" with SVT-AV1, which at 1 gives broken pictures (4.1, 8 bit).
+_FINEST = {"svtav1": 2}
 # From the first CRF to the second: from an encoder's usual one far, from the unprocessed pictures' answer not so far.
 _FAR, _NEAR = 8, 4
 # Encoder parameters that read or write files or need a pass over the whole video, and those that set another quality.
@@ -254,7 +254,8 @@ class _Curve:
         found = self._probes[below.place]
         exact = None
         if above is not None:
-            exact = _between(found, self._probes[above.place], crossing(readings)).kbps
+            # Between neighbours a straight line, so that it does not matter what else was measured.
+            exact = _between(found, self._probes[above.place], crossing((below, above))).kbps
         if request.max_kbps is None or found.kbps <= request.max_kbps:
             return self._answered(found, "", exact)
         # The rate falls along the scale too: what is short at the coarsest CRF of the quality is short at all.
@@ -286,7 +287,7 @@ class _Curve:
         nearest = self._probes[-below.place]
         if above is None:
             return nearest, nearest.scores
-        return nearest, _between(nearest, self._probes[-above.place], -crossing(readings)).scores
+        return nearest, _between(nearest, self._probes[-above.place], -crossing((below, above))).scores
 
     def _around(self, limit: float) -> list[Probe]:
         """Of the probes the cheapest above a rate and the dearest below it."""
