@@ -1,6 +1,7 @@
 """The parts of a search that need no encoder: targets, where samples are taken, what key frames count, the command."""
 
 import math
+import os
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -203,6 +204,8 @@ def test_the_command_is_that_of_the_chosen_answer():
     ]
     assert "'my net.safetensors'" in table_text(asked, result(plain, enhanced, enhanced, 9.0))
     assert encode_words(asked, result(plain, enhanced, plain))[-2:] == ["--model", "none"]
+    odd = replace(asked, source=Path(os.fsdecode(b"a\xff\x1b.mkv")))
+    table_text(odd, result(plain, None, plain)).encode("utf-8")
     assert encode_words(replace(asked, source=Path("-a.mkv")), result(plain, None, plain))[2] == "./-a.mkv"
 
 

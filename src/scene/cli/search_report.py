@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from scene.evaluation.names import printable
 from scene.jobs.encode import BYPASS, DEFAULT_MODEL
 from scene.jobs.search import Answer, SearchRequest, SearchResult
 from scene.jobs.search_bench import Probe
@@ -79,7 +80,7 @@ def encode_words(request: SearchRequest, result: SearchResult) -> list[str]:
 
 def command_text(request: SearchRequest, result: SearchResult) -> str:
     """The same, quoted for a shell."""
-    return shlex.join(encode_words(request, result))
+    return printable(shlex.join(encode_words(request, result)))
 
 
 def _operand(path: Path) -> str:
@@ -97,7 +98,7 @@ def _what(request: SearchRequest, result: SearchResult) -> str:
     if not result.whole:
         sampled = f"{result.samples} samples with {result.sampled_frames} frames of {result.seconds:.1f} s"
     preset = f" {settings.preset}" if settings.preset else ""
-    return f"{request.source.name}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
+    return f"{printable(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
 
 
 def _row(label: str, answer: Answer) -> list[str]:
