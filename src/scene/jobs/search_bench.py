@@ -97,7 +97,7 @@ class Bench:
         self._settings = settings
         frames = max(1.0, float(seconds * info.rate))
         # A video of 292 frames has a key frame in every 250 twice.
-        self._interval = frames / math.ceil(frames / key_frame_interval(settings, info.rate))
+        self._interval = frames / max(1, math.ceil(frames / key_frame_interval(settings, info.rate)))
         self._scorer = scorer
         self._executor = executor
         self._folder = folder

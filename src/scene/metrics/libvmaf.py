@@ -36,7 +36,7 @@ _LIBVMAF = {
     "psnr_y": "psnr_y",
     "cambi": "cambi",
 }
-# Of a picture, in samples: smaller ones fail, or crash libvmaf.
+# Of a picture's sides, in samples: MS-SSIM and VMAF v1 fail below theirs, and tiny pictures crash libvmaf.
 LEAST_SIDES = {"vmaf": 176, "vmaf_neg": 176, "vmaf_v1": 216, "ms_ssim": 176, "psnr_y": 176, "xpsnr_y": 176}
 
 

@@ -211,6 +211,9 @@ def test_samples_of_a_longer_video(tmp_path, capfd):
     assert worst["score"] < found["unprocessed"]["scores"]["vmaf_neg"]
     assert worst["start_s"] in {0.4, 1.6, 2.8}
     assert found["unprocessed"]["bytes"] == pytest.approx(found["unprocessed"]["kbps"] * 125 * 3.6, abs=1)
+    # The fewer key frames are forced, the less the samples' own ones count.
+    often, never = (searched(capfd, source, *few, f"--encoder-args=keyint={n}") for n in ("10", "infinite"))
+    assert often["unprocessed"]["kbps"] > 1.2 * never["unprocessed"]["kbps"]
     assert search(source, *few) == 0
     assert "worst sample" in capfd.readouterr().out
 
