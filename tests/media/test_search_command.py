@@ -247,6 +247,23 @@ def test_samples_are_the_videos_own_frames(tmp_path, temporary, name, codec, opt
         assert float(sample.seconds) == pytest.approx(count / 25, rel=0.05)
 
 
+def test_a_file_without_times_is_decoded_once_from_its_beginning(tmp_path, temporary, caplog):
+    caplog.set_level("INFO", "scene")
+    source = make_video(tmp_path / "in.264", frames=300, codec="libx264", options={"preset": "ultrafast"})
+    info = probe(source)
+    assert video_seconds(info) == 12
+    done = []
+    spans = [Span(Fraction(52, 5), 3), Span(Fraction(58, 5), 4)]
+    samples = read_samples(info, spans, tmp_path, lambda: done.append(1))
+    assert caplog.text.count("seeking does not work there") == 1 and len(done) == 2
+    assert [round(sample.start * 25) for sample in samples] == [260, 290]
+    with av.open(str(source)) as file:
+        shown = [frame.to_ndarray()[:48] for frame in file.decode(video=0)]
+    for first, sample in zip((260, 290), samples, strict=True):
+        for number, picture in enumerate(sample.pictures(), first):
+            assert np.array_equal(shown[number], picture.planes[0])
+
+
 def test_samples_keep_a_varying_frame_rate(tmp_path, temporary):
     stamps = [0, 40, 80, 200, 240, 600, 640, 700, 900, 940]
     source = make_video(tmp_path / "in.mkv", frames=10, stamps=stamps)

@@ -124,39 +124,40 @@ def read_samples(
             is in any of the spans.
         OSError: there is no room.
     """
-    reader = _Reader(info, folder)
+    reader = _Reader(info, folder, on_sample)
     samples: list[Sample] = []
     for index, span in enumerate(spans):
         found = reader.seek(index, span)
         if found is None:
-            if span.start > 0:
-                log.info("%s: seeking does not work there, so it is decoded from its beginning.", info.path)
+            log.info("%s: seeking does not work there, so it is decoded from its beginning.", info.path)
             samples += reader.take(None, list(enumerate(spans))[index:]) or []
             break
-        samples.append(found)
-        on_sample()
+        samples += found
     if not samples:
         raise InputError(f"{info.path}: no frame of its video can be decoded where it is sampled.")
     return samples
 
 
 class _Reader:
-    def __init__(self, info: SourceInfo, folder: Path) -> None:
+    def __init__(self, info: SourceInfo, folder: Path, on_sample: Callable[[], None]) -> None:
         self._info = info
         self._folder = folder
+        self._on_sample = on_sample
 
-    def seek(self, index: int, span: Span) -> Sample | None:
-        """One span by seeking; None where that gives no certain answer."""
+    def seek(self, index: int, span: Span) -> list[Sample] | None:
+        """One span, by seeking where it is not near the beginning; None where that gives no certain answer."""
         for earlier in EARLIER_S:
-            if earlier is None or span.start <= earlier:
-                return None
+            if earlier is None:
+                break
+            if span.start <= earlier:
+                return self.take(None, [(index, span)])
             try:
                 found = self.take(span.start - earlier, [(index, span)])
             except InputError:
                 # What cannot be decoded after a jump may be whole; if it is not, the pass from the beginning says so.
                 continue
             if found:
-                return found[0]
+                return found
         return None
 
     def take(self, seek: Fraction | None, spans: Sequence[tuple[int, Span]]) -> list[Sample] | None:
@@ -179,10 +180,12 @@ class _Reader:
                     if current is not None and current.add(time, frame):
                         samples.append(current.finish())
                         current = None
+                        self._on_sample()
                         if not waiting:
                             return samples
             if current is not None:
                 samples.append(current.finish())
+                self._on_sample()
             return samples
         finally:
             if current is not None:
