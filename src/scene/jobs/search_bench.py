@@ -34,8 +34,8 @@ log = logging.getLogger(__name__)
 # A sample for each of so many seconds, but no fewer than these.
 LEAST_SAMPLES = 8
 _SECONDS_A_SAMPLE = 300
-# Two encoders side by side; of larger pictures two need too much memory.
-_SIDE_BY_SIDE_SAMPLES = 1920 * 1088
+# Of larger pictures two encoders side by side, or two threads of libvmaf, need gigabytes.
+_LARGEST_SHARED = 1920 * 1088
 
 # The enhancer for a CRF, at the beginning of a video; None for none.
 EnhancerFor = Callable[[float], "Enhancer | None"]
@@ -202,14 +202,14 @@ def open_bench(
     count = count or max(LEAST_SAMPLES, -(-int(seconds) // _SECONDS_A_SAMPLE))
     spans = plan_spans(seconds, info.rate, count, length)
     cores = os.cpu_count() or 1
-    small = info.format.width * info.format.height <= _SIDE_BY_SIDE_SAMPLES
-    workers = 2 if cores > 1 and small else 1
+    large = info.format.width * info.format.height > _LARGEST_SHARED
+    workers, threads = (1, 1) if large or cores == 1 else (2, cores // 2)
     try:
         with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
             folder = Path(name)
             _require_room(folder, info, spans, seconds, workers)
             samples = read_samples(info, spans, folder, on_sample)
-            scorer = SampleScorer(ffmpeg, metrics, info, folder, max(1, cores // workers))
+            scorer = SampleScorer(ffmpeg, metrics, info, folder, threads)
             executor = ThreadPoolExecutor(workers, thread_name_prefix="search")
             try:
                 whole = spans[0].frames is None
