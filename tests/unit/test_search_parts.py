@@ -2,6 +2,7 @@
 
 import math
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 
 from scene.cli.search_report import encode_words, table_text
 from scene.errors import InputError, TargetError, UsageError
-from scene.jobs.sample_scores import write_lumas
+from scene.jobs.sample_scores import SampleScore, write_lumas
 from scene.jobs.search import Answer, SearchRequest, SearchResult, _choose, _saving
-from scene.jobs.search_bench import Probe, Worst, expected_bytes
+from scene.jobs.search_bench import Bench, Probe, Worst, expected_bytes
 from scene.metrics.libvmaf import (
     parse_frames,
     parse_xpsnr_frames,
@@ -24,7 +25,7 @@ from scene.metrics.libvmaf import (
 from scene.metrics.targets import Target, parse_target
 from scene.picture import Picture, PictureFormat
 from scene.video.encode import EncoderSettings
-from scene.video.samples import Span, plan_spans
+from scene.video.samples import Sample, Span, plan_spans
 from scene.video.trial import key_frame_interval
 from scene.video.y4m import read_frames, read_header
 
@@ -75,6 +76,34 @@ def test_a_forced_key_frame_counts_once_in_an_interval():
     assert expected_bytes(packets, math.inf) == pytest.approx(1000)
     assert expected_bytes(packets, 0) == 1900
     assert expected_bytes((700,), 250) == 700
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_samples_are_pooled_over_their_frames(whole, tmp_path):
+    scores = {
+        0.5: SampleScore((1000, 100, 100), {"vmaf": (10.0, 90.0, 92.0)}),
+        4.5: SampleScore((400, 200, 300), {"vmaf": (20.0, 80.0, 83.0)}),
+    }
+    samples = [Sample(tmp_path, PictureFormat(2, 2), (0, 1, 2), start, Fraction(3)) for start in scores]
+    info = type("Info", (), {"rate": Fraction(1)})
+    with ThreadPoolExecutor(2) as executor:
+        bench = Bench(
+            *(info, EncoderSettings("x264"), samples, Fraction(100), whole),
+            lambda sample, source, settings: scores[sample.start],
+            *(executor, tmp_path, 2),
+        )
+        done = []
+        probe = bench.measure(23, None, lambda: done.append(1))
+    assert bench.frames == 6 and len(done) == 2
+    if whole:
+        assert probe.kbps == pytest.approx((1200 + 900) * 8 / 6 / 1000)
+        assert probe.scores["vmaf"] == pytest.approx((10 + 90 + 92 + 20 + 80 + 83) / 6)
+        assert probe.worst["vmaf"] == Worst(pytest.approx(61), 4.5)
+    else:
+        # A video of 100 frames has one key frame; libvmaf marks a sample's first frame down.
+        assert probe.kbps == pytest.approx((3 * (100 + 900 / 100) + 3 * (250 + 150 / 100)) * 8 / 6 / 1000)
+        assert probe.scores["vmaf"] == pytest.approx((90 + 92 + 80 + 83) / 4)
+        assert probe.worst["vmaf"] == Worst(81.5, 4.5)
 
 
 @pytest.mark.parametrize(
