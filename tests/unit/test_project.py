@@ -82,6 +82,7 @@ def test_only_video_touches_pyav_or_starts_processes() -> None:
         for command in (
             [],
             ["encode"],
+            ["search"],
             ["evaluate"],
             ["compare"],
             ["train"],

@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 
 from scene.errors import InputError, MissingError, SceneError, UsageError
-from scene.metrics.libvmaf import parse_means, probe_arguments, probe_graph
+from scene.metrics.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
 from scene.metrics.saving import Reading, Saving, judge
 from scene.picture import Picture, PictureFormat, Plane
 from scene.video.encode import CODECS, EncoderSettings
@@ -26,8 +26,8 @@ _LONG, _SHORT = 640, 360
 # Where a row is no multiple of eight macroblocks, x264's lookahead depends on what is left in memory: the same pictures
 # then have another rate each time, by up to 3 %. Below two such rows nothing is cut off: libvmaf needs the width.
 _ROW = 128
-# libvmaf's least sides. All three metrics look at luma only, and none is easily pleased by contrast alone.
-_LEAST_SIDES = {"vmaf_neg": 176, "vmaf_v1": 216, "ms_ssim": 176}
+# All three look at luma only, and none is easily pleased by contrast alone.
+_METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim")
 # To the other CRF, which costs or saves a third of the rate or so: SVT-AV1's scale is the finer one.
 _CRF_STEPS = {"x264": 3, "x265": 3, "svtav1": 5}
 # Encoder parameters that read or write files, or need a pass over the whole video before.
@@ -69,7 +69,7 @@ class ShotProbe:
         self._info = info
         self._window = window_of(info.format)
         side = min(part.stop - part.start for part in self._window)
-        self.metrics = tuple(name for name, least in _LEAST_SIDES.items() if side >= least)
+        self.metrics = tuple(name for name in _METRICS if side >= LEAST_SIDES[name])
 
     def __call__(self, plain: Sequence[Picture], enhanced: Sequence[Picture], stamps: Sequence[int]) -> Saving:
         """The verdict on frames of one shot.
@@ -157,8 +157,8 @@ def find_probing_ffmpeg() -> FFmpeg:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
             picture, log = Path(name) / "trial.y4m", Path(name) / "trial.json"
             _write_lumas(picture, [np.full((256, 256), 128, np.uint8)] * 2, 8)
-            ffmpeg.run(probe_arguments([input_name(picture)], input_name(picture), probe_graph([log], [*_LEAST_SIDES])))
-            parse_means(log.read_bytes(), [*_LEAST_SIDES])
+            ffmpeg.run(probe_arguments([input_name(picture)], input_name(picture), probe_graph([log], _METRICS)))
+            parse_means(log.read_bytes(), _METRICS)
     except (ProcessError, FileNotFoundError, InputError) as error:
         raise MissingError(f"{_NEEDED} ({ffmpeg.path} has not)") from error
     return ffmpeg

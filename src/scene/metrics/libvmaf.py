@@ -27,7 +27,7 @@ _MODELS = {
     "vmaf_neg": "version=vmaf_v0.6.1neg\\:name=vmaf_neg",
     "vmaf_v1": "version=vmaf_v1.0.16_3d0h\\:name=vmaf_v1",
 }
-_FEATURES = ("name=float_ms_ssim", "name=psnr", "name=cambi")
+_FEATURES = {"ms_ssim": "name=float_ms_ssim", "psnr_y": "name=psnr", "cambi": "name=cambi"}
 _LIBVMAF = {
     "vmaf": "vmaf",
     "vmaf_neg": "vmaf_neg",
@@ -36,6 +36,8 @@ _LIBVMAF = {
     "psnr_y": "psnr_y",
     "cambi": "cambi",
 }
+# Of a picture's sides, in samples: MS-SSIM and VMAF v1 fail below theirs, and tiny pictures crash libvmaf.
+LEAST_SIDES = {"vmaf": 176, "vmaf_neg": 176, "vmaf_v1": 216, "ms_ssim": 176, "psnr_y": 176, "xpsnr_y": 176}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def filter_graph(libvmaf_log: Path, xpsnr_log: Path, threads: int = 1) -> str:
         threads: of libvmaf.
     """
     align = f"{_ALIGN},split"
-    options = _libvmaf_options(_MODELS.values(), _FEATURES, libvmaf_log, threads)
+    options = _libvmaf_options(_LIBVMAF, libvmaf_log, threads)
     # libvmaf takes the distorted pictures first; xpsnr, which weighs errors by the original's activity, the original.
     return (
         f"[0:v]{align}[dis1][dis2];[1:v]{align}[ref1][ref2];[dis1][ref1]libvmaf={options}[vmaf];"
@@ -69,20 +71,19 @@ def filter_graph(libvmaf_log: Path, xpsnr_log: Path, threads: int = 1) -> str:
     )
 
 
-def probe_graph(logs: Sequence[Path], metrics: Sequence[str]) -> str:
+def probe_graph(logs: Sequence[Path], metrics: Sequence[str], threads: int = 1) -> str:
     """The -lavfi graph that compares inputs 0, 1, ... (distorted), one for each log, with the input after them.
 
     Args:
         logs: where libvmaf writes; see `parse_means`.
-        metrics: of the VMAF models, at least one, and "ms_ssim".
+        metrics: of libvmaf's, at least one VMAF model among them; "xpsnr_y" is left to `xpsnr_graph`.
+        threads: of libvmaf, for each log.
     """
     count = len(logs)
-    models = [_MODELS[name] for name in metrics if name in _MODELS]
-    features = ["name=float_ms_ssim"] if "ms_ssim" in metrics else []
     references = "".join(f"[ref{index}]" for index in range(count))
     parts = [f"[{count}:v]{_ALIGN},split={count}{references}"]
     for index, log in enumerate(logs):
-        options = _libvmaf_options(models, features, log, threads=1)
+        options = _libvmaf_options(metrics, log, threads)
         parts.append(f"[{index}:v]{_ALIGN}[dis{index}];[dis{index}][ref{index}]libvmaf={options}[out{index}]")
     return ";".join(parts)
 
@@ -110,7 +111,40 @@ def parse_means(log: str | bytes, metrics: Sequence[str]) -> dict[str, float]:
         raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
 
 
-def _libvmaf_options(models: Iterable[str], features: Sequence[str], log: Path, threads: int) -> str:
+def xpsnr_graph(log: Path) -> str:
+    """The -lavfi graph that compares input 0 (distorted) with input 1 (reference) by XPSNR, for `probe_arguments`."""
+    return f"[0:v]{_ALIGN}[dis];[1:v]{_ALIGN}[ref];[ref][dis]xpsnr=stats_file={escape_option(str(log))}[out0]"
+
+
+def parse_frames(log: str | bytes, metrics: Sequence[str]) -> dict[str, tuple[float, ...]]:
+    """Every frame's own values in libvmaf's JSON log, by name of metric; errors as for `parse_means`."""
+    try:
+        return _frames(json.loads(log)["frames"], metrics)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
+
+
+def parse_xpsnr_frames(log: str) -> tuple[float, ...]:
+    """Every frame's own XPSNR of luma in dB, from the filter's text; identical pictures have 100.
+
+    Raises:
+        InputError: it is no such text.
+    """
+    return _parse_xpsnr(log)[1]
+
+
+def pool(name: str, values: Sequence[float]) -> float:
+    """The score of several frames, as ffmpeg's filters pool it: the mean, for XPSNR that of the root of the error."""
+    if name != "xpsnr_y":
+        return sum(values) / len(values)
+    roots = [10 ** (-value / 20) for value in values]
+    return -20 * math.log10(sum(roots) / len(roots))
+
+
+def _libvmaf_options(metrics: Iterable[str], log: Path, threads: int) -> str:
+    wanted = set(metrics)
+    models = [model for name, model in _MODELS.items() if name in wanted]
+    features = [feature for name, feature in _FEATURES.items() if name in wanted]
     options = [f"model='{'|'.join(models)}'"]
     if features:
         options.append(f"feature='{'|'.join(features)}'")
@@ -149,7 +183,7 @@ def parse_logs(libvmaf_log: str | bytes, xpsnr_log: str) -> Reading:
         log = json.loads(libvmaf_log)
         entries = log["frames"]
         means = _means(log, _LIBVMAF)
-        frames = {name: tuple(_finite(entry["metrics"][key]) for entry in entries) for name, key in _LIBVMAF.items()}
+        frames = _frames(entries, _LIBVMAF)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
     if not entries:
@@ -165,6 +199,10 @@ def parse_logs(libvmaf_log: str | bytes, xpsnr_log: str) -> Reading:
 def _means(log: Any, metrics: Iterable[str]) -> dict[str, float]:
     pooled = log["pooled_metrics"]
     return {name: _finite(pooled[_LIBVMAF[name]]["mean"]) for name in metrics}
+
+
+def _frames(entries: Any, metrics: Iterable[str]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(_finite(entry["metrics"][_LIBVMAF[name]]) for entry in entries) for name in metrics}
 
 
 def _parse_xpsnr(log: str) -> tuple[float, tuple[float, ...]]:

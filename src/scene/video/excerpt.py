@@ -22,7 +22,7 @@ from scene.video.probe import best_video
 
 # Where a seek lands past its goal, or in the middle of a group of pictures, it is tried again from so many seconds
 # earlier, and at last (None) from the beginning of the file.
-_EARLIER_S: tuple[int | None, ...] = (0, 2, 10, None)
+EARLIER_S: tuple[int | None, ...] = (0, 2, 10, None)
 _COLOURSPACES: dict[Matrix, Colorspace] = {
     "bt601": Colorspace.ITU601,
     "bt709": Colorspace.ITU709,
@@ -56,7 +56,7 @@ def read_excerpt(path: Path, start: Fraction, count: int) -> list[RgbImage]:
         InputError: the file cannot be read, holds fewer frames, or is damaged, interlaced, of changing size or of an
             unsupported pixel format there.
     """
-    for earlier in _EARLIER_S:
+    for earlier in EARLIER_S:
         # Before the first frame there is nothing to seek to.
         seek = None if earlier is None or start <= earlier else start - earlier
         frames = _frames(path, start, count, seek)
@@ -76,7 +76,7 @@ def _frames(path: Path, start: Fraction, count: int, seek: Fraction | None) -> d
         stream = best_video(container, path)
         # Excerpts are read by several processes at once; threads in each would only get in their way.
         stream.codec_context.thread_count = 1
-        if seek is not None and not _seek(container, stream, seek):
+        if seek is not None and not seek_before(container, stream, seek):
             return None
         window: deque[av.VideoFrame] = deque(maxlen=count)
         found = 0
@@ -94,7 +94,7 @@ def _frames(path: Path, start: Fraction, count: int, seek: Fraction | None) -> d
                     window.clear()
                     continue
                 for frame in decoded:
-                    time = _time(frame, stream)
+                    time = shown_at(frame, stream)
                     if frame.is_corrupt and not found:
                         window.clear()
                         continue
@@ -112,7 +112,8 @@ def _frames(path: Path, start: Fraction, count: int, seek: Fraction | None) -> d
         return window if len(window) == count else None
 
 
-def _seek(container: InputContainer, stream: VideoStream, time: Fraction) -> bool:
+def seek_before(container: InputContainer, stream: VideoStream, time: Fraction) -> bool:
+    """Goes to a key frame before a time in seconds from the first frame; False where that cannot be done."""
     if stream.time_base is None:
         return False
     try:
@@ -122,7 +123,7 @@ def _seek(container: InputContainer, stream: VideoStream, time: Fraction) -> boo
     return True
 
 
-def _time(frame: av.VideoFrame, stream: VideoStream) -> Fraction | None:
+def shown_at(frame: av.VideoFrame, stream: VideoStream) -> Fraction | None:
     """Seconds from the first frame of the stream, None where the container stores no times."""
     stamp = frame.pts if frame.pts is not None else frame.dts
     if stamp is None or stream.time_base is None:

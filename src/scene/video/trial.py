@@ -1,19 +1,21 @@
-"""Trial encodes: a few pictures through an encoder with the settings of a whole video, in memory and back again."""
+"""Trial encodes: some pictures through an encoder with the settings of a whole video, and back again."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from fractions import Fraction
+from itertools import chain
+from typing import cast
 
 import av
-from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError
 from scene.picture import Picture, Plane
-from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size, encoder_name
+from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size, encoder_name, open_encoder
 from scene.video.opening import reason
 from scene.video.pixel_format import frame_picture, picture_format, write_picture
 from scene.video.probe import SourceInfo
@@ -21,6 +23,10 @@ from scene.video.probe import SourceInfo
 _DECODERS = {"x264": "h264", "x265": "hevc", "svtav1": "libdav1d"}
 # Parameters for one thread, where FFmpeg's own option is not enough.
 _ONE_THREAD = {"x264": "", "x265": "pools=1", "svtav1": "lp=1"}
+
+# The encoders' own intervals of key frames: frames with x264 and x265, seconds, roughly, with SVT-AV1.
+_X26X_KEY_FRAMES = 250.0
+_SVTAV1_KEY_S = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,48 +58,94 @@ def try_encode(
     Raises:
         SceneError: the encoder refuses the size or the settings, encoding or decoding failed, or frames were lost.
     """
+    sizes: list[int] = []
+    decoded = stream_trial(zip(pictures, stamps, strict=True), settings, info, sizes)
+    lumas, depths = zip(*((picture.planes[0].copy(), picture.format.bit_depth) for picture in decoded), strict=True)
+    return Trial(bytes=sum(sizes), lumas=lumas, bit_depth=depths[0])
+
+
+def stream_trial(
+    pictures: Iterable[tuple[Picture, int]], settings: EncoderSettings, info: SourceInfo, sizes: list[int]
+) -> Iterator[Picture]:
+    """`try_encode` for pictures that come and go one by one, so that memory does not grow with their number.
+
+    Args:
+        pictures: each with its time stamp, at least one.
+        sizes: gets the coded bytes of each packet, in coding order, without messages.
+
+    Yields:
+        The decoded pictures in order, each valid until the next; of the encoder's size, see `encoded_size`.
+
+    Raises:
+        SceneError: as `try_encode` does.
+    """
     codec = CODECS[settings.codec]
-    info = replace(info, format=pictures[0].format)
+    ahead = iter(pictures)
+    first = next(ahead)
+    info = replace(info, format=first[0].format)
+    encoder = _encoder(codec, settings, info)
+    given = taken = 0
+    try:
+        # Not by `open_encoder`, which listens to the log of all threads: somebody has tried these settings by now.
+        encoder.open()
+        decoder = cast(VideoCodecContext, av.CodecContext.create(_DECODERS[codec.name], "r"))
+        decoder.thread_count = 1
+        for picture, stamp in chain([first], ahead):
+            given += 1
+            for packet in encoder.encode(_frame(encoder, codec, picture, stamp, info)):
+                sizes.append(_coded_bytes(bytes(packet), codec))
+                for frame in decoder.decode(packet):
+                    taken += 1
+                    yield frame_picture(frame, picture_format(frame))
+        rest = encoder.encode(None)
+        sizes.extend(_coded_bytes(bytes(packet), codec) for packet in rest)
+        for last in (*rest, None):
+            for frame in decoder.decode(last):
+                taken += 1
+                yield frame_picture(frame, picture_format(frame))
+    except (av.FFmpegError, ValueError) as error:
+        raise SceneError(f"a trial encode with {codec.name} failed: {reason(error)}.") from error
+    if taken != given:
+        raise SceneError(f"{taken} of {given} frames came out of a trial encode with {codec.name}.")
+
+
+def check_trial(settings: EncoderSettings, info: SourceInfo) -> None:
+    """Opens the encoder as a trial of whole pictures does; raises UsageError as `open_encoder` does."""
+    codec = CODECS[settings.codec]
+    open_encoder(_encoder(codec, settings, info), codec)
+
+
+def key_frame_interval(settings: EncoderSettings, rate: Fraction) -> float:
+    """The most frames from one key frame to the next, infinite where a video has but one.
+
+    Args:
+        rate: frames per second.
+    """
+    arguments = dict(item.partition("=")[::2] for item in settings.encoder_args.split(":"))
+    given = arguments.get("keyint", "")
+    if match := re.fullmatch(r"([0-9]+)(s?)", given):
+        frames = float(match[1]) * (float(rate) if match[2] else 1)
+        return math.inf if settings.codec == "svtav1" and frames == 0 else max(1.0, frames)
+    if given in {"-1", "infinite"}:
+        return math.inf
+    return float(_SVTAV1_KEY_S * rate) if settings.codec == "svtav1" else _X26X_KEY_FRAMES
+
+
+def _encoder(codec: Codec, settings: EncoderSettings, info: SourceInfo) -> VideoCodecContext:
     arguments = ":".join(filter(None, (_ONE_THREAD[codec.name], settings.encoder_args)))
     encoder = cast(VideoCodecContext, av.CodecContext.create(encoder_name(codec, info), "w"))
     configure(encoder, codec, replace(settings, encoder_args=arguments), info)
     encoder.thread_count = 1
-    try:
-        # Not by `open_encoder`, which listens to the log of all threads: `Writer` has tried these settings by now.
-        encoder.open()
-        packets = _encode(encoder, codec, pictures, stamps, info)
-        frames = _decode(packets, codec)
-    except (av.FFmpegError, ValueError) as error:
-        raise SceneError(f"a trial encode with {codec.name} failed: {reason(error)}.") from error
-    if len(frames) != len(pictures):
-        raise SceneError(f"{len(frames)} of {len(pictures)} frames came out of a trial encode with {codec.name}.")
-    decoded = [frame_picture(frame, picture_format(frame)) for frame in frames]
-    return Trial(
-        bytes=sum(_coded_bytes(bytes(packet), codec) for packet in packets),
-        lumas=tuple(picture.planes[0].copy() for picture in decoded),
-        bit_depth=decoded[0].format.bit_depth,
-    )
+    return encoder
 
 
-def _encode(
-    encoder: VideoCodecContext, codec: Codec, pictures: Sequence[Picture], stamps: Sequence[int], info: SourceInfo
-) -> list[Packet[Any]]:
-    packets: list[Packet[Any]] = []
-    for picture, stamp in zip(pictures, stamps, strict=True):
-        frame = av.VideoFrame(*encoded_size(codec, picture.format), encoder.pix_fmt or "")
-        write_picture(frame, picture)
-        frame.pts, frame.time_base = stamp, info.time_base
-        frame.color_primaries, frame.color_trc = info.colour.primaries, info.colour.transfer
-        frame.colorspace, frame.color_range = info.colour.matrix, info.colour.range
-        packets += encoder.encode(frame)
-    return packets + encoder.encode(None)
-
-
-def _decode(packets: Sequence[Packet[Any]], codec: Codec) -> list[av.VideoFrame]:
-    decoder = cast(VideoCodecContext, av.CodecContext.create(_DECODERS[codec.name], "r"))
-    decoder.thread_count = 1
-    frames = [frame for packet in packets for frame in decoder.decode(packet)]
-    return frames + decoder.decode(None)
+def _frame(encoder: VideoCodecContext, codec: Codec, picture: Picture, stamp: int, info: SourceInfo) -> av.VideoFrame:
+    frame = av.VideoFrame(*encoded_size(codec, picture.format), encoder.pix_fmt or "")
+    write_picture(frame, picture)
+    frame.pts, frame.time_base = stamp, info.time_base
+    frame.color_primaries, frame.color_trc = info.colour.primaries, info.colour.transfer
+    frame.colorspace, frame.color_range = info.colour.matrix, info.colour.range
+    return frame
 
 
 def _coded_bytes(packet: bytes, codec: Codec) -> int:

@@ -1,0 +1,141 @@
+"""What `scene search` prints: a table or JSON, and the command that encodes with the answer."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from scene.evaluation.names import printable
+from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL
+from scene.jobs.search import Answer, SearchRequest, SearchResult
+from scene.jobs.search_bench import Probe
+from scene.metrics.targets import score_text, title
+
+FORMAT = 1
+
+
+def table_text(request: SearchRequest, result: SearchResult) -> str:
+    """For people."""
+    metrics = list(result.plain.probe.scores)
+    rows = [["", "CRF", "kb/s", "size", *map(title, metrics)], _row("unprocessed", result.plain)]
+    if result.enhanced is not None:
+        rows.append(_row("enhanced", result.enhanced))
+    if result.samples > 1:
+        worst = result.chosen.probe.worst
+        rows.append(["worst sample", "", "", "", *(score_text(name, worst[name].score) for name in metrics)])
+        rows.append(["  it starts at", "", "", "", *(_clock(worst[name].start) for name in metrics)])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [_what(request, result)]
+    for label, *cells in rows:
+        padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        lines.append("  ".join((label.ljust(widths[0]), *padded)).rstrip())
+    return "\n".join((*lines, _verdict(request, result), command_text(request, result), ""))
+
+
+def json_text(request: SearchRequest, result: SearchResult) -> str:
+    """For machines; the keys are described in docs/search.md."""
+    document = {
+        "format": FORMAT,
+        "source": str(request.source),
+        "targets": {target.metric: target.value for target in request.targets},
+        "max_kbps": request.max_kbps,
+        "met": not result.chosen.missed,
+        "chosen": "unprocessed" if result.chosen is result.plain else "enhanced",
+        "saving_percent": result.saving,
+        "unprocessed": _answer(result.plain),
+        "enhanced": None if result.enhanced is None else _answer(result.enhanced),
+        "video_seconds": result.seconds,
+        "samples": result.samples,
+        "sampled_frames": result.sampled_frames,
+        "whole": result.whole,
+        "took_seconds": round(result.took, 2),
+        "command": encode_words(request, result),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def encode_words(request: SearchRequest, result: SearchResult) -> list[str]:
+    """The `scene encode` command of the answer that was chosen, as an argument vector."""
+    settings, chosen = request.settings, result.chosen
+    model = BYPASS if chosen is result.plain else request.model
+    words = ["scene", "encode", _operand(request.source), _operand(_destination(request))]
+    words += ["--codec", settings.codec, "--crf", f"{chosen.probe.crf:g}"]
+    if settings.preset is not None:
+        words += ["--preset", settings.preset]
+    if settings.encoder_args:
+        words += [f"--encoder-args={settings.encoder_args}"]
+    if model != DEFAULT_MODEL:
+        words += ["--model", model]
+    if model != BYPASS:
+        if request.strength != 1:
+            words += ["--strength", f"{request.strength:g}"]
+        if request.semantics != "auto":
+            words += ["--semantics", request.semantics]
+        if request.device != "auto":
+            words += ["--device", request.device]
+    return words
+
+
+def command_text(request: SearchRequest, result: SearchResult) -> str:
+    """The same, quoted for a shell."""
+    return printable(shlex.join(encode_words(request, result)))
+
+
+def _operand(path: Path) -> str:
+    # A name that begins with a dash would be taken for an option.
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def _destination(request: SearchRequest) -> Path:
+    return request.source.with_name(f"{request.source.stem}-{request.settings.codec}.mkv")
+
+
+def _what(request: SearchRequest, result: SearchResult) -> str:
+    fmt, settings = result.info.format, request.settings
+    sampled = f"all {result.sampled_frames} frames"
+    if not result.whole:
+        sampled = f"{result.samples} samples with {result.sampled_frames} frames of {result.seconds:.1f} s"
+    preset = f" {settings.preset}" if settings.preset else ""
+    return f"{printable(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
+
+
+def _row(label: str, answer: Answer) -> list[str]:
+    probe = answer.probe
+    scores = (score_text(name, value) for name, value in probe.scores.items())
+    return [label, f"{probe.crf:g}", f"{probe.kbps:.0f}", f"{answer.bytes / 1e6:.2f} MB", *scores]
+
+
+def _verdict(request: SearchRequest, result: SearchResult) -> str:
+    wanted = " and ".join(target.text for target in request.targets)
+    if result.chosen.missed:
+        return f"Not reached: {result.chosen.missed}. This is the nearest."
+    if result.enhanced is None:
+        return f"Reaches {wanted}."
+    if result.saving is None:
+        return f"What enhancement saves at {wanted} is not known: one of the two does not just meet it at any CRF."
+    verb = "saves" if result.saving > 0 else "costs"
+    advice = "" if result.saving > 0 else ", so leave it out"
+    return f"Enhancement {verb} {abs(result.saving):.1f} % at {wanted}{advice}."
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {
+        "model": answer.model,
+        **_probe(answer.probe),
+        "bytes": round(answer.bytes),
+        "missed": answer.missed or None,
+        "exact_kbps": answer.exact_kbps,
+        "worst_sample": {name: {"score": one.score, "start_s": one.start} for name, one in answer.probe.worst.items()},
+        "probes": [_probe(probe) for probe in answer.probes],
+    }
+
+
+def _probe(probe: Probe) -> dict[str, Any]:
+    return {"crf": probe.crf, "kbps": probe.kbps, "scores": dict(probe.scores)}

@@ -1,0 +1,243 @@
+"""What a CRF gives, with enhancement or without: the samples of a search, encoded and measured."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scene.errors import SceneError
+from scene.jobs.sample_scores import PREFIX, SampleScore, SampleScorer
+from scene.metrics.libvmaf import pool
+from scene.picture import Picture
+from scene.video.encode import EncoderSettings
+from scene.video.ffmpeg import FFmpeg
+from scene.video.probe import SourceInfo
+from scene.video.samples import Sample, Span, plan_spans, read_samples, video_seconds
+from scene.video.trial import key_frame_interval
+
+if TYPE_CHECKING:
+    from scene.enhance import Enhancer
+
+log = logging.getLogger(__name__)
+
+# A sample for each of so many seconds, but no fewer than these.
+LEAST_SAMPLES = 8
+_SECONDS_A_SAMPLE = 300
+# Of larger pictures two encoders side by side, or two threads of libvmaf, need gigabytes.
+_LARGEST_SHARED = 1920 * 1088
+
+# The enhancer for a CRF, at the beginning of a video; None for none.
+EnhancerFor = Callable[[float], "Enhancer | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class Worst:
+    """The sample with the lowest score.
+
+    Attributes:
+        score: the mean over its frames.
+        start: of the sample, in seconds from the video's first frame.
+    """
+
+    score: float
+    start: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What a CRF gives.
+
+    Attributes:
+        kbps: of the whole video's pictures, as the samples predict it; kilobits (1000 bits) per second.
+        scores: over the frames of all samples, by name of metric.
+        worst: of the samples, for each metric.
+    """
+
+    crf: float
+    kbps: float
+    scores: Mapping[str, float]
+    worst: Mapping[str, Worst]
+
+
+class Bench:
+    """Samples of a source, ready to be encoded at any CRF.
+
+    Attributes:
+        seconds: that the video lasts.
+        samples: with the source's own pictures.
+        whole: whether they are all of the video.
+    """
+
+    def __init__(
+        self,
+        info: SourceInfo,
+        settings: EncoderSettings,
+        samples: Sequence[Sample],
+        seconds: Fraction,
+        whole: bool,
+        scorer: SampleScorer,
+        executor: ThreadPoolExecutor,
+        folder: Path,
+        workers: int,
+    ) -> None:
+        self.seconds = seconds
+        self.samples = samples
+        self.whole = whole
+        self._settings = settings
+        frames = max(1.0, float(seconds * info.rate))
+        # A video of 292 frames has a key frame in every 250 twice.
+        self._interval = frames / max(1, math.ceil(frames / key_frame_interval(settings, info.rate)))
+        self._scorer = scorer
+        self._executor = executor
+        self._folder = folder
+        self._workers = workers
+
+    @property
+    def frames(self) -> int:
+        """Of all samples."""
+        return sum(len(sample.stamps) for sample in self.samples)
+
+    def measure(self, crf: float, enhancer: Enhancer | None, on_sample: Callable[[], None]) -> Probe:
+        """Encodes all samples at a CRF.
+
+        Raises:
+            SceneError: the network, the encoder or libvmaf failed.
+        """
+        settings = replace(self._settings, crf=crf)
+        futures: list[Future[SampleScore]] = []
+        for index, sample in enumerate(self.samples):
+            if index > self._workers:
+                # Enhanced pictures must not pile up on the disk.
+                futures[index - self._workers - 1].result()
+            futures.append(
+                self._executor.submit(self._score, self._enhanced(index, sample, enhancer), sample, settings)
+            )
+        scores = []
+        for future in futures:
+            scores.append(future.result())
+            on_sample()
+        return self._probe(crf, scores)
+
+    def _enhanced(self, index: int, sample: Sample, enhancer: Enhancer | None) -> Sample:
+        if enhancer is None:
+            return sample
+        enhancer.begin_shot()
+        return sample.with_pictures(self._folder / f"enhanced-{index}.raw", _enhance(enhancer, sample.pictures()))
+
+    def _score(self, given: Sample, source: Sample, settings: EncoderSettings) -> SampleScore:
+        try:
+            return self._scorer(given, source, settings)
+        finally:
+            if given is not source:
+                given.path.unlink(missing_ok=True)
+
+    def _probe(self, crf: float, scores: Sequence[SampleScore]) -> Probe:
+        interval = 0.0 if self.whole else self._interval
+        coded = sum(expected_bytes(score.packets, interval) for score in scores)
+        seconds = float(sum(sample.seconds for sample in self.samples))
+        # libvmaf gives the first frame too little, since nothing moved before it: in a video that is one frame.
+        skipped = 0 if self.whole else 1
+        pooled: dict[str, float] = {}
+        worst: dict[str, Worst] = {}
+        for name in scores[0].frames:
+            parts = [score.frames[name][skipped:] or score.frames[name] for score in scores]
+            pooled[name] = pool(name, [value for part in parts for value in part])
+            worst[name] = min(
+                (Worst(pool(name, part), sample.start) for part, sample in zip(parts, self.samples, strict=True)),
+                key=lambda one: one.score,
+            )
+        return Probe(crf, coded * 8 / seconds / 1000, pooled, worst)
+
+
+def expected_bytes(packets: Sequence[int], interval: float) -> float:
+    """What the frames of a sample take within a video, where few key frames are forced.
+
+    A sample begins with a key frame whether the video has one there or not. It is counted once for every `interval`
+    frames, in the place of a frame of the sample's average; key frames at cuts are counted as they are.
+
+    Args:
+        packets: bytes of each, the first one of the key frame.
+        interval: between key frames in frames, infinite for none; 0 for a sample that is the whole video.
+    """
+    if interval == 0 or len(packets) == 1:
+        return sum(packets)
+    mean = sum(packets[1:]) / (len(packets) - 1)
+    return len(packets) * (mean + (packets[0] - mean) / interval)
+
+
+@contextmanager
+def open_bench(
+    info: SourceInfo,
+    settings: EncoderSettings,
+    ffmpeg: FFmpeg,
+    metrics: Sequence[str],
+    count: int | None,
+    length: Fraction,
+    on_sample: Callable[[], None],
+) -> Iterator[Bench]:
+    """Decodes the samples; at the end what still runs is stopped, and all temporary files are removed.
+
+    Args:
+        ffmpeg: of `find_scoring_ffmpeg`.
+        count: of samples, None for as many as the video's length asks for.
+        length: of each in seconds.
+        on_sample: is called after each that was decoded.
+
+    Raises:
+        InputError: the source cannot be read.
+        SceneError: there is no room for temporary files.
+    """
+    seconds = video_seconds(info)
+    count = count or max(LEAST_SAMPLES, -(-int(seconds) // _SECONDS_A_SAMPLE))
+    spans = plan_spans(seconds, info.rate, count, length)
+    cores = os.cpu_count() or 1
+    large = info.format.width * info.format.height > _LARGEST_SHARED
+    workers, threads = (1, 1) if large or cores == 1 else (2, cores // 2)
+    try:
+        with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            _require_room(folder, info, spans, seconds, workers)
+            samples = read_samples(info, spans, folder, on_sample)
+            scorer = SampleScorer(ffmpeg, metrics, info, folder, threads)
+            executor = ThreadPoolExecutor(workers, thread_name_prefix="search")
+            try:
+                whole = spans[0].frames is None
+                yield Bench(info, settings, samples, seconds, whole, scorer, executor, folder, workers)
+            finally:
+                # After an error or an interruption: whatever still runs is given up.
+                ffmpeg.stop.set()
+                executor.shutdown(wait=True, cancel_futures=True)
+    except OSError as error:
+        raise SceneError(f"temporary files in {tempfile.gettempdir()} failed: {error.strerror or error}.") from error
+
+
+def _enhance(enhancer: Enhancer, pictures: Iterator[Picture]) -> Iterator[Picture]:
+    while batch := list(islice(pictures, enhancer.batch)):
+        yield from enhancer(batch)
+
+
+def _require_room(folder: Path, info: SourceInfo, spans: Sequence[Span], seconds: Fraction, workers: int) -> None:
+    fmt = info.format
+    luma = fmt.width * fmt.height * (1 if fmt.bit_depth == 8 else 2)
+    picture = sum(rows * columns for rows, columns in fmt.plane_shapes) * (1 if fmt.bit_depth == 8 else 2)
+    longest = spans[0].frames or int(seconds * info.rate) + 1
+    # The source's pictures; enhanced ones of a sample more than are encoded at once; two files for libvmaf, in each.
+    needed = picture * longest * (len(spans) + workers + 1) + luma * 3 // 2 * longest * 2 * workers
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SceneError(
+            f"the samples need {needed / 1e9:.1f} GB in {folder.parent} and {free / 1e9:.1f} GB are free; set TMPDIR "
+            "to a folder with more, or give fewer --samples or --sample-seconds."
+        )
+    log.info("%d samples, %.2f GB of temporary files in %s", len(spans), needed / 1e9, folder.parent)

@@ -1,0 +1,248 @@
+"""The parts of a search that need no encoder: targets, where samples are taken, what key frames count, the command."""
+
+import math
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scene.cli.search_report import encode_words, table_text
+from scene.errors import InputError, TargetError, UsageError
+from scene.jobs.sample_scores import SampleScore, write_lumas
+from scene.jobs.search import Answer, SearchRequest, SearchResult, _choose, _saving
+from scene.jobs.search_bench import Bench, Probe, Worst, expected_bytes
+from scene.metrics.libvmaf import (
+    parse_frames,
+    parse_xpsnr_frames,
+    pool,
+    probe_graph,
+    xpsnr_graph,
+)
+from scene.metrics.targets import Target, parse_target
+from scene.picture import Picture, PictureFormat
+from scene.video.encode import EncoderSettings
+from scene.video.samples import Sample, Span, plan_spans
+from scene.video.trial import key_frame_interval
+from scene.video.y4m import read_frames, read_header
+
+
+@pytest.mark.parametrize(
+    "text,metric,value",
+    [("vmaf-neg=93", "vmaf_neg", 93), ("VMAF=95.5", "vmaf", 95.5), ("ms-ssim=0.99", "ms_ssim", 0.99)],
+)
+def test_targets_that_can_be_meant(text, metric, value):
+    assert parse_target(text) == Target(metric, value)
+
+
+@pytest.mark.parametrize(
+    "text,message",
+    [
+        ("vmaf", "not of the form METRIC=VALUE"),
+        ("ssim=0.9", "choose vmaf, vmaf-neg, vmaf-v1, ms-ssim, psnr-y, xpsnr-y"),
+        ("cambi=5", "not a metric"),
+        ("vmaf=good", "'good' is not a number"),
+        ("vmaf=", "not a number"),
+        ("vmaf=101", "goes from 0 to 100"),
+        ("vmaf=0", "out of range"),
+        ("vmaf=nan", "out of range"),
+        ("ms-ssim=98", "goes from 0 to 1"),
+        ("psnr-y=inf", "out of range"),
+    ],
+)
+def test_targets_that_cannot(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_target(text)
+
+
+def test_a_short_video_is_taken_whole():
+    assert plan_spans(Fraction(30), Fraction(25), 8, Fraction(3)) == (Span(Fraction(0), None),)
+    assert len(plan_spans(Fraction(301, 10), Fraction(25), 8, Fraction(3))) == 8
+
+
+def test_samples_lie_in_the_middle_of_equal_parts():
+    spans = plan_spans(Fraction(80), Fraction(30000, 1001), 4, Fraction(2))
+    assert [float(span.start) for span in spans] == [9, 29, 49, 69]
+    assert {span.frames for span in spans} == {60}
+
+
+def test_a_forced_key_frame_counts_once_in_an_interval():
+    # 10 packets: one of 1000 bytes, the others of 100; in a video every 100th frame would be like the first.
+    packets = (1000, *[100] * 9)
+    assert expected_bytes(packets, 100) == pytest.approx(10 * (0.99 * 100 + 0.01 * 1000))
+    assert expected_bytes(packets, math.inf) == pytest.approx(1000)
+    assert expected_bytes(packets, 0) == 1900
+    assert expected_bytes((700,), 250) == 700
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_samples_are_pooled_over_their_frames(whole, tmp_path):
+    scores = {
+        0.5: SampleScore((1000, 100, 100), {"vmaf": (10.0, 90.0, 92.0)}),
+        4.5: SampleScore((400, 200, 300), {"vmaf": (20.0, 80.0, 83.0)}),
+    }
+    samples = [Sample(tmp_path, PictureFormat(2, 2), (0, 1, 2), start, Fraction(3)) for start in scores]
+    info = type("Info", (), {"rate": Fraction(1)})
+    with ThreadPoolExecutor(2) as executor:
+        bench = Bench(
+            *(info, EncoderSettings("x264"), samples, Fraction(100), whole),
+            lambda sample, source, settings: scores[sample.start],
+            *(executor, tmp_path, 2),
+        )
+        done = []
+        probe = bench.measure(23, None, lambda: done.append(1))
+    assert bench.frames == 6 and len(done) == 2
+    if whole:
+        assert probe.kbps == pytest.approx((1200 + 900) * 8 / 6 / 1000)
+        assert probe.scores["vmaf"] == pytest.approx((10 + 90 + 92 + 20 + 80 + 83) / 6)
+        assert probe.worst["vmaf"] == Worst(pytest.approx(61), 4.5)
+    else:
+        # A video of 100 frames has one key frame; libvmaf marks a sample's first frame down.
+        assert probe.kbps == pytest.approx((3 * (100 + 900 / 100) + 3 * (250 + 150 / 100)) * 8 / 6 / 1000)
+        assert probe.scores["vmaf"] == pytest.approx((90 + 92 + 80 + 83) / 4)
+        assert probe.worst["vmaf"] == Worst(81.5, 4.5)
+
+
+@pytest.mark.parametrize(
+    "codec,arguments,frames",
+    [
+        ("x264", "", 250),
+        ("x265", "bframes=4:keyint=48", 48),
+        ("x264", "keyint=infinite", math.inf),
+        ("svtav1", "", 120),
+        ("svtav1", "keyint=2s", 48),
+        ("svtav1", "keyint=-1", math.inf),
+    ],
+)
+def test_the_interval_of_key_frames(codec, arguments, frames):
+    assert key_frame_interval(EncoderSettings(codec, encoder_args=arguments), Fraction(24)) == frames
+
+
+def test_graphs_hold_what_is_asked_for_alone():
+    graph = probe_graph([Path("log")], ["vmaf", "vmaf_neg", "psnr_y"], threads=3)
+    assert "vmaf_v0.6.1neg" in graph and "feature='name=psnr'" in graph and "n_threads=3" in graph
+    assert "v1.0.16" not in graph and "ms_ssim" not in graph
+    # The filter weighs errors by the activity of its first input: that must be the reference.
+    assert "[ref][dis]xpsnr" in xpsnr_graph(Path("log"))
+
+
+def test_frames_of_a_log():
+    log = b'{"frames": [{"metrics": {"vmaf": 90.5, "psnr_y": 40}}, {"metrics": {"vmaf": 91.5, "psnr_y": 42}}]}'
+    assert parse_frames(log, ["vmaf", "psnr_y"]) == {"vmaf": (90.5, 91.5), "psnr_y": (40.0, 42.0)}
+    with pytest.raises(InputError, match="libvmaf's log"):
+        parse_frames(log, ["vmaf_neg"])
+
+
+# What ffmpeg's filter wrote of eight frames.
+XPSNR = (28.4349, 13.5004, 13.5030, 13.4768, 13.5432, 13.5780, 13.7077, 13.6947)
+
+
+def test_xpsnr_is_pooled_as_its_filter_does():
+    assert pool("xpsnr_y", XPSNR) == pytest.approx(14.5101, abs=0.001)
+    assert pool("vmaf", (90.0, 92.0)) == 91
+    lines = [f"n:    {n}  XPSNR y: {value}  XPSNR u: 1.0  XPSNR v: 1.0" for n, value in enumerate(XPSNR, 1)]
+    text = "\n".join([*lines, "", "XPSNR average, 8 frames  y: 14.5101  u: 1.0  v: 1.0  (minimum: 1.0)"])
+    assert parse_xpsnr_frames(text) == XPSNR
+
+
+@pytest.mark.parametrize(
+    "depth,full,codes,written",
+    [
+        (8, False, (16, 100, 235), (16, 100, 235)),
+        (8, True, (0, 128, 255), (16, 126, 235)),
+        (10, False, (64, 502, 940), (64, 502, 940)),
+        (10, True, (0, 512, 1023), (64, 502, 940)),
+        (12, False, (256, 2010, 3761), (64, 503, 940)),
+    ],
+)
+def test_luma_is_written_as_it_is_compared(tmp_path, depth, full, codes, written):
+    dtype = np.uint8 if depth == 8 else np.uint16
+    # The odd last column and row are left out.
+    source = PictureFormat(7, 5, depth, "400", full_range=full)
+    plane = np.zeros((5, 7), dtype)
+    plane[0, :3] = codes
+    write_lumas(tmp_path / "a.y4m", [Picture(source, (plane,))] * 2, source)
+    with (tmp_path / "a.y4m").open("rb") as file:
+        header = read_header(file)
+        first, second = read_frames(file, header)
+    assert (header.format.width, header.format.height) == (6, 4)
+    assert header.format.bit_depth == (8 if depth == 8 else 10)
+    assert tuple(first.planes[0][0, :3]) == written
+    assert np.array_equal(first.planes[0], second.planes[0])
+
+
+TARGETS = (Target("vmaf_neg", 93.0),)
+
+
+def answer(model="none", *, crf=24.0, kbps=2000.0, score=93.2, missed="", exact=None):
+    probe = Probe(crf, kbps, {"vmaf": 95.0, "vmaf_neg": score}, {"vmaf": Worst(90, 4), "vmaf_neg": Worst(88, 3723)})
+    return Answer(model, probe, kbps * 1250, missed, exact, (probe,))
+
+
+def request(**options):
+    return SearchRequest(Path("in.mkv"), TARGETS, settings=EncoderSettings("x265", preset="slow"), **options)
+
+
+def test_the_saving_is_that_at_exactly_the_targets():
+    assert _saving(answer(exact=2000), answer("m", exact=1800)) == pytest.approx(10)
+    assert _saving(answer(exact=2000), answer("m")) is None
+    assert _saving(answer(exact=2000), None) is None
+
+
+def test_enhancement_is_chosen_where_it_saves():
+    plain, enhanced = answer(exact=2000), answer("m", exact=1800)
+    assert _choose(request(), plain, enhanced, 10.0) is enhanced
+    assert _choose(request(), plain, enhanced, -0.1) is plain
+    assert _choose(request(), plain, answer("m", kbps=1500), None).model == "m"
+
+
+def test_one_that_gets_there_is_chosen_before_one_that_does_not(caplog):
+    plain, enhanced = answer(), answer("m", missed="VMAF NEG reaches 90 of 93 at most")
+    assert _choose(request(), plain, enhanced, None) is plain
+    assert "enhanced pictures do not get there: VMAF NEG reaches 90 of 93" in caplog.text
+    assert _choose(request(), answer(missed="no"), answer("m"), None).model == "m"
+
+
+def test_none_that_gets_there_is_an_error_that_names_the_demand(caplog):
+    plain = answer(score=86, missed="at 500 kb/s VMAF NEG reaches 86.00 of 93")
+    enhanced = answer("m", score=88, missed="at 500 kb/s VMAF NEG reaches 88.00 of 93")
+    with pytest.raises(TargetError) as raised:
+        _choose(request(max_kbps=500), plain, enhanced, None)
+    assert str(raised.value).startswith("in.mkv: at 500 kb/s VMAF NEG reaches 88.00 of 93 with enhancement")
+    assert raised.value.exit_code == 5
+    assert _choose(request(max_kbps=500, best_effort=True), plain, enhanced, None) is enhanced
+    assert "this is the nearest" in caplog.text
+
+
+def result(plain, enhanced, chosen, saving=None):
+    info = type("Info", (), {"format": PictureFormat(1280, 720)})
+    return SearchResult(info, 10.0, 240, 8, False, plain, enhanced, saving, chosen, 1.0)
+
+
+def test_the_command_is_that_of_the_chosen_answer():
+    plain, enhanced = answer(crf=24.5), answer("m", crf=26)
+    asked = request(model="my net.safetensors", strength=0.5, device="cpu")
+    asked = replace(asked, settings=replace(asked.settings, encoder_args="bframes=3"))
+    words = encode_words(asked, result(plain, enhanced, enhanced))
+    assert words == [
+        *("scene", "encode", "in.mkv", "in-x265.mkv", "--codec", "x265", "--crf", "26", "--preset", "slow"),
+        *("--encoder-args=bframes=3", "--model", "my net.safetensors", "--strength", "0.5", "--device", "cpu"),
+    ]
+    assert "'my net.safetensors'" in table_text(asked, result(plain, enhanced, enhanced, 9.0))
+    assert encode_words(asked, result(plain, enhanced, plain))[-2:] == ["--model", "none"]
+    odd = replace(asked, source=Path(os.fsdecode(b"a\xff\x1b.mkv")))
+    table_text(odd, result(plain, None, plain)).encode("utf-8")
+    assert encode_words(replace(asked, source=Path("-a.mkv")), result(plain, None, plain))[2] == "./-a.mkv"
+
+
+def test_the_table_says_what_was_saved():
+    plain, enhanced = answer(exact=2000), answer("m", kbps=1790, exact=1800)
+    text = table_text(request(), result(plain, enhanced, enhanced, 10.0))
+    assert "Enhancement saves 10.0 % at VMAF NEG 93." in text
+    assert "8 samples with 240 frames of 10.0 s" in text
+    assert text.splitlines()[2].split() == ["unprocessed", "24", "2000", "2.50", "MB", "95.00", "93.20"]
+    assert text.splitlines()[5].split() == ["it", "starts", "at", "0:00:04", "1:02:03"]
+    assert "costs 3.0 %" in table_text(request(), result(plain, enhanced, plain, -3.0))
