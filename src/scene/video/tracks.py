@@ -184,10 +184,7 @@ class CopiedStreams:
         if packet.dts is None:
             return
         last = self._last_dts.get(stream.index)
-        at_one_time = self._container.muxer in SIMULTANEOUS or (
-            self._container.shifts and stream.type in {"subtitle", "data"}
-        )
-        floor = packet.dts if last is None else last + (0 if at_one_time else 1)
+        floor = packet.dts if last is None else last + (0 if self._container.muxer in SIMULTANEOUS else 1)
         if packet.dts < floor:
             if stream.index not in self._disordered:
                 log.warning("%s: %s has time stamps out of order, which are moved.", self._path, describe(stream))
