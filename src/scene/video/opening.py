@@ -94,3 +94,8 @@ def reason(error: BaseException) -> str:
     """What an exception of FFmpeg's or of the system's says, without numbers and file names."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text)[:1].lower() + str(text)[1:].rstrip(".")
+
+
+def library_versions() -> str:
+    """Versions of PyAV and of the FFmpeg that it brings."""
+    return f"{av.__version__}, FFmpeg {av.ffmpeg_version_info}"

@@ -1,0 +1,36 @@
+"""`scene doctor`: what this machine can do."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Try what this machine can do: encoders, ffmpeg and its metrics, GPU, models, extras, space.
+
+    Exit code 6 if `scene encode` cannot work here; what else is missing says what to install and what works without it.
+
+    Args:
+        json: Print one JSON array instead of lines.
+    """
+    import json as writer
+    from dataclasses import asdict
+
+    from scene.cli.console import printable
+    from scene.errors import MissingError
+    from scene.jobs.doctor import examine
+
+    findings = []
+    for finding in examine():
+        findings.append(finding)
+        if not json:
+            remedy = f" ({finding.remedy})" if finding.remedy else ""
+            mark = "ok     " if finding.ok else "missing"
+            print(f"{mark}  {finding.part:32}  {printable(finding.detail + remedy)}", flush=True)
+    if json:
+        print(writer.dumps([asdict(finding) for finding in findings], indent=2))
+    lacking = [finding.part for finding in findings if finding.needed and not finding.ok]
+    if lacking:
+        raise MissingError(f"scene encode cannot work here without {', '.join(lacking)}.")

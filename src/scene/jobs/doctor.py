@@ -1,0 +1,156 @@
+"""What this machine can do: each part is tried, not only looked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scene import __version__
+from scene.errors import SceneError
+from scene.video.encode import CODECS
+from scene.video.encoder_check import try_encoder
+from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
+from scene.video.opening import library_versions
+
+# Extra of the package: what it is for, and modules of it.
+_EXTRAS = {
+    "train": ("scene train, scene distill", ("PIL", "pytorch_msssim", "schedulefree", "tensorboard", "vmaf_torch")),
+    "semantics": ("SigLIP 2 encoders", ("transformers",)),
+    "cluster": ("scene evaluate --ray", ("ray",)),
+}
+_LEAST_FREE_GB = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the examination.
+
+    Attributes:
+        part: what was tried, such as "x264" or "ffmpeg: libvmaf".
+        ok: whether it works.
+        detail: what was found, or why it does not work.
+        remedy: what to do where it does not work, and what works without it; empty where all is well.
+        needed: whether `scene encode` cannot do without it.
+    """
+
+    part: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    needed: bool = False
+
+
+def examine() -> Iterator[Finding]:
+    """Tries part after part; takes a few seconds, most of them for loading torch and the models."""
+    yield Finding("scene", True, f"{__version__}, Python {platform.python_version()}, {platform.system()}")
+    yield Finding("PyAV", True, library_versions())
+    for name in CODECS:
+        yield _encoder(name)
+    yield from _ffmpeg()
+    yield from _torch()
+    yield from _models()
+    for extra in _EXTRAS:
+        yield _extra(extra)
+    yield _space()
+
+
+def _encoder(name: str) -> Finding:
+    codec = CODECS[name]
+    remedy = "install PyAV from its wheels" + ("" if name == "x264" else "; the other encoders work without it")
+    try:
+        return Finding(name, True, try_encoder(codec), needed=name == "x264")
+    except SceneError as error:
+        return Finding(name, False, _clause(error), remedy, needed=name == "x264")
+
+
+def _ffmpeg() -> Iterator[Finding]:
+    remedy = "install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for --guard"
+    try:
+        ffmpeg = find_ffmpeg()
+    except SceneError as error:
+        yield Finding("ffmpeg program", False, _clause(error), remedy)
+        return
+    yield Finding("ffmpeg program", True, f"{ffmpeg.version}, {ffmpeg.path}")
+    yield _measuring(ffmpeg)
+    vvenc = has_encoder(ffmpeg, "libvvenc")
+    yield Finding(
+        "ffmpeg: libvvenc",
+        vvenc,
+        "scene evaluate --codecs vvenc" if vvenc else "not in this build",
+        "" if vvenc else "install imageio-ffmpeg; only vvenc needs it",
+    )
+
+
+def _measuring(ffmpeg: FFmpeg) -> Finding:
+    from scene.jobs.shot_probe import find_probing_ffmpeg
+
+    try:
+        find_probing_ffmpeg()
+    except SceneError as error:
+        return Finding(
+            "ffmpeg: libvmaf",
+            False,
+            _clause(error),
+            "scene encode works without it; evaluate, compare, demo, search and --guard do not",
+        )
+    rest = "" if has_filter(ffmpeg, "xpsnr") else ", but no xpsnr, which scene evaluate needs"
+    return Finding("ffmpeg: libvmaf", not rest, f"VMAF, VMAF NEG, VMAF v1, MS-SSIM{rest}")
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    yield Finding("torch", True, f"{torch.__version__}, {torch.get_num_threads()} threads of {os.cpu_count()} cores")
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        yield Finding("GPU", True, f"{name}, {memory:.0f} GiB")
+    else:
+        yield Finding("GPU", False, "none that torch can use", "networks run on the CPU, slowly")
+
+
+def _models() -> Iterator[Finding]:
+    from scene.model import load_model, model_names
+    from scene.model.semantics import encoder_names, load_encoder
+
+    loaders: list[tuple[str, Callable[[str], object], list[str]]] = [
+        ("model", load_model, list(model_names())),
+        ("semantic encoder", load_encoder, list(encoder_names())),
+    ]
+    for kind, load, names in loaders:
+        for name in names:
+            try:
+                yield Finding(f"{kind} {name}", True, str(getattr(load(name), "identity", "")))
+            except SceneError as error:
+                yield Finding(f"{kind} {name}", False, _clause(error), "install the package again")
+
+
+def _extra(name: str) -> Finding:
+    purpose, modules = _EXTRAS[name]
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if not missing:
+        return Finding(f"extra {name}", True, purpose)
+    return Finding(
+        f"extra {name}",
+        False,
+        f"without {', '.join(missing)}",
+        f"pip install 'scene-codec[{name}]' for {purpose}; all else works without",
+    )
+
+
+def _space() -> Finding:
+    folder = Path(tempfile.gettempdir())
+    free = shutil.disk_usage(folder).free / 1e9
+    enough = free >= _LEAST_FREE_GB
+    remedy = "" if enough else "set $TMPDIR to a folder with more; evaluate, compare and search need it"
+    return Finding("temporary folder", enough, f"{folder}, {free:.1f} GB free", remedy)
+
+
+def _clause(error: Exception) -> str:
+    return str(error).rstrip(".")
