@@ -106,7 +106,7 @@ def to_planar(frame: av.VideoFrame) -> av.VideoFrame:
     layout = sample_layout(frame.format.name)
     if layout.is_planar:
         return frame
-    planar = av.VideoFrame(frame.width, frame.height, planar_name(frame.format.name))
+    planar = av.VideoFrame(frame.width, frame.height, layout.planar)
     write_picture(planar, frame_picture(frame, picture_format(frame)))
     planar.pts, planar.time_base, planar.duration = frame.pts, frame.time_base, frame.duration
     return planar
