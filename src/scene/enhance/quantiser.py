@@ -14,7 +14,8 @@ from scene.errors import UsageError
 # H.264 and its successors: the step doubles every six QPs, and is 0.625 at QP 0 on the scale of an orthonormal DCT.
 _STEP_AT_ZERO = 0.625
 _STEPS_PER_OCTAVE = 6
-_OCTAVE_CODECS = ("x264", "x265", "vvenc")
+# With the highest CRF or QP that each takes.
+_OCTAVE_CODECS = {"x264": 51, "x265": 51, "vvenc": 63}
 
 # AV1's AC quantiser for 8 bits at the qindex of CRF 0, 1, ..., 63: every fourth, and at the end 249 and 255. AV1
 # specification, section 7.12.2; in eighths of a step.
@@ -96,6 +97,8 @@ def step_of(codec: str, crf: float) -> float:
     if not math.isfinite(crf):
         raise UsageError(f"CRF {crf} makes no sense.")
     if codec in _OCTAVE_CODECS:
+        if not 0 <= crf <= _OCTAVE_CODECS[codec]:
+            raise UsageError(f"CRF {crf:g} is not in {codec}'s range of 0 to {_OCTAVE_CODECS[codec]}.")
         return float(_STEP_AT_ZERO * 2 ** (crf / _STEPS_PER_OCTAVE))
     if codec != "svtav1":
         raise UsageError(

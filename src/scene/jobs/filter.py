@@ -23,6 +23,7 @@ from scene.video.raw_source import FileSource, StreamSource, open_source
 from scene.video.raw_stream import RawFrame, RawKind
 from scene.video.raw_target import is_pipe, make_sink, open_pipe
 from scene.video.steadiness import Steadiness
+from scene.video.y4m import has_siting
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -93,6 +94,8 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
     with open_source(request.source, halt, writable=not bypass, tolerant=request.skip_damage) as source:
         enhancer = open_enhancer(request.enhancement, request.codec, request.crf, source.info.format)
         kind = wanted or source.kind or "y4m"
+        if kind == "nut" and source.info.format.full_range:
+            log.warning("%s: its full range cannot be carried by nut; tell the encoder.", source.name)
         if isinstance(source, FileSource):
             _warn_of_losses(source, kind)
             if enhancer:
@@ -181,8 +184,8 @@ def _warn_of_losses(source: FileSource, kind: RawKind) -> None:
         lost.append("its rotation")
     if details.hdr:
         lost.append("its HDR metadata")
-    if kind == "nut" and details.format.full_range:
-        lost.append("its full range")
+    if details.chroma_location not in {None, "left"} and (kind == "nut" or not has_siting(details.format)):
+        lost.append(f"its chroma location ({details.chroma_location})")
     for part in lost:
         log.warning("%s: %s cannot be carried by %s.", source.name, part, kind)
     colour = details.colour.in_words()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 from av.container import InputContainer
@@ -21,6 +22,13 @@ log = logging.getLogger(__name__)
 
 # Of one call of ours: a 1080p frame is 3 MB.
 _IO_BYTES = 1 << 20
+
+
+class _AsItComes:
+    """A stream as FFmpeg reads it: each read gives what is there, and does not wait for all that was asked for."""
+
+    def __init__(self, stream: io.BufferedReader) -> None:
+        self.read = stream.read1
 
 
 class NutFrame:
@@ -47,11 +55,16 @@ def open_nut(stream: BinaryIO, name: str) -> RawSource:
     """Frames of the first video stream of nut; its first frame is read at once.
 
     Raises:
-        InputError: it is no nut, has no video, or video of a kind that is not supported.
+        InputError: it is no nut, has no video, or video that is compressed or of a format that is not supported.
     """
+    file = _AsItComes(cast(io.BufferedReader, stream))
     try:
-        container = av.open(stream, mode="r", format="nut", options=DEMUXING, buffer_size=_IO_BYTES)
+        container = av.open(file, mode="r", format="nut", options=DEMUXING, buffer_size=_IO_BYTES)
         video = best_video(container, name)
+        if video.codec_context.name != "rawvideo":
+            raise InputError(
+                f"{name} holds {video.codec_context.name} video; send it uncompressed (-c:v rawvideo -f nut)."
+            )
         frames = container.decode(video)
         first = next(frames, None)
     except av.FFmpegError as error:

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -47,11 +48,14 @@ class StreamSource:
         self.name = name
         self.damage = 0
         self._tolerant = tolerant
-        first = stream.peek(1)[:1]  # type: ignore[attr-defined]
-        if not first:
-            raise InputError(f"{name} is empty.")
-        self.kind: RawKind = "nut" if first == b"n" else "y4m"
-        source = open_nut(stream, name) if self.kind == "nut" else open_y4m(stream, name)
+        try:
+            first = stream.peek(1)[:1]  # type: ignore[attr-defined]
+            if not first:
+                raise InputError(f"{name} is empty.")
+            self.kind: RawKind = "nut" if first == b"n" else "y4m"
+            source = open_nut(stream, name) if self.kind == "nut" else open_y4m(stream, name)
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {reason(error)}.") from None
         self.info = source.info
         self._frames = source.frames
 
@@ -62,8 +66,8 @@ class StreamSource:
             for frame in self._frames:
                 yield frame
                 count += 1
-        except InputError as error:
-            problem = f"{self.name} is damaged or cut short after {count} frames: {error}."
+        except (InputError, OSError) as error:
+            problem = f"{self.name} is damaged or cut short after {count} frames: {reason(error)}."
             if not self._tolerant:
                 raise InputError(problem) from None
             self.damage = 1
@@ -125,10 +129,10 @@ def open_source(
         InputError: it cannot be read, or holds no video that can be taken.
     """
     if path == STANDARD_STREAM:
-        yield StreamSource(buffered(PipeReader(_standard_input(), halt)), "standard input", tolerant=tolerant)
+        yield _open_pipe(_standard_input(), "standard input", halt, tolerant=tolerant)
     elif path.is_fifo():  # also /dev/stdin, and /dev/fd/63 of a shell's <(...)
         with path.open("rb", buffering=0) as pipe:
-            yield StreamSource(buffered(PipeReader(pipe.fileno(), halt)), str(path), tolerant=tolerant)
+            yield _open_pipe(pipe.fileno(), str(path), halt, tolerant=tolerant)
     elif _begins_with(path, _Y4M):
         # FFmpeg's reader knows fewer headers, and the siting of chroma would be lost.
         with path.open("rb") as file:
@@ -137,6 +141,20 @@ def open_source(
         details = probe(path)
         with Decoder(details, writable=writable, tolerant=tolerant) as decoder:
             yield FileSource(details, decoder)
+
+
+def _open_pipe(descriptor: int, name: str, halt: threading.Event, *, tolerant: bool) -> StreamSource:
+    """A source that may have to wait for its first bytes.
+
+    It waits in a thread of its own: in the main thread PyAV would swallow what a signal raises within a read.
+    """
+    stream = buffered(PipeReader(descriptor, halt))
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            return thread.submit(StreamSource, stream, name, tolerant=tolerant).result()
+        except BaseException:
+            halt.set()
+            raise
 
 
 def _standard_input() -> int:

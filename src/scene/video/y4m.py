@@ -42,6 +42,8 @@ _TAGS: dict[tuple[Chroma, int], str] = {
     **{value: key for key, value in _COLOURS.items()},
     ("420", 8): "420mpeg2",
 }
+# Only 8-bit 4:2:0 has names for where chroma lies.
+_SITINGS = {"left": "420mpeg2", "center": "420jpeg", "topleft": "420paldv"}
 
 
 class ByteSink(Protocol):
@@ -138,6 +140,11 @@ def parse_payload(payload: bytes, fmt: PictureFormat) -> Picture:
     return Picture(fmt, _planes(payload, fmt))
 
 
+def has_siting(fmt: PictureFormat) -> bool:
+    """Whether a header can say where chroma lies: "left", "center" or "topleft" of 8-bit 4:2:0."""
+    return (fmt.chroma, fmt.bit_depth) == ("420", 8) and fmt.chroma_location in _SITINGS
+
+
 def write_header(stream: ByteSink, header: Y4MHeader) -> None:
     """Writes the first line.
 
@@ -148,6 +155,8 @@ def write_header(stream: ByteSink, header: Y4MHeader) -> None:
     tag = _TAGS.get((fmt.chroma, fmt.bit_depth))
     if tag is None:
         raise ValueError(f"YUV4MPEG2 has no pixel format for {fmt.bit_depth} bit {fmt.chroma}")
+    if has_siting(fmt):
+        tag = _SITINGS[fmt.chroma_location]
     colour_range = "FULL" if fmt.full_range else "LIMITED"
     rate = f"{header.rate.numerator}:{header.rate.denominator}"
     aspect = Fraction(0, 1) if header.aspect is None else header.aspect
