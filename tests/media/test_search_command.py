@@ -128,13 +128,13 @@ def test_the_answer_is_the_coarsest_that_meets_and_its_command_works(clip, tmp_p
 )
 def test_a_network_is_told_every_crf(clip, tmp_path, monkeypatch, capfd, codec, preset, step):
     network = make_network(tmp_path / "same.safetensors", identity=True, quantiser=(6.0, 60.0))
-    load, told = search_module._load_enhancer, []
+    load, told = search_module.open_enhancer, []
 
-    def loading(request, *others):
-        told.append(request.settings.crf)
-        return load(request, *others)
+    def loading(enhancement, codec, crf, fmt):
+        told.append(crf)
+        return load(enhancement, codec, crf, fmt)
 
-    monkeypatch.setattr(search_module, "_load_enhancer", loading)
+    monkeypatch.setattr(search_module, "open_enhancer", loading)
     found = searched(
         *(capfd, clip, "--target", "vmaf-neg=85", "--codec", codec, "--preset", preset),
         *("--model", network, "--device", "cpu"),

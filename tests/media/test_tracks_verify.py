@@ -14,7 +14,7 @@ from scene.video.verify import verify
 
 # Noise, so that frames are large enough to be hit; several key frames.
 NOISY = "testsrc2=s=96x64:r=25:d=1.6,noise=alls=40:allf=t"
-COLOUR = "color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc:range=tv"
+COLOUR = "color_primaries=bt2020:color_trc=bt2020-10:colorspace=bt2020nc:range=tv"
 CODED = ("--encoder-args", "keyint=10", "--crf", "20", "--preset", "veryfast")
 
 

@@ -13,8 +13,9 @@ import pytest
 from scene.cli.search_report import encode_words, table_text
 from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.sample_scores import SampleScore, write_lumas
-from scene.jobs.search import Answer, SearchRequest, SearchResult, _choose, _saving
+from scene.jobs.search import SearchRequest, SearchResult, _choose, _saving
 from scene.jobs.search_bench import Bench, Probe, Worst, expected_bytes
+from scene.jobs.search_curve import Answer
 from scene.metrics.libvmaf import (
     parse_frames,
     parse_xpsnr_frames,

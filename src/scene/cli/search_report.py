@@ -9,8 +9,9 @@ from typing import Any
 
 from scene.evaluation.names import printable
 from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL
-from scene.jobs.search import Answer, SearchRequest, SearchResult
+from scene.jobs.search import SearchRequest, SearchResult
 from scene.jobs.search_bench import Probe
+from scene.jobs.search_curve import Answer
 from scene.metrics.targets import score_text, title
 
 FORMAT = 1

@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import InputError, TargetError, UsageError
-from scene.jobs.crf_rule import Reading, Scale, bracket, crossing, next_place
-from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL, Enhancement, open_enhancer
+from scene.jobs.enhancing import DEFAULT_MODEL, Enhancement, open_enhancer
 from scene.jobs.sample_scores import find_scoring_ffmpeg
-from scene.jobs.search_bench import Bench, EnhancerFor, Probe, open_bench
+from scene.jobs.search_bench import open_bench
+from scene.jobs.search_curve import FAR, Answer, Curve, Demands, nearness
 from scene.metrics.libvmaf import LEAST_SIDES
-from scene.metrics.targets import Target, score_text, title
+from scene.metrics.targets import Target, title
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
 from scene.video.opening import require_readable
@@ -29,18 +29,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What is being worked on, and at which CRF.
-_Report = Callable[[str, float | None], None]
-
 DEFAULT_SAMPLE_SECONDS = 3.0
 # Always measured.
 _SHOWN = ("vmaf", "vmaf_neg")
-# Between two CRFs: FFmpeg hands whole ones alone to SVT-AV1.
-_STEPS = {"x264": 0.5, "x265": 0.5, "svtav1": 1.0}
-# FFmpeg takes 0 for "no CRF given" with SVT-AV1, which at 1 gives broken pictures (4.1, 8 bit).
-_FINEST = {"svtav1": 2}
-# From the first CRF to the second: from an encoder's usual one far, from the unprocessed pictures' answer not so far.
-_FAR, _NEAR = 8, 4
+# Steps to the second CRF where the first one is the unprocessed pictures' answer.
+_NEAR = 4
 # Encoder parameters that read or write files or need a pass over the whole video, and those that set another quality.
 _REFUSED = {"pass", "stats", "csv", "recon", "dump-yuv", "analysis-save", "analysis-load"} | {
     *("crf", "qp", "q", "bitrate", "tbr", "rc", "lossless"),
@@ -72,27 +65,6 @@ class SearchRequest:
     samples: int | None = None
     sample_seconds: float = DEFAULT_SAMPLE_SECONDS
     best_effort: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The CRF for one kind of pictures.
-
-    Attributes:
-        model: the network's identity, "none" for the source's own pictures.
-        probe: what was measured at the CRF.
-        bytes: predicted size of the video stream.
-        missed: the demand that fails and how near it came, empty if none does.
-        exact_kbps: rate at which the targets are just met; None where they are not, or are with room at the coarsest.
-        probes: all that were made, by CRF.
-    """
-
-    model: str
-    probe: Probe
-    bytes: float
-    missed: str
-    exact_kbps: float | None
-    probes: tuple[Probe, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +128,11 @@ def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> Sear
     with open_bench(
         info, request.settings, ffmpeg, metrics, request.samples, length, lambda: report("decoded", None)
     ) as bench:
-        plain = _Curve(bench, request, codec, None, report).answer(codec.default_crf, _FAR)
+        demands = Demands(request.targets, request.max_kbps)
+        plain = Curve(bench, codec, demands, None, report).answer(codec.default_crf, FAR)
         enhanced = None
         if model is not None:
-            curve = _Curve(bench, request, codec, lambda crf: _load(request, codec, info, crf), report)
+            curve = Curve(bench, codec, demands, lambda crf: _load(request, codec, info, crf), report)
             enhanced = replace(curve.answer(plain.probe.crf, _NEAR), model=model.identity)
         saving = _saving(plain, enhanced)
         return SearchResult(
@@ -214,109 +187,6 @@ def _load(request: SearchRequest, codec: Codec, info: SourceInfo, crf: float) ->
     return open_enhancer(enhancement, codec.name, crf, info.format)
 
 
-class _Curve:
-    """Probes of one kind of pictures."""
-
-    def __init__(
-        self, bench: Bench, request: SearchRequest, codec: Codec, enhancer_for: EnhancerFor | None, report: _Report
-    ) -> None:
-        self._bench = bench
-        self._request = request
-        self._enhancer_for = enhancer_for
-        self._what = "unprocessed" if enhancer_for is None else "enhanced"
-        self._report = report
-        step = _STEPS[codec.name]
-        self._scale = Scale(_FINEST.get(codec.name, 0), codec.max_crf, step)
-        self._probes: dict[float, Probe] = {}
-
-    def answer(self, start: float, steps: int) -> Answer:
-        """The coarsest CRF that meets all, else the nearest and what it misses.
-
-        Args:
-            start: the first CRF.
-            steps: of the scale from there to the second.
-        """
-        request, way = self._request, steps * self._scale.step
-        readings: list[Reading] = []
-        while (crf := next_place(readings, self._scale, start, way)) is not None:
-            scores = self._measure(crf).scores
-            readings.append(Reading(crf, tuple(scores[t.metric] - t.value for t in request.targets)))
-        below, above = bracket(readings)
-        if below is None:
-            best = max(self._probes.values(), key=lambda probe: _nearness(probe.scores, request.targets))
-            missed = f"{self._misses(best.scores)} at most, at CRF {best.crf:g}"
-            return self._answered(self._within_rate()[0] if request.max_kbps else best, missed, None)
-        found = self._probes[below.place]
-        exact = None
-        if above is not None:
-            # Between neighbours a straight line, so that it does not matter what else was measured.
-            exact = _between(found, self._probes[above.place], crossing((below, above))).kbps
-        if request.max_kbps is None or found.kbps <= request.max_kbps:
-            return self._answered(found, "", exact)
-        # The rate falls along the scale too: what is short at the coarsest CRF of the quality is short at all.
-        nearest, at_rate = self._within_rate()
-        if nearest.kbps > request.max_kbps:
-            missed = f"{nearest.kbps:.0f} of {request.max_kbps:g} kb/s are needed even at CRF {nearest.crf:g}"
-        else:
-            missed = f"at {request.max_kbps:g} kb/s {self._misses(at_rate)}"
-        return self._answered(nearest, missed, None)
-
-    def _within_rate(self) -> tuple[Probe, Mapping[str, float]]:
-        """The finest CRF that holds the rate, else the coarsest of all; and the scores at exactly the rate."""
-        limit = self._request.max_kbps
-        assert limit is not None
-        scale = Scale(-self._scale.high, -self._scale.low, self._scale.step)
-
-        def reading(probe: Probe) -> Reading:
-            return Reading(-probe.crf, (math.log(limit / probe.kbps),))
-
-        # What the other search measured counts, but not against what this one may measure.
-        readings = [reading(probe) for probe in self._around(limit)]
-        while (place := next_place(readings, scale, -self._scale.low, _FAR * scale.step)) is not None:
-            readings.append(reading(self._measure(-place)))
-        below, above = bracket(readings)
-        if below is None:
-            assert above is not None
-            nearest = self._probes[-above.place]
-            return nearest, nearest.scores
-        nearest = self._probes[-below.place]
-        if above is None:
-            return nearest, nearest.scores
-        return nearest, _between(nearest, self._probes[-above.place], -crossing((below, above))).scores
-
-    def _around(self, limit: float) -> list[Probe]:
-        """Of the probes the cheapest above a rate and the dearest below it."""
-        ordered = sorted(self._probes.values(), key=lambda probe: probe.kbps)
-        dearer = [probe for probe in ordered if probe.kbps > limit][:1]
-        return [probe for probe in ordered if probe.kbps <= limit][-1:] + dearer
-
-    def _measure(self, crf: float) -> Probe:
-        if crf not in self._probes:
-            enhancer = self._enhancer_for(crf) if self._enhancer_for else None
-            found = self._bench.measure(crf, enhancer, lambda: self._report(self._what, crf))
-            scores = ", ".join(f"{title(name)} {score_text(name, value)}" for name, value in found.scores.items())
-            log.info("%s, CRF %g: %.0f kb/s, %s", self._what, crf, found.kbps, scores)
-            self._probes[crf] = found
-        return self._probes[crf]
-
-    def _misses(self, scores: Mapping[str, float]) -> str:
-        """Of the targets the one that is missed by the largest share of it."""
-        worst = min(self._request.targets, key=lambda target: scores[target.metric] / target.value)
-        return f"{title(worst.metric)} reaches {score_text(worst.metric, scores[worst.metric])} of {worst.value:g}"
-
-    def _answered(self, found: Probe, missed: str, exact: float | None) -> Answer:
-        size = found.kbps * 1000 / 8 * float(self._bench.seconds)
-        probes = tuple(self._probes[crf] for crf in sorted(self._probes))
-        return Answer(BYPASS, found, size, missed, exact, probes)
-
-
-def _between(here: Probe, there: Probe, crf: float) -> Probe:
-    """What is expected at a CRF between two probes: the rate by its logarithm and the scores in proportion."""
-    share = (crf - here.crf) / (there.crf - here.crf)
-    scores = {name: value + share * (there.scores[name] - value) for name, value in here.scores.items()}
-    return Probe(crf, here.kbps * (there.kbps / here.kbps) ** share, scores, here.worst)
-
-
 def _saving(plain: Answer, enhanced: Answer | None) -> float | None:
     if enhanced is None or enhanced.exact_kbps is None or plain.exact_kbps is None:
         return None
@@ -331,7 +201,7 @@ def _choose(request: SearchRequest, plain: Answer, enhanced: Answer | None, savi
         chosen = plain if enhanced.missed else enhanced
         log.warning("%s pictures do not get there: %s.", *_naming(plain, enhanced))
     elif plain.missed:
-        chosen = max((enhanced, plain), key=lambda answer: _nearness(answer.probe.scores, request.targets))
+        chosen = max((enhanced, plain), key=lambda answer: nearness(answer.probe.scores, request.targets))
     elif saving is None:
         chosen = min((enhanced, plain), key=lambda answer: answer.probe.kbps)
     else:
@@ -347,8 +217,3 @@ def _choose(request: SearchRequest, plain: Answer, enhanced: Answer | None, savi
 
 def _naming(plain: Answer, enhanced: Answer) -> tuple[str, str]:
     return ("enhanced", enhanced.missed) if enhanced.missed else ("unprocessed", plain.missed)
-
-
-def _nearness(scores: Mapping[str, float], targets: Sequence[Target]) -> float:
-    """0 where all targets are met exactly; of those that are missed the largest share of it counts."""
-    return min(scores[target.metric] / target.value - 1 for target in targets)
