@@ -249,3 +249,37 @@ def test_arguments_that_cannot_be_meant(tmp_path, monkeypatch, capfd, clip, argu
     assert _run(["filter", *arguments, "--model", "none"], debug=False) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("location", "tag"), [("left", b"C420mpeg2"), ("center", b"C420jpeg"), ("topleft", b"C420paldv")]
+)
+def test_where_chroma_lies_is_in_the_header(tmp_path, capfd, location, tag):
+    source = tmp_path / "in.mkv"
+    number = {"left": 0, "center": 1, "topleft": 2}[location]
+    make_video(source, codec="libx264", options={"x264-params": f"chromaloc={number}"}, frames=2)
+    assert _run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none"], debug=False) == 0
+    assert tag in (tmp_path / "out.y4m").read_bytes().splitlines()[0].split()
+    assert "chroma location" not in capfd.readouterr().err
+    assert _run(["filter", str(source), str(tmp_path / "out.nut"), "--model", "none"], debug=False) == 0
+    assert ("its chroma location" in capfd.readouterr().err) == (location != "left")
+
+
+def test_full_range_is_lost_in_nut(through):
+    line = b"YUV4MPEG2 W16 H16 F25:1 XCOLORRANGE=FULL\nFRAME\n" + bytes(384)
+    _, messages = through(line, "--model", "none", "--format", "nut")
+    assert "its full range cannot be carried by nut" in messages
+
+
+def test_compressed_nut_is_refused(clip, through):
+    ffmpeg = find_ffmpeg()
+    data = ffmpeg.run(["-i", str(clip), "-c:v", "libx264", "-f", "nut", "-"]).stdout
+    _, messages = through(data, "--model", "none", code=3)
+    assert "holds h264 video; send it uncompressed" in messages
+
+
+@pytest.mark.parametrize(("codec", "crf"), [("x264", 52), ("x265", -1), ("svtav1", 64), ("vvenc", 64)])
+def test_a_crf_that_an_encoder_does_not_have(tmp_path, clip, through, codec, crf):
+    weights = make_network(tmp_path / "net.safetensors", quantiser=(4.0, 80.0))
+    _, messages = through(raw(clip, "y4m"), "--model", weights, "--codec", codec, "--crf", crf, code=2)
+    assert f"is not in {codec}'s range" in messages

@@ -19,6 +19,7 @@ from scene.video.ffmpeg import find_ffmpeg
 COMMAND = [sys.executable, "-m", "scene", "filter"]
 PLAIN = [*COMMAND, "-", "-", "--model", "none"]
 HEADER = b"YUV4MPEG2 W640 H360 F25:1 Ip C420jpeg\n"
+NUT = b"nut/multimedia container\0" + bytes(200)
 FRAME = b"FRAME\n" + bytes(640 * 360 * 3 // 2)
 
 
@@ -75,6 +76,24 @@ def test_a_frame_goes_out_as_soon_as_it_came():
         assert process.wait(timeout=30) == 0
 
 
+def test_small_nut_frames_do_not_wait_for_each_other():
+    """But for the first ones, which FFmpeg looks at all together."""
+    arguments = ["-f", "lavfi", "-i", "testsrc2=size=160x120:rate=25:duration=8", "-pix_fmt", "yuv420p"]
+    data = find_ffmpeg().run([*arguments, "-c:v", "rawvideo", "-f", "nut", "-"]).stdout
+    frame = 160 * 120 * 3 // 2
+    with started() as process:
+        given = 60 * frame
+        process.stdin.write(data[:given])
+        process.stdin.flush()
+        got = 0
+        os.set_blocking(process.stdout.fileno(), False)
+        until = time.monotonic() + 20
+        while got < given - 4 * frame and time.monotonic() < until:
+            got += len(process.stdout.read() or b"")
+            time.sleep(0.05)
+        assert got >= given - 4 * frame
+
+
 def test_a_slow_reader_slows_the_writer_and_costs_no_memory():
     with started() as process:
         thread = feed(process, 2000)  # 690 MB
@@ -115,13 +134,16 @@ def test_so_does_head():
 @pytest.mark.parametrize(
     "number,code,said", [(signal.SIGINT, 130, b"interrupted"), (signal.SIGTERM, 143, b"terminated")]
 )
-@pytest.mark.parametrize("waits_for", ["input", "first byte", "output"])
+@pytest.mark.parametrize("waits_for", ["input", "first byte", "nut's first frames", "output"])
 def test_signals_end_it_while_it_waits(waits_for, number, code, said):
     with started() as process:
         thread = None
         if waits_for == "output":
             thread = feed(process, 200)
             process.stdout.read(len(FRAME))
+        elif waits_for == "nut's first frames":
+            process.stdin.write(NUT[:100])
+            process.stdin.flush()
         elif waits_for == "input":
             process.stdin.write(HEADER + FRAME)
             process.stdin.flush()

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import av
 import pytest
-from making import MS, decoded, encode, make_video, packets
+from making import MS, decoded, encode, make_video, packets, textured
 from sources import (
     ALL,
     PICTURES,
@@ -189,8 +189,10 @@ def test_rotation(tmp_path, capfd, matrix, suffix):
         stream = out.add_stream("libx264", rate=25)
         stream.width, stream.height = 64, 48
         stream.set_display_matrix(matrix)
-        for _ in range(3):
-            out.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        for index in range(3):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            textured(frame, index)
+            out.mux(stream.encode(frame))
         out.mux(stream.encode())
     assert encode(source, target, *for_suffix(suffix)) == 0
     said = capfd.readouterr().err
