@@ -189,6 +189,32 @@ def test_flipped_bits_in_av1(source, tmp_path, capfd, damaged, suffix, nth):
     )
 
 
+def first_unit(path, nth):
+    """Where the nth packet's first NAL unit begins, behind its length."""
+    with av.open(str(path)) as file:
+        packet = [bytes(p) for p in file.demux(video=0) if p.size][nth]
+    return path.read_bytes().index(packet) + 4
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("at,length,value", [(0, 1, 0x0C), (40, 60, 0xFF)])  # a unit that is filler data; nonsense
+def test_full_decodes_every_frame(source, tmp_path, capfd, damaged, suffix, at, length, value):
+    """An encoder that has given nonsense for one frame, as the account says: only decoding tells."""
+
+    def spoil(path, name, written, thoroughness):
+        data = bytearray(path.read_bytes())
+        start = first_unit(path, 15) + at
+        data[start : start + length] = bytes([value]) * length
+        path.write_bytes(data)
+        written.video.size, written.video.checksum = totals(path)
+
+    damaged(spoil)
+    options = ("--encoder-args", "keyint=10:bframes=0:scenecut=0", "--map", "v", "--model", "none", "--crf", "20")
+    assert encode(source, tmp_path / f"out{suffix}", *options, "--verify", "full") == 4
+    refused(capfd, tmp_path, "a frame of it (cannot be decoded|is damaged)")
+    assert encode(source, tmp_path / f"out{suffix}", *options, "--verify", "quick") == 0
+
+
 @pytest.mark.parametrize(
     "options,text",
     [
