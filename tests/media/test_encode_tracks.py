@@ -130,6 +130,22 @@ def test_av1_keeps_the_sample_aspect_ratio(tmp_path, capfd, aspect, suffix):
         assert int.from_bytes(content[2:6], "little") == zlib.crc32(content[6:])
 
 
+def test_av1_behind_its_audio_keeps_the_sample_aspect_ratio(tmp_path):
+    picture = make_video(tmp_path / "picture.mkv", codec="libx264", sar=Fraction(2), frames=2, audio="libopus")
+    source = tmp_path / "in.mkv"
+    with av.open(str(picture)) as old, av.open(str(source), "w") as new:
+        new.add_attachment("a.ttf", "font/ttf", b"font")
+        copies = {s.index: new.add_stream_from_template(s, opaque=True) for s in reversed(old.streams)}
+        for packet in old.demux():
+            if packet.size:
+                packet.stream = copies[packet.stream.index]
+                new.mux(packet)
+    for suffix in (".mkv", ".webm"):
+        target = tmp_path / f"out{suffix}"
+        assert encode(source, target, "--codec", "svtav1", "--preset", "12", "--model", "none") == 0
+        assert probe(target).sample_aspect_ratio == 2
+
+
 def test_attachments_are_kept(tmp_path):
     source = tmp_path / "in.mkv"
     plain = make_video(tmp_path / "plain.mkv", frames=3)
