@@ -22,6 +22,13 @@ from sources import (
 from scene.video.probe import probe
 
 NAMED = "cannot be held by"
+
+
+def holds(suffix, codec):
+    """Whether a container takes video of an encoder."""
+    return suffix not in {".mov", ".ts", ".m2ts"} if codec == "svtav1" else suffix != ".webm"
+
+
 # Feature by feature: the containers that keep it. All others must name the loss in a warning, or refuse it.
 AUDIO = {
     "aac": {".mp4", ".mov", ".mkv", ".ts", ".m2ts"},
@@ -176,6 +183,41 @@ def test_chapters(tmp_path, capfd, suffix):
         assert "warning" not in said
 
 
+CODECS = [(suffix, codec) for suffix in ALL for codec in ("x264", "x265", "svtav1") if holds(suffix, codec)]
+DISPLAY = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
+
+
+@pytest.mark.parametrize("suffix,codec", CODECS)
+def test_how_pictures_are_coded(tmp_path, capfd, suffix, codec):
+    """HDR10 with variable frame rate: ten bits, colour, chroma location, metadata, time stamps."""
+    params = f"log-level=none:hdr10=1:repeat-headers=1:master-display={DISPLAY}:max-cll=1000,400:chromaloc=2"
+    stamps = [0, 33, 40, 140, 141, 500, 533, 900]
+    source = make_video(
+        tmp_path / "in.mkv",
+        codec="libx265",
+        pix_fmt="yuv420p10le",
+        stamps=stamps,
+        colour=(9, 16, 9, 1),
+        options={"preset": "ultrafast", "x265-params": params, "chroma_sample_location": "topleft"},
+    )
+    target = tmp_path / f"out{suffix}"
+    preset = "12" if codec == "svtav1" else "ultrafast"
+    assert encode(source, target, "--codec", codec, "--preset", preset, "--model", "none", "--verify", "full") == 0
+    # Titles are another matter, of `test_titles_of_tracks`.
+    warnings = [line for line in capfd.readouterr().err.splitlines() if "warning" in line and "title" not in line]
+    assert warnings == []
+    a, b = probe(source), probe(target)
+    assert (a.pixel_format, a.colour, a.chroma_location) == (b.pixel_format, b.colour, b.chroma_location)
+    assert a.chroma_location == "topleft"
+    assert a.hdr.content_light == b.hdr.content_light == (1000, 400)
+    for field in ("red", "green", "blue", "white"):
+        assert getattr(b.hdr.mastering, field) == pytest.approx(getattr(a.hdr.mastering, field), abs=1e-4)
+    assert b.hdr.mastering.max_luminance == pytest.approx(1000, rel=1e-3)
+    found = [shown.time for shown in decoded(target)]
+    assert [round(1000 * (time - found[0])) for time in found] == stamps
+    assert found[0] == 0 or suffix in {".ts", ".m2ts"}
+
+
 # An iPhone's upright video, whose matrix also moves the picture back into view.
 PORTRAIT = (0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30)
 MIRRORED = (-65536, 0, 0, 0, 65536, 0, 64 << 16, 0, 1 << 30)
@@ -256,6 +298,7 @@ def test_data(tmp_path, capfd, kind, suffix):
 @pytest.mark.parametrize("suffix", ALL)
 def test_global_tags(tmp_path, capfd, suffix):
     tags = {"title": "A clip", "artist": "Somebody", "comment": "My own words", "shot_with": "a lens"}
+    tags |= {"date": "2026", "genre": "Nature", "album": "Ponds"}
     source, target = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
     ffmpeg(*PICTURES, "-c:v", "ffv1", *(f for k, v in tags.items() for f in ("-metadata", f"{k}={v}")), source)
     assert encode(source, target, *for_suffix(suffix)) == 0
@@ -278,11 +321,12 @@ FLAGS = {
 }
 
 
-@pytest.mark.parametrize("suffix", [s for s in ALL if s != ".mov"])
+@pytest.mark.parametrize("suffix", ALL)
 @pytest.mark.parametrize("flag", FLAGS)
 def test_dispositions(tmp_path, capfd, flag, suffix):
     source, target = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
-    ffmpeg(*PICTURES, *SOUND, "-c:v", "ffv1", "-c:a", "libopus", "-disposition:a:0", flag, source)
+    audio = "libopus" if suffix == ".webm" else "aac"
+    ffmpeg(*PICTURES, *SOUND, "-c:v", "ffv1", "-c:a", audio, "-disposition:a:0", flag, source)
     assert encode(source, target, *for_suffix(suffix)) == 0
     said = capfd.readouterr().err
     with av.open(str(target)) as file:

@@ -98,7 +98,8 @@ class Writer:
                 if stream.index == info.stream_index:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
                     self._video = self._add_video(stream, settings)
-                    self._video_index = self._video.index
+                    # Matroska numbers tracks without attached files.
+                    self._track = sum(s.type != "attachment" for s in self._output.streams) - 1
                     self._sum = TrackSum("video", codec_name(self._video), "the video")
                 elif copied is None or stream.index in copied:
                     self._copies.add(stream)
@@ -136,7 +137,7 @@ class Writer:
             self._output.close()
             aspect = self._info.sample_aspect_ratio or Fraction(1)
             if self._codec.name == "svtav1" and self._container.muxer in {"matroska", "webm"} and aspect != 1:
-                write_display_size(self._path, self._video_index, self._size, aspect)
+                write_display_size(self._path, self._track, self._size, aspect)
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"writing the output failed: {reason(error)}.") from error
 
