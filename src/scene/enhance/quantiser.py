@@ -14,7 +14,8 @@ from scene.errors import UsageError
 # H.264 and its successors: the step doubles every six QPs, and is 0.625 at QP 0 on the scale of an orthonormal DCT.
 _STEP_AT_ZERO = 0.625
 _STEPS_PER_OCTAVE = 6
-_OCTAVE_CODECS = ("x264", "x265", "vvenc")
+# NVENC's constant quality is put on the same scale, for AV1 too: none of its steps was measured.
+_OCTAVE_CODECS = ("x264", "x265", "vvenc", "nvenc-h264", "nvenc-hevc", "nvenc-av1")
 
 # AV1's AC quantiser for 8 bits at the qindex of CRF 0, 1, ..., 63: every fourth, and at the end 249 and 255. AV1
 # specification, section 7.12.2; in eighths of a step.

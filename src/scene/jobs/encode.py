@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
+from scene.jobs.passes import run_first_pass, told_crf, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile
 from scene.progress import OnProgress, Progress, silent
 from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.encode import CODECS, Codec, EncoderSettings, check_settings, encoder_pixel_format
 from scene.video.mux import Writer, container_of
 from scene.video.opening import require_readable
 from scene.video.probe import SourceInfo, probe
@@ -41,7 +44,7 @@ class EncodeRequest:
     Attributes:
         source, destination: the suffix of the destination chooses the container.
         model: a name or a weights file; "none" encodes the source's own pictures. One that is told the encoder's
-            quantiser gets that of the settings' CRF.
+            quantiser gets that of the settings' CRF, or of what a first pass comes to.
         strength: how much of the model's change to apply; 0 is the same as model "none".
         semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
         semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
@@ -110,15 +113,27 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     encoder_pixel_format(codec, info)
     enhancer = _load_enhancer(request, codec, info)
     guard = _open_guard(request, enhancer, info)
+    two_passes = wants_first_pass(codec, request.settings, told=enhancer is not None and enhancer.told)
     model = enhancer.identity if enhancer else BYPASS
     comment = f"scene: model {model}, strength {request.strength if enhancer else 0:g}{', guard' if guard else ''}"
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
+        ExitStack() as stack,
     ):
         writer = Writer(pending.path, container, decoder.container, info, request.settings, comment)
         try:
-            report = _reporter(on_progress, info.frames, writer, started)
+            if two_passes:
+                folder = stack.enter_context(TemporaryDirectory(prefix="scene-passes-", ignore_cleanup_errors=True))
+                first = run_first_pass(info, request.settings, Path(folder), request.skip_damage, on_progress)
+                if enhancer is not None and first.step is not None:
+                    enhancer.tell(first.step)
+                writer.start(first.turn)
+            else:
+                writer.start()
+            report = _reporter(
+                on_progress, info.frames, writer, time.monotonic(), {"pass": "2/2"} if two_passes else {}
+            )
             run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
@@ -172,7 +187,8 @@ def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> En
         guide = open_semantics(network, request.semantics, device=request.device)
     elif request.semantics != "auto":
         raise UsageError(f"model {network.identity} takes no semantic embedding; leave --semantics out.")
-    crf = codec.default_crf if request.settings.crf is None else request.settings.crf
+    # Of a bitrate a first pass finds the quantiser, before the first picture.
+    crf = told_crf(codec, request.settings, info.format.bit_depth)
     told = network.config.quantiser is not None
     enhancer = Enhancer(
         network,
@@ -189,6 +205,10 @@ def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> En
 def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:
     if not request.guard:
         return None
+    if request.settings.bitrate is not None:
+        raise UsageError("--guard tries shots at a CRF; give --crf instead of --bitrate, or leave --guard out.")
+    if CODECS[request.settings.codec].is_nvenc:
+        raise UsageError("--guard cannot try shots with NVENC; use x264, x265 or svtav1, or leave --guard out.")
     if enhancer is None:
         raise UsageError("--guard has nothing to decide without a model; leave it out, or give a model and a strength.")
     from scene.jobs.guard import Guard
@@ -234,12 +254,14 @@ def _write(writer: Writer, report: Callable[[], None]) -> Callable[[Iterator[Uni
     return write
 
 
-def _reporter(on_progress: OnProgress, total: int | None, writer: Writer, started: float) -> Callable[[], None]:
+def _reporter(
+    on_progress: OnProgress, total: int | None, writer: Writer, started: float, fields: dict[str, str]
+) -> Callable[[], None]:
     def report() -> None:
         done = len(writer.stamps)
         fps = done / max(time.monotonic() - started, 1e-3)
         # The total is an estimate, which a source may exceed.
         bound = None if total is None else max(total, done)
-        on_progress(Progress(done, bound, {"fps": round(fps, 2), "bytes": writer.bytes}))
+        on_progress(Progress(done, bound, {**fields, "fps": round(fps, 2), "bytes": writer.bytes}))
 
     return report

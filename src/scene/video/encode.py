@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from pathlib import Path
+from typing import Literal, cast
 
 import av
 import av.logging
 from av.video.codeccontext import VideoCodecContext
 
-from scene.errors import MissingError, UsageError
+from scene.errors import MissingError, TargetError, UsageError
 from scene.picture import PictureFormat
+from scene.video.encoder_args import (
+    check_encoder_args,
+    join_encoder_args,
+    joined_items,
+    parse_encoder_args,
+    split_by_taker,
+)
+from scene.video.encoder_report import altered, nearest, reported_settings, tiny_encode
 from scene.video.hdr import encoder_params
 from scene.video.opening import reason
 from scene.video.probe import SourceInfo
 
 log = logging.getLogger(__name__)
 
-CodecName = Literal["x264", "x265", "svtav1"]
+CodecName = Literal["x264", "x265", "svtav1", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
 
 _X26X_PRESETS = (
     "ultrafast",
@@ -36,6 +46,12 @@ _X26X_PRESETS = (
 )
 # x265 and SVT-AV1 print to stderr by themselves; x264 and whatever goes through FFmpeg's log does not.
 _QUIET = {"x264": "", "x265": "log-level=none", "svtav1": ""}
+# Which write statistics in a first pass and read them in a second.
+_TWO_PASSES = ("x264", "x265")
+_TRIAL_SIZE = 64
+# NVENC takes deeper samples in this layout only.
+_SEMI_PLANAR = {"yuv420p10le": "p010le"}
+_NVENC_PRESETS = tuple(f"p{n}" for n in range(1, 8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +60,8 @@ class Codec:
 
     Attributes:
         encoder: its name in FFmpeg.
-        default_crf, max_crf: of the constant rate factor, from 0.
+        default_crf, min_crf, max_crf: of the constant rate factor; of NVENC's constant quality (cq).
+        params_option: FFmpeg's option for the encoder's own parameters; None where they are options themselves.
         subsamples_need_even: whether a subsampled direction must have an even size.
     """
 
@@ -54,8 +71,19 @@ class Codec:
     max_crf: float
     default_preset: str
     presets: tuple[str, ...]
-    params_option: str
+    params_option: str | None
     subsamples_need_even: bool
+    min_crf: float = 0
+
+    @property
+    def is_nvenc(self) -> bool:
+        """Whether the encoder is a GPU's."""
+        return self.name.startswith("nvenc-")
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether a second pass can be told what a first one found."""
+        return self.name in _TWO_PASSES
 
 
 CODECS: dict[str, Codec] = {
@@ -64,6 +92,9 @@ CODECS: dict[str, Codec] = {
         Codec("x264", "libx264", 23, 51, "medium", _X26X_PRESETS, "x264-params", True),
         Codec("x265", "libx265", 28, 51, "medium", _X26X_PRESETS, "x265-params", True),
         Codec("svtav1", "libsvtav1", 35, 63, "6", tuple(str(n) for n in range(-1, 14)), "svtav1-params", False),
+        Codec("nvenc-h264", "h264_nvenc", 23, 51, "p4", _NVENC_PRESETS, None, True, 1),
+        Codec("nvenc-hevc", "hevc_nvenc", 28, 51, "p4", _NVENC_PRESETS, None, True, 1),
+        Codec("nvenc-av1", "av1_nvenc", 35, 63, "p4", _NVENC_PRESETS, None, True, 1),
     )
 }
 
@@ -75,13 +106,25 @@ class EncoderSettings:
     Attributes:
         crf: constant rate factor, None for the codec's usual one; 0 to 51, with svtav1 to 63.
         preset: None for the codec's usual one.
-        encoder_args: the encoder's own parameters as `key=value:key=value`.
+        encoder_args: the encoder's own parameters as `key=value:key=value`, see `scene.video.encoder_args`.
+        bitrate: of the video stream in kbit/s, instead of a CRF.
+        passes: over the source for a bitrate, 1 or 2; None for what suits the encoder.
     """
 
     codec: CodecName = "x264"
     crf: float | None = None
     preset: str | None = None
     encoder_args: str = ""
+    bitrate: int | None = None
+    passes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsPass:
+    """One of two passes: the first writes the encoder's statistics file, the second reads it."""
+
+    number: Literal[1, 2]
+    statistics: Path
 
 
 def check_settings(settings: EncoderSettings) -> Codec:
@@ -94,16 +137,56 @@ def check_settings(settings: EncoderSettings) -> Codec:
     codec = CODECS.get(settings.codec)
     if codec is None:
         raise UsageError(f"codec {settings.codec!r} is unknown; choose {', '.join(CODECS)}.")
-    if settings.crf is not None and not 0 <= settings.crf <= codec.max_crf:
-        raise UsageError(f"--crf {settings.crf:g} is out of range; {codec.name} takes 0 to {codec.max_crf:g}.")
+    if settings.crf is not None and not codec.min_crf <= settings.crf <= codec.max_crf:
+        scale = f"{codec.min_crf:g} to {codec.max_crf:g}"
+        raise UsageError(f"--crf {settings.crf:g} is out of range; {codec.name} takes {scale}.")
     if settings.preset is not None and settings.preset not in codec.presets:
         raise UsageError(f"{codec.name} has no preset {settings.preset!r}; choose {', '.join(codec.presets)}.")
-    for item in filter(None, settings.encoder_args.split(":")):
-        if not re.fullmatch(r"[\w-]+(=.*)?", item):
-            raise UsageError(f"--encoder-args {item!r} is not of the form key=value.")
+    items = parse_encoder_args(settings.encoder_args)
+    check_encoder_args(codec.name, items)
+    _check_rate_control(codec, settings, {name for name, _ in items})
     if codec.encoder not in av.codecs_available:
         raise MissingError(f"this build of PyAV has no {codec.encoder}; install PyAV from its wheels.")
+    if codec.is_nvenc:
+        require_gpu_encoder(codec)
     return codec
+
+
+def _check_rate_control(codec: Codec, settings: EncoderSettings, names: set[str]) -> None:
+    if settings.bitrate is None:
+        if settings.passes is not None:
+            raise UsageError("--passes belongs to --bitrate; give a bitrate, or leave --passes out.")
+        return
+    if settings.crf is not None:
+        raise UsageError("--crf and --bitrate exclude each other; give one of them.")
+    if settings.bitrate < 1:
+        raise UsageError(f"--bitrate {settings.bitrate} makes no sense; give kbit/s, such as 2500.")
+    if settings.passes not in {None, 1, 2}:
+        raise UsageError(f"--passes {settings.passes} makes no sense; give 1 or 2.")
+    fixed = sorted(names & {"qp", "lossless"})
+    if fixed:
+        raise UsageError(f"--encoder-args {fixed[0]} fixes the quantiser, --bitrate the rate; leave one of them out.")
+    if settings.passes == 2 and codec.is_nvenc:
+        raise UsageError(f"{codec.name} makes one pass; leave --passes out.")
+
+
+def require_gpu_encoder(codec: Codec) -> None:
+    """Raises MissingError unless an NVIDIA GPU and its driver open this encoder."""
+    context = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
+    context.width = context.height = 4 * _TRIAL_SIZE  # NVENC takes no smaller ones for some codecs
+    context.pix_fmt, context.time_base = "yuv420p", Fraction(1, 25)
+    failure: Exception | None = None
+    with _ffmpeg_log() as lines:
+        try:
+            context.open()
+        except (av.FFmpegError, ValueError) as error:
+            failure = error
+    if failure is not None:
+        said = next(iter(lines), reason(failure)).strip().rstrip(".")
+        raise MissingError(
+            f"{codec.name} needs an NVIDIA GPU with an encoder for it, and its driver ({said}); use x264, x265 or "
+            "svtav1."
+        )
 
 
 def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
@@ -116,6 +199,7 @@ def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
     if info.pixel_format in supported:
         return info.pixel_format
     plain = info.pixel_format.replace("yuvj", "yuv")  # the j only says full range, which is tagged separately
+    plain = _SEMI_PLANAR.get(plain, plain) if codec.is_nvenc else plain
     if plain in supported:
         return plain
     fmt = info.format
@@ -140,8 +224,14 @@ def _check_size(codec: Codec, fmt: PictureFormat) -> None:
         raise UsageError(f"svtav1 cannot encode pictures as narrow as {fmt.width}x{fmt.height}; use x264 or x265.")
 
 
-def configure(context: VideoCodecContext, codec: Codec, settings: EncoderSettings, info: SourceInfo) -> None:
-    """Sets an encoder's context up for a source; `open_encoder` then opens it.
+def configure(
+    context: VideoCodecContext,
+    codec: Codec,
+    settings: EncoderSettings,
+    info: SourceInfo,
+    turn: StatisticsPass | None = None,
+) -> None:
+    """Sets an encoder's context up for a source; `open_encoder` then opens it. `turn` is for one of two passes.
 
     Raises:
         UsageError: a pixel format that the encoder does not take, or a size at which it never ends.
@@ -157,20 +247,35 @@ def configure(context: VideoCodecContext, codec: Codec, settings: EncoderSetting
     context.color_trc = info.colour.transfer
     context.colorspace = info.colour.matrix
     context.color_range = info.colour.range
-    context.options = encoder_options(codec, settings, info)
+    context.options = encoder_options(codec, settings, info, turn)
 
 
-def encoder_options(codec: Codec, settings: EncoderSettings, info: SourceInfo) -> dict[str, str]:
+def encoder_options(
+    codec: Codec, settings: EncoderSettings, info: SourceInfo, turn: StatisticsPass | None = None
+) -> dict[str, str]:
     """The options of the encoder in FFmpeg's terms; the user's own parameters come last and win."""
-    crf = codec.default_crf if settings.crf is None else settings.crf
-    params = [_QUIET[codec.name], *encoder_params(codec.name, info.hdr), *settings.encoder_args.split(":")]
-    options = {"preset": settings.preset or codec.default_preset, "crf": f"{crf:g}"}
-    if info.chroma_location is not None:
+    options = {"preset": settings.preset or codec.default_preset, **_rate_options(codec, settings)}
+    if info.chroma_location is not None and not codec.is_nvenc:
         options["chroma_sample_location"] = info.chroma_location
-    joined = ":".join(filter(None, params))
+    items = parse_encoder_args(settings.encoder_args)
+    if codec.params_option is None:
+        return {**options, **dict(items)}
+    own, items = split_by_taker(codec.name, items)
+    params = [_QUIET[codec.name], *encoder_params(codec.name, info.hdr)]
+    if turn is not None:
+        params.append(join_encoder_args([("pass", str(turn.number)), ("stats", str(turn.statistics))]))
+    joined = ":".join(filter(None, [*params, join_encoder_args(items)]))
     if joined:
         options[codec.params_option] = joined
-    return options
+    return {**options, **own}
+
+
+def _rate_options(codec: Codec, settings: EncoderSettings) -> dict[str, str]:
+    if settings.bitrate is not None:
+        rate = {"b": f"{settings.bitrate}k"}
+        return {"rc": "vbr", **rate} if codec.is_nvenc else rate
+    crf = codec.default_crf if settings.crf is None else settings.crf
+    return {"rc": "vbr", "b": "0", "cq": f"{crf:g}"} if codec.is_nvenc else {"crf": f"{crf:g}"}
 
 
 def open_encoder(context: VideoCodecContext, codec: Codec) -> None:
@@ -178,21 +283,107 @@ def open_encoder(context: VideoCodecContext, codec: Codec) -> None:
 
     Raises:
         UsageError: the encoder refuses its size, format or parameters, or does not know one of them.
+        TargetError: x264 saw in the first pass that the bitrate is too low.
     """
+    options = dict(context.options)
+    failure: Exception | None = None
     with _ffmpeg_log() as lines:
         try:
             context.open()
         except (av.FFmpegError, ValueError) as error:
-            said = next((text for text in lines if "Cannot open" not in text), reason(error))
-            raise UsageError(
-                f"{codec.name} refuses {context.width}x{context.height} {context.pix_fmt} with these settings: "
-                f"{said.strip().rstrip('.')}."
-            ) from None
+            failure = error
     # FFmpeg only logs parameters that an encoder does not know, and goes on without them.
     for text in lines:
         match = re.search(r"(?:Error parsing option|Unknown option:?|Invalid value for)\s*(.+?)\.?\s*$", text)
         if match:
-            raise UsageError(f"{codec.name} does not take this of --encoder-args: {match[1].strip(chr(39))}.")
+            said = match[1].strip("'")
+            raise UsageError(f"{codec.name} does not take this of --encoder-args: {said}{_hint(codec, said)}.")
+    if failure is not None:
+        said = next((text for text in lines if "Cannot open" not in text), reason(failure))
+        if "bitrate is too low" in said:
+            raise TargetError(f"--bitrate cannot be reached with {codec.name}: {said.strip()}.")
+        raise UsageError(_refusal(context, codec, options, said))
+    if codec.params_option is None:
+        left = sorted(set(context.options) - {"chroma_sample_location"})
+        if left:
+            raise UsageError(f"{codec.name} does not take this of --encoder-args: {left[0]}.")
+
+
+def check_taken(codec: Codec, settings: EncoderSettings) -> None:
+    """Logs a warning for each number of `encoder_args` of which x264 makes another in silence, as it does with many.
+
+    To be called after an encoder has been opened with these settings, since it tells no mistakes.
+    """
+    items = parse_encoder_args(settings.encoder_args)
+    if codec.name != "x264" or not items:
+        return
+    own, items = split_by_taker(codec.name, items)
+    options = {"preset": settings.preset or codec.default_preset, **own, "x264-params": join_encoder_args(items)}
+    for name, asked, taken in altered(items, _settings_reported(codec, options)):
+        log.warning("x264 takes %s=%s of --encoder-args as %s.", name, asked, taken)
+
+
+def _refusal(context: VideoCodecContext, codec: Codec, options: Mapping[str, str], failure: str) -> str:
+    said = failure.strip().rstrip(".")
+    guilty = _guilty(context, codec, options)
+    if guilty:
+        # SVT-AV1 and x265 give their reasons to stderr only.
+        because = "" if "bad parameter" in said or "Invalid data" in said or "setting option" in said else f": {said}"
+        return f"{codec.name} refuses {guilty} of --encoder-args{because}."
+    return f"{codec.name} refuses {context.width}x{context.height} {context.pix_fmt} with these settings: {said}."
+
+
+def _guilty(context: VideoCodecContext, codec: Codec, options: Mapping[str, str]) -> str | None:
+    """The parameter with which alone the encoder does not open, though it does without."""
+    key = codec.params_option
+    if key is None:
+        return None
+    own = {name: value for name, value in options.items() if name == "profile"}
+    items = [*joined_items(options.get(key, "")), *own.items()]
+
+    def opens(chosen: list[tuple[str, str]]) -> bool:
+        trial = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
+        trial.width, trial.height, trial.pix_fmt = context.width, context.height, context.pix_fmt
+        trial.time_base, trial.framerate = context.time_base, context.framerate
+        given, rest = split_by_taker(codec.name, chosen)
+        trial.options = {**plain, **given, key: join_encoder_args([*quiet, *rest])}
+        with _ffmpeg_log():
+            try:
+                trial.open()
+            except (av.FFmpegError, ValueError):
+                return False
+        return True
+
+    plain = {name: value for name, value in options.items() if name not in own}
+    # What SCENE itself adds for one of two passes belongs to every trial.
+    ours = [item for item in items if item[0] in {"pass", "stats"}]
+    items = [item for item in items if item not in ours]
+    quiet = [*joined_items(_QUIET[codec.name]), *ours]
+    if not opens([]):
+        return None
+    return next((f"{name}={value}" for name, value in items if not opens([(name, value)])), None)
+
+
+def _hint(codec: Codec, said: str) -> str:
+    """The known name that is meant, perhaps; where the encoder tells its names, and does not know what was said."""
+    name = re.split(r"[ =:]", said)[0]
+    if codec.name not in {"x264", "x265"}:
+        return ""
+    known = _settings_reported(codec, {} if codec.name == "x264" else {"x265-params": _QUIET["x265"]})
+    near = nearest(name, known)
+    return f" (is {near} meant?)" if near and near != name.replace("_", "-") else ""
+
+
+def _settings_reported(codec: Codec, options: dict[str, str]) -> dict[str, str]:
+    context = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
+    context.width = context.height = _TRIAL_SIZE
+    context.pix_fmt, context.time_base, context.options = "yuv420p", Fraction(1, 25), options
+    with _ffmpeg_log():
+        try:
+            context.open()
+            return reported_settings(tiny_encode(context))
+        except (av.FFmpegError, ValueError):
+            return {}
 
 
 class _ffmpeg_log:  # noqa: N801 - used as a function
@@ -201,6 +392,9 @@ class _ffmpeg_log:  # noqa: N801 - used as a function
     def __enter__(self) -> list[str]:
         self._level = av.logging.get_level()
         av.logging.set_level(av.logging.WARNING)
+        # Otherwise the second file with one mistake in a process has none.
+        self._skips = av.logging.get_skip_repeated()
+        av.logging.set_skip_repeated(False)
         self._capture = av.logging.Capture(local=False)
         self._records = self._capture.__enter__()
         self.lines: list[str] = []
@@ -209,4 +403,5 @@ class _ffmpeg_log:  # noqa: N801 - used as a function
     def __exit__(self, *details: object) -> None:
         self._capture.__exit__(None, None, None)
         av.logging.set_level(self._level)
+        av.logging.set_skip_repeated(self._skips)
         self.lines.extend(text for _, _, text in self._records)

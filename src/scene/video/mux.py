@@ -15,10 +15,18 @@ from av.video.stream import VideoStream
 
 from scene.errors import SceneError, UsageError
 from scene.video.decode import DecodedFrame, Unit
-from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, open_encoder
+from scene.video.encode import (
+    CODECS,
+    EncoderSettings,
+    StatisticsPass,
+    check_taken,
+    configure,
+    encoded_size,
+    open_encoder,
+)
 from scene.video.opening import file_url, reason
-from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
+from scene.video.ready_frame import ready_frame
 from scene.video.tracks import EDIT_LISTED, CopiedStreams, content_tags, copy_tags
 
 log = logging.getLogger(__name__)
@@ -27,7 +35,7 @@ log = logging.getLogger(__name__)
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 
 # What FFmpeg's muxers refuse only when they write the header, without saying why.
-_NOT_MUXED = frozenset({("mov", "svtav1")})
+_NOT_MUXED = frozenset({("mov", "svtav1"), ("mov", "nvenc-av1")})
 
 
 def container_of(path: Path) -> str:
@@ -39,7 +47,7 @@ def container_of(path: Path) -> str:
 
 
 class Writer:
-    """Encodes frames, copies packets and writes both to one file.
+    """Encodes frames, copies packets and writes both to one file, from `start` on.
 
     Args:
         path: of the file to write; it is overwritten.
@@ -52,7 +60,7 @@ class Writer:
         bytes: coded so far, of all streams.
 
     Raises:
-        UsageError: the container cannot hold the codec or an audio stream, or the encoder refuses its settings.
+        UsageError: the container cannot hold the codec or an audio stream.
         SceneError: the file cannot be written.
     """
 
@@ -66,7 +74,8 @@ class Writer:
         comment: str,
     ) -> None:
         self._info = info
-        self._codec = check_settings(settings)
+        self._codec = CODECS[settings.codec]
+        self._settings = settings
         self._size = encoded_size(self._codec, info.format)
         self._durations: dict[int, int] = {}
         self.stamps: list[int] = []
@@ -92,17 +101,35 @@ class Writer:
             self._copies = CopiedStreams(self._output, source, info)
             for stream in source.streams:
                 if stream.index == info.stream_index:
-                    self._video = self._add_video(stream, settings)
+                    self._video = self._add_video(stream)
                 else:
                     self._copies.add(stream)
             self._output.metadata.update(content_tags(source.metadata))
             if not any(key.lower() == "comment" for key in self._output.metadata):
                 self._output.metadata["comment"] = comment
             self._output.set_chapters(source.chapters())
-            self._start()
         except BaseException:
             self.abort()
             raise
+
+    def start(self, turn: StatisticsPass | None = None) -> None:
+        """Opens the encoder and writes the header, so that what cannot work fails before any work is done.
+
+        Args:
+            turn: which of two passes this is, and where their statistics are.
+
+        Raises:
+            UsageError: the encoder refuses its settings, or the container the streams.
+        """
+        configure(self._video.codec_context, self._codec, self._settings, self._info, turn)
+        open_encoder(self._video.codec_context, self._codec)
+        check_taken(self._codec, self._settings)
+        try:
+            self._output.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            raise UsageError(
+                f"{self._output.format.name} cannot hold the streams of {self._info.path} ({reason(error)}); use .mkv."
+            ) from None
 
     def write(self, unit: Unit) -> None:
         """Copies a unit's packets and encodes its frame. Raises SceneError if either fails."""
@@ -133,7 +160,7 @@ class Writer:
         except (av.FFmpegError, OSError, ValueError):
             log.debug("closing an abandoned file failed", exc_info=True)
 
-    def _add_video(self, template: Stream, settings: EncoderSettings) -> VideoStream:
+    def _add_video(self, template: Stream) -> VideoStream:
         container = self._output.format.name
         try:
             if (container, self._codec.name) in _NOT_MUXED:
@@ -141,14 +168,13 @@ class Writer:
             video = cast(VideoStream, self._output.add_stream(self._codec.encoder, rate=self._info.rate))
         except ValueError:
             raise UsageError(f"{container} files cannot hold {self._codec.name} video; use .mkv or .mp4.") from None
-        configure(video.codec_context, self._codec, settings, self._info)
-        if self._codec.name == "x265" and container in EDIT_LISTED:
+        if self._codec.name in {"x265", "nvenc-hevc"} and container in EDIT_LISTED:
             video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
         if self._info.display_matrix is not None:
             video.set_display_matrix(self._info.display_matrix)
         copy_tags(template, video)
         if (
-            self._codec.name == "svtav1"
+            self._codec.name in {"svtav1", "nvenc-av1"}
             and container not in EDIT_LISTED
             and self._info.sample_aspect_ratio not in {None, 1}
         ):
@@ -165,28 +191,8 @@ class Writer:
             )
         return video
 
-    def _start(self) -> None:
-        """Opens the encoder and writes the header, so that what cannot work fails before any work is done."""
-        open_encoder(self._video.codec_context, self._codec)
-        try:
-            self._output.start_encoding()
-        except (av.FFmpegError, ValueError) as error:
-            raise UsageError(
-                f"{self._output.format.name} cannot hold the streams of {self._info.path} ({reason(error)}); use .mkv."
-            ) from None
-
     def _prepare(self, frame: DecodedFrame) -> av.VideoFrame:
-        ready = frame.av_frame
-        target = self._video.codec_context.pix_fmt or ""
-        if ready.format.name != target or (ready.width, ready.height) != self._size:
-            ready = av.VideoFrame(*self._size, target)
-            write_picture(ready, frame_picture(frame.av_frame, self._info.format))
-            ready.pts, ready.time_base = frame.av_frame.pts, self._info.time_base
-        # Without this the encoder repeats the source's own choice of I, P and B frames.
-        ready.pict_type = 0
-        colour = self._info.colour
-        ready.color_primaries, ready.color_trc = colour.primaries, colour.transfer
-        ready.colorspace, ready.color_range = colour.matrix, colour.range
+        ready = ready_frame(frame, self._video.codec_context, self._info)
         assert ready.pts is not None
         self._durations[ready.pts] = frame.av_frame.duration
         self.stamps.append(ready.pts)
