@@ -237,6 +237,8 @@ def configure(
         UsageError: a pixel format that the encoder does not take, or a size at which it never ends.
     """
     _check_size(codec, info.format)
+    if codec.name == "svtav1" and settings.bitrate is not None and min(info.format.width, info.format.height) < 64:
+        raise UsageError("svtav1 has no rate control for pictures with a side below 64 pixels; use --crf.")
     context.width, context.height = encoded_size(codec, info.format)
     context.pix_fmt = encoder_pixel_format(codec, info)
     context.time_base = info.time_base
