@@ -257,9 +257,9 @@ def encoder_options(
 ) -> dict[str, str]:
     """The options of the encoder in FFmpeg's terms; the user's own parameters come last and win."""
     options = {"preset": settings.preset or codec.default_preset, **_rate_options(codec, settings)}
-    if info.chroma_location is not None and not codec.is_nvenc:
+    if info.chroma_location is not None:
         options["chroma_sample_location"] = info.chroma_location
-    items = parse_encoder_args(settings.encoder_args)
+    items = joined_items(settings.encoder_args)
     if codec.params_option is None:
         return {**options, **dict(items)}
     own, items = split_by_taker(codec.name, items)

@@ -59,6 +59,12 @@ _OWN: dict[str, dict[str, str]] = {
         ),
     },
 }
+_NVENC_OWN = {
+    **dict.fromkeys(("cq", "crf", "qp"), "use --crf"),
+    **dict.fromkeys(("rc", "cbr"), "use --crf or --bitrate"),
+    **dict.fromkeys(("b", "bitrate"), "use --bitrate"),
+    "preset": "use --preset",
+}
 # Encoders carry on in silence, or with a line on stderr, where these files are missing.
 _READ = {"cqmfile", "lambda-file", "scaling-list", "film-grain", "aom-film-grain", "dhdr10-info", "zonefile"}
 _READ_WORDS = {"scaling-list": {"default", "off"}}
@@ -97,8 +103,9 @@ def parse_encoder_args(text: str) -> list[Item]:
 
 
 def joined_items(text: str) -> list[Item]:
-    """The reverse of `join_encoder_args`; the later of two items of one name is the one that counts."""
-    return list({name: _unescaped(value) for name, _, value in (item.partition("=") for item in _split(text))}.items())
+    """As `parse_encoder_args` for what has been checked: of two items of one name the later counts."""
+    parts = (item.partition("=") for item in _split(text))
+    return list({name: _unescaped(value) if equals else "1" for name, equals, value in parts}.items())
 
 
 def check_encoder_args(codec: str, items: Iterable[Item]) -> None:
@@ -109,7 +116,7 @@ def check_encoder_args(codec: str, items: Iterable[Item]) -> None:
     """
     for name, value in items:
         plain = _plain(name)
-        why = _OWN.get(codec, {}).get(plain)
+        why = _OWN.get(codec, _NVENC_OWN).get(plain)
         if why:
             raise UsageError(f"--encoder-args {name}={value} is not taken: {why}.")
         for option, known in (("tune", _TUNES.get(codec)), ("profile", _PROFILES.get(codec))):

@@ -63,7 +63,7 @@ def encode_first_pass(
             size += packet.size
 
     try:
-        with Decoder(info, writable=False, tolerant=tolerant) as decoder:
+        with Decoder(info, writable=False, tolerant=tolerant, quiet=True) as decoder:
             for unit in decoder.units():
                 if unit.frame is not None:
                     take(encoder.encode(ready_frame(unit.frame, encoder, info)))

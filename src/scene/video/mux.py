@@ -180,6 +180,8 @@ class Writer:
         ):
             # AV1 itself has no place for it, and PyAV cannot set what these muxers look at.
             log.warning("%s: its sample aspect ratio is lost in %s; use .mp4.", self._info.path, container)
+        if self._codec.is_nvenc and self._info.hdr:
+            log.warning("%s: its HDR10 metadata is not handed to %s.", self._info.path, self._codec.name)
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(
                 "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",
