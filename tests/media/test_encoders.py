@@ -5,12 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 
 import av
+import numpy as np
 import pytest
 from making import encode, make_network, make_video
 
 from scene.errors import UsageError
-from scene.video.encode import CODECS, check_settings, open_encoder
+from scene.video.decode import Decoder
+from scene.video.encode import CODECS, EncoderSettings, check_settings, encoder_pixel_format, open_encoder
 from scene.video.encoder_report import reported_settings
+from scene.video.probe import probe
+from scene.video.ready_frame import ready_frame
 
 _FAST = {"x264": ["--preset", "ultrafast"], "x265": ["--preset", "ultrafast"], "svtav1": ["--preset", "10"]}
 
@@ -138,8 +142,22 @@ def test_nvenc_refuses_values_before_it_looks_for_a_gpu():
         open_encoder(context, codec)
 
 
-def test_unknown_codecs(source):
-    from scene.video.encode import EncoderSettings
+def test_ten_bits_are_interleaved_for_nvenc_without_a_change(tmp_path):
+    path = make_video(tmp_path / "in.mkv", frames=1, pix_fmt="yuv420p10le")
+    info = probe(path)
+    encoder = av.CodecContext.create("hevc_nvenc", "w")
+    encoder.width, encoder.height = 64, 48
+    encoder.pix_fmt = encoder_pixel_format(CODECS["nvenc-hevc"], info)
+    assert encoder.pix_fmt == "p010le"
+    with Decoder(info, writable=False) as decoder:
+        frame = next(unit.frame for unit in decoder.units() if unit.frame is not None)
+        ready = ready_frame(frame, encoder, info)
+        assert ready.format.name == "p010le"
+        back = ready.reformat(format="yuv420p10le").to_ndarray()
+        assert np.array_equal(back, frame.av_frame.to_ndarray())
+        assert (ready.pts, ready.time_base) == (frame.av_frame.pts, info.time_base)
 
+
+def test_unknown_codecs():
     with pytest.raises(UsageError, match="nvenc-av1"):
         check_settings(EncoderSettings("vp9"))

@@ -43,11 +43,12 @@ def encode(
         src: Video file to read.
         dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv or .webm.
         codec: Encoder.
-        crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1.
+        crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1. With NVENC its
+            constant quality, by default the same for H.264, HEVC and AV1.
         bitrate: Mean bitrate of the video stream in kbit/s, instead of a constant rate factor.
         passes: Passes over the source for a bitrate: 1, or 2, which is what x264 and x265 make by default.
         preset: Speed preset of the encoder. By default medium, with svtav1 6, with NVENC p4.
-        encoder_args: The encoder's own parameters, as key=value:key=value; a colon in a value is written \\:.
+        encoder_args: The encoder's own parameters, as key=value:key=value; a backslash goes before a colon that belongs to a value.
         model: Name of a shipped model (see `scene models`), a .safetensors file, or none to encode unchanged.
         strength: How much of the model's change to apply; 0 changes nothing.
         semantics: What steers a model that takes semantic embeddings: auto for the encoder it was trained with, the
