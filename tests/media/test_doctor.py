@@ -1,47 +1,58 @@
-"""scene doctor: its lines, its JSON and its exit code."""
-
-from __future__ import annotations
+"""`scene doctor`: everything is tried, what is missing says what to do, the exit code says if encoding works."""
 
 import json
+from dataclasses import replace
 
-import av
+import pytest
 
 from scene.cli import _run
+from scene.video import encode
 
 
-def test_a_line_for_each_part(capsys):
-    assert _run(["doctor"], debug=False) == 0
-    out, err = capsys.readouterr()
+def examined(capfd, code=0):
+    assert _run(["doctor", "--json"], debug=False) == code
+    out, err = capfd.readouterr()
+    return {finding["part"]: finding for finding in json.loads(out)}, err
+
+
+def test_everything_that_is_installed_works(capfd):
+    found, err = examined(capfd)
     assert err == ""
-    lines = out.splitlines()
-    assert all(line.startswith(("ok     ", "missing")) for line in lines)
-    for text in (
-        "encoders: x264: version ",
-        "encoders: svtav1",
-        "models: scene: loads as scene@",
-        "PyAV: " + av.__version__,
-    ):
-        assert sum(text in line and line.startswith("ok") for line in lines) == 1, text
-    # What is missing names a way.
-    assert all(line.endswith(")") for line in lines if line.startswith("missing"))
+    for part in ("x264", "x265", "svtav1", "ffmpeg program", "ffmpeg: libvmaf", "ffmpeg: libvvenc", "extra train"):
+        assert found[part]["ok"], found[part]
+        assert found[part]["remedy"] == ""
+    assert "10 bit" in found["x264"]["detail"]
+    assert found["model scene"]["detail"].startswith("scene@")
+    assert found["semantic encoder student-mobilenetv2"]["ok"]
 
 
-def test_one_object_for_machines_and_no_encoder(capsys, monkeypatch):
-    monkeypatch.setattr(av, "codecs_available", frozenset(av.codecs_available) - {"libx264"})
-    assert _run(["doctor", "--json"], debug=False) == 6
-    out, err = capsys.readouterr()
-    told = json.loads(out)
-    assert told["encodes"] is False
-    states = {finding["name"]: finding for finding in told["findings"] if finding["group"] == "encoders"}
-    assert not states["x264"]["ok"]
-    assert "install" in states["x264"]["remedy"]
-    assert states["x265"]["ok"]
-    assert "x264" in err
-
-
-def test_a_damaged_model_is_told(capsys, monkeypatch, tmp_path):
-    (tmp_path / "broken.safetensors").write_bytes(b"nonsense")
-    monkeypatch.setattr("scene.model.registry._weights_folder", lambda: tmp_path)
+def test_lines_say_the_same(capfd):
     assert _run(["doctor"], debug=False) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("missing  models: broken: ") for line in lines)
+    lines = capfd.readouterr().out.splitlines()
+    assert all(line.startswith(("ok       ", "missing  ")) for line in lines)
+    assert any(line.split()[1] == "x264" for line in lines)
+
+
+def test_without_ffmpeg_encoding_still_works(capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("SCENE_FFMPEG", str(tmp_path / "nothing"))
+    found, _ = examined(capfd)
+    assert not found["ffmpeg program"]["ok"]
+    assert "imageio-ffmpeg" in found["ffmpeg program"]["remedy"]
+    assert "ffmpeg: libvmaf" not in found
+
+
+@pytest.mark.parametrize(("name", "code"), [("x264", 6), ("x265", 0)])
+def test_an_encoder_that_is_missing(capfd, monkeypatch, name, code):
+    monkeypatch.setitem(encode.CODECS, name, replace(encode.CODECS[name], encoder="libnothing"))
+    found, err = examined(capfd, code)
+    assert not found[name]["ok"] and "libnothing" in found[name]["detail"] and found[name]["remedy"]
+    assert ("scene encode cannot work here without x264" in err) == (code == 6)
+
+
+def test_a_full_disk_and_missing_extras_are_told(capfd, monkeypatch):
+    monkeypatch.setattr("scene.jobs.doctor._LEAST_FREE_GB", 1e9)
+    monkeypatch.setattr("scene.jobs.doctor._EXTRAS", {"train": ("scene train", ("no_such_module",))})
+    found, _ = examined(capfd)
+    assert not found["temporary folder"]["ok"] and "TMPDIR" in found["temporary folder"]["remedy"]
+    assert "without no_such_module" in found["extra train"]["detail"]
+    assert "pip install 'scene-codec[train]'" in found["extra train"]["remedy"]

@@ -20,7 +20,7 @@ def picture(fmt: PictureFormat, seed: int) -> Picture:
 
 
 @pytest.mark.parametrize("chroma", ["400", "420", "422", "444"])
-@pytest.mark.parametrize("bit_depth", [8, 10])
+@pytest.mark.parametrize("bit_depth", [8, 9, 10, 12, 14, 16])
 @pytest.mark.parametrize("size", [(16, 8), (17, 9)])
 def test_what_is_written_is_read(chroma: Chroma, bit_depth: int, size: tuple[int, int]) -> None:
     fmt = PictureFormat(*size, bit_depth, chroma, full_range=bit_depth == 10, matrix="bt601")
@@ -84,5 +84,5 @@ def test_damaged_frames_are_refused(tail: bytes) -> None:
 
 
 def test_a_depth_without_a_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="12 bit"):
-        write_header(io.BytesIO(), Y4MHeader(PictureFormat(2, 2, 12), RATE))
+    with pytest.raises(ValueError, match="11 bit"):
+        write_header(io.BytesIO(), Y4MHeader(PictureFormat(2, 2, 11), RATE))

@@ -14,7 +14,7 @@ from types import FrameType
 import cyclopts
 
 from scene import __version__
-from scene.cli import bench, compare, demo, distill, doctor, encode, evaluate, models, train
+from scene.cli import bench, compare, demo, distill, doctor, encode, evaluate, filter, models, train
 from scene.cli.console import LogFormat, complain
 from scene.errors import SceneError
 
@@ -32,6 +32,7 @@ app.command(distill.distill)
 app.command(doctor.doctor)
 app.command(encode.encode)
 app.command(evaluate.evaluate)
+app.command(filter.filter)
 app.command(models.models)
 app.command(train.train)
 

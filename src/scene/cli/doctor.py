@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 from cyclopts import Parameter
 
 
-def doctor(*, json: Annotated[bool, Parameter(negative=())] = False) -> None:
-    """Try every part of SCENE on this machine, and say what is missing and how to get it.
+def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
+    """Try what this machine can do: encoders, ffmpeg and its metrics, GPU, models, extras, space.
 
-    The exit code is 0 where scene encode works with x264 at least, else 6.
+    Exit code 6 if `scene encode` cannot work here; what else is missing says what to install and what works without it.
 
-    Parameters
-    ----------
-    json:
-        Print one JSON object instead of lines.
+    Args:
+        json: Print one JSON array instead of lines.
     """
-    import json as encoder
+    import json as writer
     from dataclasses import asdict
 
+    from scene.cli.console import printable
     from scene.errors import MissingError
-    from scene.jobs.doctor import can_encode, examine
+    from scene.jobs.doctor import examine
 
     findings = []
     for finding in examine():
         findings.append(finding)
         if not json:
-            state = "ok     " if finding.ok else "missing"
             remedy = f" ({finding.remedy})" if finding.remedy else ""
-            # As they come: loading all models takes a while.
-            print(f"{state}  {finding.group}: {finding.name}: {' '.join(finding.detail.split())}{remedy}", flush=True)
-    works = can_encode(findings)
+            mark = "ok     " if finding.ok else "missing"
+            print(f"{mark}  {finding.part:32}  {printable(finding.detail + remedy)}", flush=True)
     if json:
-        encoder.dump({"encodes": works, "findings": [asdict(finding) for finding in findings]}, sys.stdout, indent=1)
-        print()
-    if not works:
-        raise MissingError("scene encode does not work here, as x264 is missing; install av==18.* from its wheels.")
+        print(writer.dumps([asdict(finding) for finding in findings], indent=2))
+    lacking = [finding.part for finding in findings if finding.needed and not finding.ok]
+    if lacking:
+        raise MissingError(f"scene encode cannot work here without {', '.join(lacking)}.")

@@ -1,132 +1,159 @@
-"""What this machine can do: every part of SCENE tried, each with what to install where it is missing."""
+"""What this machine can do: each part is tried, not only looked for."""
 
 from __future__ import annotations
 
-import importlib.util as util
+import importlib.util
+import os
 import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from scene import __version__
 from scene.errors import SceneError
+from scene.video.encode import CODECS
+from scene.video.encoder_check import try_encoder
+from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
+from scene.video.opening import library_versions
 
-# Free space below which long encodes and evaluations may not fit.
-_LEAST_FREE = 2 * 10**9
-# Extra of the package: the modules it brings, and what works without it.
+# Extra of the package: what it is for, and modules of it.
 _EXTRAS = {
-    "semantics": (("transformers",), "all but SigLIP 2 as a semantic encoder"),
-    "cluster": (("ray",), "scene evaluate on one machine"),
-    "train": (
-        ("PIL", "pytorch_msssim", "schedulefree", "tensorboard", "vmaf_torch"),
-        "all but scene train and scene distill",
-    ),
+    "train": ("scene train, scene distill", ("PIL", "pytorch_msssim", "schedulefree", "tensorboard", "vmaf_torch")),
+    "semantics": ("SigLIP 2 encoders", ("transformers",)),
+    "cluster": ("scene evaluate --ray", ("ray",)),
 }
+_LEAST_FREE_GB = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One part of SCENE.
+    """One line of the examination.
 
     Attributes:
-        detail: a version, or why it is missing.
-        remedy: what to install, and what works without; empty where the part works.
+        part: what was tried, such as "x264" or "ffmpeg: libvmaf".
+        ok: whether it works.
+        detail: what was found, or why it does not work.
+        remedy: what to do where it does not work, and what works without it; empty where all is well.
+        needed: whether `scene encode` cannot do without it.
     """
 
-    group: str
-    name: str
+    part: str
     ok: bool
-    detail: str = ""
+    detail: str
     remedy: str = ""
+    needed: bool = False
 
 
 def examine() -> Iterator[Finding]:
-    """Tries the parts one by one; takes some seconds, as torch and all shipped models are loaded."""
-    yield Finding("versions", "scene", True, __version__)
-    yield Finding("versions", "Python", True, platform.python_version())
-    yield from _guarded("PyAV", "install av==18.* from its wheels; nothing works without it", _video)
-    yield from _guarded("ffmpeg", "install imageio-ffmpeg; scene encode works without --guard", _program)
-    yield from _guarded("torch", "install torch; scene encode --model none works without it", _models)
-    for name, (modules, without) in _EXTRAS.items():
-        missing = [module for module in modules if util.find_spec(module) is None]
-        detail = f"missing: {', '.join(missing)}" if missing else ", ".join(modules)
-        remedy = f"pip install 'scene-codec[{name}]'; without it {without} works" if missing else ""
-        yield Finding("extras", name, not missing, detail, remedy)
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    remedy = "" if free >= _LEAST_FREE else "free some space, or set TMPDIR; short clips need little"
-    yield Finding("disk", "temporary folder", not remedy, f"{free / 1e9:.1f} GB free in {folder}", remedy)
+    """Tries part after part; takes a few seconds, most of them for loading torch and the models."""
+    yield Finding("scene", True, f"{__version__}, Python {platform.python_version()}, {platform.system()}")
+    yield Finding("PyAV", True, library_versions())
+    for name in CODECS:
+        yield _encoder(name)
+    yield from _ffmpeg()
+    yield from _torch()
+    yield from _models()
+    for extra in _EXTRAS:
+        yield _extra(extra)
+    yield _space()
 
 
-def can_encode(findings: list[Finding]) -> bool:
-    """Whether `scene encode` works, with x264 at least."""
-    return any(finding.group == "encoders" and finding.name == "x264" and finding.ok for finding in findings)
-
-
-def _guarded(name: str, remedy: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def _encoder(name: str) -> Finding:
+    codec = CODECS[name]
+    if codec.is_nvenc:
+        remedy = "it needs an NVIDIA GPU and its driver; the other encoders work without it"
+    else:
+        remedy = "install PyAV from its wheels" + ("" if name == "x264" else "; the other encoders work without it")
     try:
-        yield from look()
-    except (ImportError, OSError) as error:
-        yield Finding("versions", name, False, str(error), remedy)
+        return Finding(name, True, try_encoder(codec), needed=name == "x264")
+    except SceneError as error:
+        return Finding(name, False, _clause(error), remedy, needed=name == "x264")
 
 
-def _video() -> Iterator[Finding]:
-    from scene.video.inventory import pyav_versions, try_encoders
-
-    for name, version in pyav_versions().items():
-        yield Finding("versions", name, True, version)
-    for trial in try_encoders():
-        detail = trial.failure or (f"version {trial.version}" if trial.version else "encodes")
-        if trial.codec.startswith("nvenc"):
-            remedy = "an NVIDIA GPU and its driver; x264, x265 and svtav1 work without"
-        else:
-            remedy = "install av==18.* from its wheels; the other encoders work without"
-        yield Finding("encoders", trial.codec, trial.failure is None, detail, "" if trial.failure is None else remedy)
-
-
-def _program() -> Iterator[Finding]:
-    from scene.jobs.shot_probe import find_probing_ffmpeg
-    from scene.video.ffmpeg import find_ffmpeg
-    from scene.video.inventory import program_encoders
-
-    remedy = "install imageio-ffmpeg, or name an ffmpeg in $SCENE_FFMPEG"
+def _ffmpeg() -> Iterator[Finding]:
+    remedy = "install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for --guard"
     try:
         ffmpeg = find_ffmpeg()
     except SceneError as error:
-        yield Finding("ffmpeg", "program", False, str(error), f"{remedy}; scene encode works without --guard")
+        yield Finding("ffmpeg program", False, _clause(error), remedy)
         return
-    yield Finding("ffmpeg", "program", True, f"{ffmpeg.version} at {ffmpeg.path}")
-    encoders = program_encoders(ffmpeg)
-    without = "scene evaluate works with the codecs of those that are there"
-    yield Finding("ffmpeg", "encoders", bool(encoders), ", ".join(encoders), "" if encoders else f"{remedy}; {without}")
+    yield Finding("ffmpeg program", True, f"{ffmpeg.version}, {ffmpeg.path}")
+    yield _measuring(ffmpeg)
+    vvenc = has_encoder(ffmpeg, "libvvenc")
+    yield Finding(
+        "ffmpeg: libvvenc",
+        vvenc,
+        "scene evaluate --codecs vvenc" if vvenc else "not in this build",
+        "" if vvenc else "install imageio-ffmpeg; only vvenc needs it",
+    )
+
+
+def _measuring(ffmpeg: FFmpeg) -> Finding:
+    from scene.jobs.shot_probe import find_probing_ffmpeg
+
     try:
         find_probing_ffmpeg()
     except SceneError as error:
-        yield Finding("ffmpeg", "libvmaf models", False, str(error), f"{remedy}; scene encode works without --guard")
+        return Finding(
+            "ffmpeg: libvmaf",
+            False,
+            _clause(error),
+            "scene encode works without it; evaluate, compare, demo, search and --guard do not",
+        )
+    rest = "" if has_filter(ffmpeg, "xpsnr") else ", but no xpsnr, which scene evaluate needs"
+    return Finding("ffmpeg: libvmaf", not rest, f"VMAF, VMAF NEG, VMAF v1, MS-SSIM{rest}")
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    yield Finding("torch", True, f"{torch.__version__}, {torch.get_num_threads()} threads of {os.cpu_count()} cores")
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+        memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+        yield Finding("GPU", True, f"{name}, {memory:.0f} GiB")
     else:
-        yield Finding("ffmpeg", "libvmaf models", True, "VMAF NEG and v1, MS-SSIM")
+        yield Finding("GPU", False, "none that torch can use", "networks run on the CPU, slowly")
 
 
 def _models() -> Iterator[Finding]:
-    import torch
-
     from scene.model import load_model, model_names
     from scene.model.semantics import encoder_names, load_encoder
 
-    yield Finding("versions", "torch", True, torch.__version__)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    names = ", ".join(torch.cuda.get_device_name(index) for index in range(count))
-    remedy = "an NVIDIA GPU and a CUDA build of torch; everything works on the CPU, slower"
-    yield Finding("devices", "cuda", count > 0, names or "no CUDA device", "" if count else remedy)
-    loaders: list[tuple[str, str, Callable[[str], object]]] = [
-        *(("models", name, load_model) for name in model_names()),
-        *(("models", name, load_encoder) for name in encoder_names()),
+    loaders: list[tuple[str, Callable[[str], object], list[str]]] = [
+        ("model", load_model, list(model_names())),
+        ("semantic encoder", load_encoder, list(encoder_names())),
     ]
-    for group, name, load in loaders:
-        try:
-            loaded = load(name)
-        except SceneError as error:
-            yield Finding(group, name, False, str(error), "install scene-codec again; other models work without")
-        else:
-            yield Finding(group, name, True, f"loads as {getattr(loaded, 'identity', name)}")
+    for kind, load, names in loaders:
+        for name in names:
+            try:
+                yield Finding(f"{kind} {name}", True, str(getattr(load(name), "identity", "")))
+            except SceneError as error:
+                yield Finding(f"{kind} {name}", False, _clause(error), "install the package again")
+
+
+def _extra(name: str) -> Finding:
+    purpose, modules = _EXTRAS[name]
+    missing = [module for module in modules if importlib.util.find_spec(module) is None]
+    if not missing:
+        return Finding(f"extra {name}", True, purpose)
+    return Finding(
+        f"extra {name}",
+        False,
+        f"without {', '.join(missing)}",
+        f"pip install 'scene-codec[{name}]' for {purpose}; all else works without",
+    )
+
+
+def _space() -> Finding:
+    folder = Path(tempfile.gettempdir())
+    free = shutil.disk_usage(folder).free / 1e9
+    enough = free >= _LEAST_FREE_GB
+    remedy = "" if enough else "set $TMPDIR to a folder with more; evaluate, compare and search need it"
+    return Finding("temporary folder", enough, f"{folder}, {free:.1f} GB free", remedy)
+
+
+def _clause(error: Exception) -> str:
+    return str(error).rstrip(".")

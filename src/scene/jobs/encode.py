@@ -14,12 +14,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
+from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL, DEFAULT_SEMANTIC_INTERVAL, Enhancement, open_enhancer
 from scene.jobs.passes import run_first_pass, told_crf, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
-from scene.jobs.publish import PendingFile
+from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
 from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import CODECS, Codec, EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.encode import CODECS, EncoderSettings, check_settings, encoder_pixel_format
 from scene.video.mux import Writer, container_of
 from scene.video.opening import require_readable
 from scene.video.probe import SourceInfo, probe
@@ -30,11 +31,6 @@ if TYPE_CHECKING:
     from scene.jobs.guard import Guard, GuardReport
 
 log = logging.getLogger(__name__)
-
-DEFAULT_MODEL = "scene"
-# That of scene.enhance, which is not imported here since it loads torch.
-DEFAULT_SEMANTIC_INTERVAL = 0
-BYPASS = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +98,23 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         UsageError: arguments that cannot be meant, or that the source and the container do not allow.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
         VerificationError: what was written is not what was encoded.
+        TargetError: x264's first pass shows that the bitrate is too low.
         MissingError: the encoder, the device, or the ffmpeg program that a guard needs, is not on this machine.
         SceneError: the output cannot be written.
     """
     started = time.monotonic()
     container = container_of(request.destination)
     codec = check_settings(request.settings)
-    _check_paths(request)
+    require_readable(request.source)
+    check_destination(request.source, request.destination, overwrite=request.overwrite)
     info = probe(request.source, network=request.allow_network)
     encoder_pixel_format(codec, info)
-    enhancer = _load_enhancer(request, codec, info)
+    # With a bitrate that is a beginning only, which a first pass corrects before the first picture.
+    crf = told_crf(codec, request.settings, info.format.bit_depth)
+    enhancement = Enhancement(
+        *(request.model, request.strength, request.semantics, request.semantic_interval, request.device)
+    )
+    enhancer = open_enhancer(enhancement, codec.name, crf, info.format)
     guard = _open_guard(request, enhancer, info)
     two_passes = wants_first_pass(codec, request.settings, told=enhancer is not None and enhancer.told)
     model = enhancer.identity if enhancer else BYPASS
@@ -131,9 +134,8 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
                 writer.start(first.turn)
             else:
                 writer.start()
-            report = _reporter(
-                on_progress, info.frames, writer, time.monotonic(), {"pass": "2/2"} if two_passes else {}
-            )
+            fields = {"pass": "2/2"} if two_passes else {}
+            report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
             run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
@@ -153,53 +155,6 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         damage=decoder.damage,
         guard=guard.report if guard else None,
     )
-
-
-def _check_paths(request: EncodeRequest) -> None:
-    source, destination = request.source, request.destination
-    require_readable(source)
-    try:
-        if not destination.parent.is_dir():
-            raise UsageError(f"the folder {destination.parent} does not exist.")
-        if not destination.exists():
-            return
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{destination} cannot be a file's name: {error}.") from None
-    if destination.samefile(source):
-        raise UsageError(f"{destination} is the source itself; give the output another name.")
-    if not destination.is_file():
-        raise UsageError(f"{destination} exists and is not a file; give the output another name.")
-    if not request.overwrite:
-        raise UsageError(f"{destination} exists; give -y to replace it.")
-
-
-def _load_enhancer(request: EncodeRequest, codec: Codec, info: SourceInfo) -> Enhancer | None:
-    if request.model == BYPASS or request.strength == 0:
-        return None
-    # Torch takes seconds to import, and a bypass does without.
-    from scene.enhance import Enhancer, open_semantics
-    from scene.enhance.quantiser import fit_of, told_step
-    from scene.model import load_model
-
-    network = load_model(request.model)
-    guide = None
-    if network.config.guidance == "embedding":
-        guide = open_semantics(network, request.semantics, device=request.device)
-    elif request.semantics != "auto":
-        raise UsageError(f"model {network.identity} takes no semantic embedding; leave --semantics out.")
-    # Of a bitrate a first pass finds the quantiser, before the first picture.
-    crf = told_crf(codec, request.settings, info.format.bit_depth)
-    told = network.config.quantiser is not None
-    enhancer = Enhancer(
-        network,
-        strength=request.strength * (fit_of(codec.name).strength if told else 1.0),
-        device=request.device,
-        semantics=guide,
-        interval=request.semantic_interval,
-        step=told_step(codec.name, crf),
-    )
-    enhancer.check(info.format)
-    return enhancer
 
 
 def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:

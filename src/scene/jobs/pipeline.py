@@ -67,6 +67,7 @@ def run_pipeline(
     work: Callable[[Iterator[T]], Iterator[T]],
     consume: Callable[[Iterator[T], Callable[[], None]], None],
     capacity: int = 4,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> None:
     """Runs `produce` and `consume` in threads of their own and `work` in the calling thread.
 
@@ -76,6 +77,8 @@ def run_pipeline(
         consume: takes the worked items, and a function to call in long stretches without an item, which raises
             when the pipeline is brought down.
         capacity: items that may wait between two stages.
+        on_stop: called when the pipeline is brought down or has ended, before its threads are waited for: to end what
+            they themselves wait for.
 
     Raises:
         The first exception of any stage, after all threads have ended. So do KeyboardInterrupt and whatever else
@@ -88,6 +91,7 @@ def run_pipeline(
     def stop() -> None:
         inbox.stop()
         outbox.stop()
+        on_stop()
 
     def guard(stage: Callable[[], None]) -> None:
         try:

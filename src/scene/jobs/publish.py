@@ -63,6 +63,24 @@ class PendingFile:
         self.path.unlink(missing_ok=True)
 
 
+def check_destination(source: Path, destination: Path, *, overwrite: bool) -> None:
+    """Raises UsageError where a file could not be published, before any work is done: no folder, the name taken."""
+    try:
+        if not destination.parent.is_dir():
+            raise UsageError(f"the folder {destination.parent} does not exist.")
+        if not destination.exists():
+            return
+        same = source.exists() and destination.samefile(source)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{destination} cannot be a file's name: {error}.") from None
+    if same:
+        raise UsageError(f"{destination} is the source itself; give the output another name.")
+    if not destination.is_file():
+        raise UsageError(f"{destination} exists and is not a file; give the output another name.")
+    if not overwrite:
+        raise UsageError(f"{destination} exists; give -y to replace it.")
+
+
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:

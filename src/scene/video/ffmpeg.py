@@ -96,7 +96,16 @@ def find_ffmpeg(given: Path | None = None) -> FFmpeg:
 
 def has_filter(ffmpeg: FFmpeg, name: str) -> bool:
     """Whether this build of ffmpeg has the filter."""
-    listing = ffmpeg.run(["-filters"]).stdout.decode("utf-8", "replace")
+    return _lists(ffmpeg, "-filters", name)
+
+
+def has_encoder(ffmpeg: FFmpeg, name: str) -> bool:
+    """Whether this build of ffmpeg has the encoder."""
+    return _lists(ffmpeg, "-encoders", name)
+
+
+def _lists(ffmpeg: FFmpeg, what: str, name: str) -> bool:
+    listing = ffmpeg.run([what]).stdout.decode("utf-8", "replace")
     return any(line.split()[1:2] == [name] for line in listing.splitlines())
 
 

@@ -20,6 +20,8 @@ _DEMUXERS = (
     "h264,hevc,vvc,m4v,dv,wtv,rm,nut,yuv4mpegpipe,live_flv,h261,h263,vc1,mjpeg,gif,apng"
 )
 
+# For whatever is opened: one local file and nothing else.
+DEMUXING = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
 # What is followed only where the user allows it: HLS playlists and FFmpeg's concat scripts, and where they may lead.
 _SCRIPTS = "hls,concat"
 _NETWORK_PROTOCOLS = "file,http,https,tcp,tls,crypto,data,httpproxy"
@@ -67,7 +69,7 @@ def open_input(path: Path, *, network: bool = False) -> InputContainer:
         InputError: there is no such file, it cannot be read, or it is no media file of a known kind.
     """
     require_readable(path)
-    options = {"protocol_whitelist": "file", "format_whitelist": _DEMUXERS}
+    options = DEMUXING
     if network:
         options = {
             "protocol_whitelist": _NETWORK_PROTOCOLS,
@@ -92,3 +94,8 @@ def reason(error: BaseException) -> str:
     """What an exception of FFmpeg's or of the system's says, without numbers and file names."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text)[:1].lower() + str(text)[1:].rstrip(".")
+
+
+def library_versions() -> str:
+    """Versions of PyAV and of the FFmpeg that it brings."""
+    return f"{av.__version__}, FFmpeg {av.ffmpeg_version_info}"

@@ -16,6 +16,8 @@ from scene.picture import Chroma, Matrix, Picture, PictureFormat, Plane
 _PLANAR = re.compile(r"(?P<kind>yuvj?(?P<chroma>420|422|444)p|gray)(?P<depth>9|10|12|14|16)?(le)?")
 
 FULL_RANGE = 2
+# AVColorSpace of a stream that declares none.
+UNSPECIFIED = 2
 # AVColorSpace to the matrix that networks are told. SMPTE 240M is within a code value or two of BT.709.
 _MATRICES: dict[int, Matrix] = {
     1: "bt709",
@@ -66,7 +68,7 @@ def picture_format(frame: av.VideoFrame) -> PictureFormat:
     )
 
 
-def source_format(frame: av.VideoFrame, path: Path) -> PictureFormat:
+def source_format(frame: av.VideoFrame, path: Path | str) -> PictureFormat:
     """`picture_format` of a source's frame; its errors name the file.
 
     Raises:

@@ -22,6 +22,14 @@ from scene.video.pixel_format import FULL_RANGE, source_format
 log = logging.getLogger(__name__)
 
 _UNSPECIFIED = 2
+# The names by which x264, x265 and FFmpeg know the code points of H.273.
+_PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020"}
+_PRIMARIES |= {10: "smpte428", 11: "smpte431", 12: "smpte432"}
+_TRANSFERS = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "linear"}
+_TRANSFERS |= {11: "iec61966-2-4", 13: "iec61966-2-1", 14: "bt2020-10", 15: "bt2020-12", 16: "smpte2084"}
+_TRANSFERS |= {18: "arib-std-b67"}
+_MATRICES = {0: "gbr", 1: "bt709", 4: "fcc", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "ycgco", 9: "bt2020nc"}
+_MATRICES |= {10: "bt2020c", 14: "ictcp"}
 # SVT-AV1 refuses more, and rate control gains nothing from it.
 _MAX_RATE = 240
 _USUAL_RATE = Fraction(30)
@@ -41,6 +49,15 @@ class ColourTags:
     transfer: int
     matrix: int
     range: int
+
+    def in_words(self) -> str:
+        """What is specified, in the names of H.273's code points that encoders take, for example "matrix bt709"."""
+        parts = (
+            ("primaries", _PRIMARIES.get(self.primaries)),
+            ("transfer", _TRANSFERS.get(self.transfer)),
+            ("matrix", _MATRICES.get(self.matrix)),
+        )
+        return ", ".join(f"{kind} {name}" for kind, name in parts if name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +109,7 @@ def probe(path: Path, *, network: bool = False) -> SourceInfo:
         frame = _first_frame(container, stream, path)
         fmt = source_format(frame, path)
         _warn_of_losses(stream, frame, path)
-        rate = _nominal_rate(stream)
+        rate = nominal_rate(stream)
         if stream.time_base is None:
             raise InputError(f"{path}: its video stream has no clock.")
         return SourceInfo(
@@ -118,7 +135,7 @@ def probe(path: Path, *, network: bool = False) -> SourceInfo:
         )
 
 
-def best_video(container: InputContainer, path: Path) -> VideoStream:
+def best_video(container: InputContainer, path: Path | str) -> VideoStream:
     """The video stream to work on: FFmpeg's choice, never a cover picture. Raises InputError if there is none."""
     candidates = [s for s in container.streams.video if not is_cover(s)]
     best = container.streams.best("video")
@@ -166,7 +183,7 @@ def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
     return struct.unpack_from("=9i", matrix) if matrix else None
 
 
-def _nominal_rate(stream: VideoStream) -> Fraction:
+def nominal_rate(stream: VideoStream) -> Fraction:
     """Frames per second as encoders want to know them; time stamps do not depend on it."""
     for rate in (stream.guessed_rate, stream.average_rate):
         # A variable rate may be declared as the tick of its clock, say 1000 or 90000.

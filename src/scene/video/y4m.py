@@ -1,4 +1,4 @@
-"""YUV4MPEG2 files: raw pictures with a one-line header, the form in which pictures go to and from ffmpeg.
+"""YUV4MPEG2 files: raw pictures with a one-line header, the form in which pictures go between programs.
 
 The format carries size, rate, subsampling and bit depth. It has no field for the colour matrix, and its range
 is an unofficial extension (XCOLORRANGE), so `read_header` takes the matrix from the caller.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -24,6 +24,8 @@ _LINE_LIMIT = 512
 _MAX_SIDE = 16384
 _MAX_SAMPLES = 8192 * 8192
 
+# Beyond 8, as FFmpeg, VapourSynth and x265 name them.
+_DEPTHS = (9, 10, 12, 14, 16)
 _COLOURS: dict[str, tuple[Chroma, int]] = {
     "420jpeg": ("420", 8),
     "420mpeg2": ("420", 8),
@@ -32,25 +34,36 @@ _COLOURS: dict[str, tuple[Chroma, int]] = {
     "422": ("422", 8),
     "444": ("444", 8),
     "mono": ("400", 8),
-    "420p10": ("420", 10),
-    "422p10": ("422", 10),
-    "444p10": ("444", 10),
-    "mono10": ("400", 10),
+    **{f"{chroma}p{depth}": (chroma, depth) for chroma in ("420", "422", "444") for depth in _DEPTHS},
+    **{f"mono{depth}": ("400", depth) for depth in _DEPTHS},
 }
 # MPEG-2 siting (left), as encoders assume for untagged 4:2:0.
 _TAGS: dict[tuple[Chroma, int], str] = {
-    **{value: key for key, value in _COLOURS.items() if key[:3] != "420"},
+    **{value: key for key, value in _COLOURS.items()},
     ("420", 8): "420mpeg2",
-    ("420", 10): "420p10",
 }
+
+
+class ByteSink(Protocol):
+    """What can be written to: a binary file, or a pipe."""
+
+    def write(self, data: Any, /) -> int:
+        """Takes all of the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Y4MHeader:
-    """What the first line says: how pictures are stored and how many there are in a second."""
+    """What the first line says: how pictures are stored and how many there are in a second.
+
+    Attributes:
+        aspect: sample aspect ratio to write, None for an unknown one. What a header said is asked of `aspect_of`.
+        line: the line as it was read, without its end; nothing else of it is written again.
+    """
 
     format: PictureFormat
     rate: Fraction
+    aspect: Fraction | None = Fraction(1)
+    line: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def frame_bytes(self) -> int:
@@ -65,7 +78,8 @@ def read_header(stream: BinaryIO, *, matrix: Matrix = "bt709") -> Y4MHeader:
     Raises:
         InputError: it is no YUV4MPEG2 header, or one of a size or pixel format that is not supported.
     """
-    words = _line(stream, "header").split(b" ")
+    line = _line(stream, "header")
+    words = line.split(b" ")
     if words[0] != _MAGIC:
         raise InputError("this is not a YUV4MPEG2 stream")
     # The first of each letter counts, but for X, of which there may be several.
@@ -82,10 +96,19 @@ def read_header(stream: BinaryIO, *, matrix: Matrix = "bt709") -> Y4MHeader:
     if tags.get("I", "p") not in {"p", "?"}:
         raise InputError("interlaced YUV4MPEG2 is not supported; deinterlace it first")
     colour = tags.get("C", "420")
+    if colour.startswith("444alpha"):
+        raise InputError("YUV4MPEG2 with an alpha channel is not supported; remove it first")
     if colour not in _COLOURS:
         raise InputError(f"the YUV4MPEG2 pixel format C{colour} is not supported")
     chroma, bit_depth = _COLOURS[colour]
-    return Y4MHeader(PictureFormat(width, height, bit_depth, chroma, full_range, matrix), _rate(tags.get("F", "")))
+    fmt = PictureFormat(width, height, bit_depth, chroma, full_range, matrix)
+    return Y4MHeader(fmt, _rate(tags.get("F", "")), line=line)
+
+
+def aspect_of(header: Y4MHeader) -> Fraction | None:
+    """The sample aspect ratio of a header that was read, None if it is not given or unknown."""
+    match = re.search(rb" A([0-9]{1,10}):([0-9]{1,10})(?: |$)", header.line)
+    return Fraction(int(match[1]), int(match[2])) if match and int(match[1]) and int(match[2]) else None
 
 
 def read_frames(stream: BinaryIO, header: Y4MHeader) -> Iterator[Picture]:
@@ -94,6 +117,12 @@ def read_frames(stream: BinaryIO, header: Y4MHeader) -> Iterator[Picture]:
     Raises:
         InputError: a FRAME line is missing or the last picture is cut short.
     """
+    for _, payload in read_payloads(stream, header):
+        yield parse_payload(payload, header.format)
+
+
+def read_payloads(stream: BinaryIO, header: Y4MHeader) -> Iterator[tuple[bytes, bytes]]:
+    """The FRAME line (without its end) and the samples of each picture; errors as for `read_frames`."""
     while True:
         first = stream.read(1)
         if not first:
@@ -101,11 +130,15 @@ def read_frames(stream: BinaryIO, header: Y4MHeader) -> Iterator[Picture]:
         marker = first + _line(stream, "frame")
         if marker != _FRAME and not marker.startswith(_FRAME + b" "):
             raise InputError("a YUV4MPEG2 frame does not start with FRAME")
-        payload = _exactly(stream, header.frame_bytes)
-        yield Picture(header.format, _planes(payload, header.format))
+        yield marker, _exactly(stream, header.frame_bytes)
 
 
-def write_header(stream: BinaryIO, header: Y4MHeader) -> None:
+def parse_payload(payload: bytes, fmt: PictureFormat) -> Picture:
+    """A copy of a picture's samples as planes that can be written to."""
+    return Picture(fmt, _planes(payload, fmt))
+
+
+def write_header(stream: ByteSink, header: Y4MHeader) -> None:
     """Writes the first line.
 
     Raises:
@@ -117,15 +150,22 @@ def write_header(stream: BinaryIO, header: Y4MHeader) -> None:
         raise ValueError(f"YUV4MPEG2 has no pixel format for {fmt.bit_depth} bit {fmt.chroma}")
     colour_range = "FULL" if fmt.full_range else "LIMITED"
     rate = f"{header.rate.numerator}:{header.rate.denominator}"
-    line = f"W{fmt.width} H{fmt.height} F{rate} Ip A1:1 C{tag} XCOLORRANGE={colour_range}\n"
+    aspect = Fraction(0, 1) if header.aspect is None else header.aspect
+    ratio = f"{aspect.numerator}:{aspect.denominator if header.aspect else 0}"
+    line = f"W{fmt.width} H{fmt.height} F{rate} Ip A{ratio} C{tag} XCOLORRANGE={colour_range}\n"
     stream.write(_MAGIC + b" " + line.encode("ascii"))
 
 
-def write_frame(stream: BinaryIO, picture: Picture) -> None:
+def write_frame(stream: ByteSink, picture: Picture) -> None:
     """Writes one picture: uint8 planes as they are, deeper ones as little-endian 16 bit."""
     stream.write(_FRAME + b"\n")
-    for plane in picture.planes:
-        stream.write(plane.astype("u1" if picture.format.bit_depth == 8 else "<u2", copy=False).tobytes())
+    stream.write(payload_of(picture))
+
+
+def payload_of(picture: Picture) -> bytes:
+    """A picture's samples as they stand in a stream; `parse_payload` reads them."""
+    kind = "u1" if picture.format.bit_depth == 8 else "<u2"
+    return b"".join(plane.astype(kind, copy=False).tobytes() for plane in picture.planes)
 
 
 def _line(stream: BinaryIO, what: str) -> bytes:

@@ -1,0 +1,188 @@
+"""Frames in, enhanced frames out, between two programs: what `scene filter` does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scene.errors import SceneError, UsageError
+from scene.jobs.enhancing import BYPASS, Enhancement, open_enhancer
+from scene.jobs.pipeline import run_pipeline
+from scene.jobs.publish import PendingFile, check_destination
+from scene.progress import OnProgress, Progress, silent
+from scene.video.opening import reason
+from scene.video.raw_source import FileSource, StreamSource, open_source
+from scene.video.raw_stream import RawFrame, RawKind
+from scene.video.raw_target import is_pipe, make_sink, open_pipe
+from scene.video.steadiness import Steadiness
+
+if TYPE_CHECKING:
+    from scene.enhance import Enhancer
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES: dict[str, RawKind] = {".y4m": "y4m", ".nut": "nut"}
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRequest:
+    """Frames to enhance.
+
+    Attributes:
+        source: a video file, a pipe with YUV4MPEG2 or nut, or "-" for standard input.
+        destination: a .y4m or .nut file, a pipe, or "-" for standard output.
+        enhancement: what to do to frames.
+        codec: the encoder that will take them.
+        crf: of that encoder; needed where the model is told the quantiser.
+        kind: of a pipe's content, None for that of the source, y4m where the source is neither.
+        overwrite: replace the destination if it exists.
+        skip_damage: carry on, with a warning, where the source is damaged or ends too soon.
+    """
+
+    source: Path
+    destination: Path
+    enhancement: Enhancement = field(default_factory=Enhancement)
+    codec: str = "x264"
+    crf: float | None = None
+    kind: RawKind | None = None
+    overwrite: bool = False
+    skip_damage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """What was done.
+
+    Attributes:
+        frames: written, all of the source's.
+        seconds: wall-clock time.
+        model: the network's identity, "none" for a bypass.
+        damage: places of the source that were passed over.
+    """
+
+    frames: int
+    seconds: float
+    model: str
+    damage: int
+
+
+def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> FilterResult:
+    """Sends a source's frames through the network, in order, each on its way as soon as it is done.
+
+    A file appears under its name when it is complete. What the form of the output cannot carry is logged as a warning.
+
+    Raises:
+        UsageError: arguments that cannot be meant, a terminal in place of a pipe.
+        InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
+        MissingError: the device or the model is not to be had.
+        SceneError: the output cannot be written.
+        BrokenPipeError: the reader has left before the end; there is nothing more to do.
+    """
+    started = time.monotonic()
+    halt = threading.Event()
+    wanted = _wanted_kind(request)
+    bypass = request.enhancement.model == BYPASS or request.enhancement.strength == 0
+    with open_source(request.source, halt, writable=not bypass, tolerant=request.skip_damage) as source:
+        enhancer = open_enhancer(request.enhancement, request.codec, request.crf, source.info.format)
+        kind = wanted or source.kind or "y4m"
+        if isinstance(source, FileSource):
+            _warn_of_losses(source, kind)
+        steadiness = Steadiness(source.name, source.info.time_base, source.info.rate)
+        frames = 0
+
+        def read() -> Iterator[RawFrame]:
+            for frame in source.frames():
+                if kind == "y4m":
+                    steadiness.add(frame.pts)
+                yield frame
+
+        def write(items: Iterator[RawFrame], _: Callable[[], None]) -> None:
+            nonlocal frames
+            for frame in items:
+                sink.write(frame)
+                frames += 1
+                on_progress(_progress(frames, source, started))
+            sink.finish()
+
+        with _open_target(request, halt) as stream:
+            try:
+                sink = make_sink(kind, stream, source.info)
+                run_pipeline(read, partial(_enhanced, enhancer), write, on_stop=halt.set)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise SceneError(f"writing the output failed: {reason(error)}.") from error
+        steadiness.finish()
+    return FilterResult(
+        frames=frames,
+        seconds=time.monotonic() - started,
+        model=enhancer.identity if enhancer else BYPASS,
+        damage=source.damage,
+    )
+
+
+def _wanted_kind(request: FilterRequest) -> RawKind | None:
+    """The form that the destination's name or the request asks for, None where neither does."""
+    if is_pipe(request.destination):
+        return request.kind
+    suffix = request.destination.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise UsageError(f"{request.destination}: give the output one of the suffixes .y4m, .nut, or - for a pipe.")
+    if request.kind not in {None, _SUFFIXES[suffix]}:
+        raise UsageError(f"{request.destination} and --format {request.kind} contradict each other; leave one out.")
+    return _SUFFIXES[suffix]
+
+
+@contextmanager
+def _open_target(request: FilterRequest, halt: threading.Event) -> Iterator[Any]:
+    if is_pipe(request.destination):
+        with open_pipe(request.destination, halt) as writer:
+            yield writer
+        return
+    check_destination(request.source, request.destination, overwrite=request.overwrite)
+    with PendingFile(request.destination) as pending:
+        with pending.path.open("wb") as file:
+            yield file
+        pending.publish(overwrite=request.overwrite)
+
+
+def _enhanced(enhancer: Enhancer | None, frames: Iterator[RawFrame]) -> Iterator[RawFrame]:
+    if enhancer is None:
+        yield from frames
+        return
+    while batch := list(islice(frames, enhancer.batch)):
+        for frame, picture in zip(batch, enhancer([frame.picture() for frame in batch]), strict=True):
+            frame.replace(picture)
+            yield frame
+
+
+def _progress(frames: int, source: StreamSource | FileSource, started: float) -> Progress:
+    total = source.details.frames if isinstance(source, FileSource) else None
+    fps = frames / max(time.monotonic() - started, 1e-3)
+    # The total is an estimate, which a source may exceed.
+    return Progress(frames, None if total is None else max(total, frames), {"fps": round(fps, 2)})
+
+
+def _warn_of_losses(source: FileSource, kind: RawKind) -> None:
+    """Names what a file has and uncompressed video between programs cannot carry."""
+    lost = [f"its {name} streams" for name in source.others()]
+    details = source.details
+    if details.display_matrix is not None:
+        lost.append("its rotation")
+    if details.hdr:
+        lost.append("its HDR metadata")
+    if kind == "nut" and details.format.full_range:
+        lost.append("its full range")
+    for part in lost:
+        log.warning("%s: %s cannot be carried by %s.", source.name, part, kind)
+    colour = details.colour.in_words()
+    if colour:
+        log.warning("%s: %s carries no colour tags; tell the encoder: %s.", source.name, kind, colour)
