@@ -48,7 +48,8 @@ def encode(
         bitrate: Mean bitrate of the video stream in kbit/s, instead of a constant rate factor.
         passes: Passes over the source for a bitrate: 1, or 2, which is what x264 and x265 make by default.
         preset: Speed preset of the encoder. By default medium, with svtav1 6, with NVENC p4.
-        encoder_args: The encoder's own parameters, as key=value:key=value; a backslash goes before a colon that belongs to a value.
+        encoder_args: The encoder's own parameters, as key=value:key=value; a colon in a value needs a
+            backslash before it.
         model: Name of a shipped model (see `scene models`), a .safetensors file, or none to encode unchanged.
         strength: How much of the model's change to apply; 0 changes nothing.
         semantics: What steers a model that takes semantic embeddings: auto for the encoder it was trained with, the

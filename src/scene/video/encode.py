@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast
 
 import av
-import av.logging
 from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import MissingError, TargetError, UsageError
 from scene.picture import PictureFormat
 from scene.video.encoder_args import (
+    QUIET,
     check_encoder_args,
     join_encoder_args,
     joined_items,
     parse_encoder_args,
     split_by_taker,
 )
-from scene.video.encoder_report import altered, nearest, reported_settings, tiny_encode
+from scene.video.encoder_mistakes import ffmpeg_log, hint, refusal
 from scene.video.hdr import encoder_params
 from scene.video.opening import reason
 from scene.video.probe import SourceInfo
-
-log = logging.getLogger(__name__)
 
 CodecName = Literal["x264", "x265", "svtav1", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
 
@@ -44,13 +40,12 @@ _X26X_PRESETS = (
     "veryslow",
     "placebo",
 )
-# x265 and SVT-AV1 print to stderr by themselves; x264 and whatever goes through FFmpeg's log does not.
-_QUIET = {"x264": "", "x265": "log-level=none", "svtav1": ""}
 # Which write statistics in a first pass and read them in a second.
 _TWO_PASSES = ("x264", "x265")
-_TRIAL_SIZE = 64
 # NVENC takes deeper samples in this layout only.
 _SEMI_PLANAR = {"yuv420p10le": "p010le"}
+# Above the least that NVENC takes.
+_LEAST_NVENC_SIDE = 256
 _NVENC_PRESETS = tuple(f"p{n}" for n in range(1, 8))
 
 
@@ -173,10 +168,10 @@ def _check_rate_control(codec: Codec, settings: EncoderSettings, names: set[str]
 def require_gpu_encoder(codec: Codec) -> None:
     """Raises MissingError unless an NVIDIA GPU and its driver open this encoder."""
     context = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
-    context.width = context.height = 4 * _TRIAL_SIZE  # NVENC takes no smaller ones for some codecs
+    context.width = context.height = _LEAST_NVENC_SIDE
     context.pix_fmt, context.time_base = "yuv420p", Fraction(1, 25)
     failure: Exception | None = None
-    with _ffmpeg_log() as lines:
+    with ffmpeg_log() as lines:
         try:
             context.open()
         except (av.FFmpegError, ValueError) as error:
@@ -263,7 +258,7 @@ def encoder_options(
     if codec.params_option is None:
         return {**options, **dict(items)}
     own, items = split_by_taker(codec.name, items)
-    params = [_QUIET[codec.name], *encoder_params(codec.name, info.hdr)]
+    params = [QUIET[codec.name], *encoder_params(codec.name, info.hdr)]
     if turn is not None:
         params.append(join_encoder_args([("pass", str(turn.number)), ("stats", str(turn.statistics))]))
     joined = ":".join(filter(None, [*params, join_encoder_args(items)]))
@@ -289,7 +284,7 @@ def open_encoder(context: VideoCodecContext, codec: Codec) -> None:
     """
     options = dict(context.options)
     failure: Exception | None = None
-    with _ffmpeg_log() as lines:
+    with ffmpeg_log() as lines:
         try:
             context.open()
         except (av.FFmpegError, ValueError) as error:
@@ -299,111 +294,13 @@ def open_encoder(context: VideoCodecContext, codec: Codec) -> None:
         match = re.search(r"(?:Error parsing option|Unknown option:?|Invalid value for)\s*(.+?)\.?\s*$", text)
         if match:
             said = match[1].strip("'")
-            raise UsageError(f"{codec.name} does not take this of --encoder-args: {said}{_hint(codec, said)}.")
+            raise UsageError(f"{codec.name} does not take this of --encoder-args: {said}{hint(codec, said)}.")
     if failure is not None:
         said = next((text for text in lines if "Cannot open" not in text), reason(failure))
         if "bitrate is too low" in said:
             raise TargetError(f"--bitrate cannot be reached with {codec.name}: {said.strip()}.")
-        raise UsageError(_refusal(context, codec, options, said))
+        raise UsageError(refusal(context, codec, options, said))
     if codec.params_option is None:
         left = sorted(set(context.options) - {"chroma_sample_location"})
         if left:
             raise UsageError(f"{codec.name} does not take this of --encoder-args: {left[0]}.")
-
-
-def check_taken(codec: Codec, settings: EncoderSettings) -> None:
-    """Logs a warning for each number of `encoder_args` of which x264 makes another in silence, as it does with many.
-
-    To be called after an encoder has been opened with these settings, since it tells no mistakes.
-    """
-    items = parse_encoder_args(settings.encoder_args)
-    if codec.name != "x264" or not items:
-        return
-    own, items = split_by_taker(codec.name, items)
-    options = {"preset": settings.preset or codec.default_preset, **own, "x264-params": join_encoder_args(items)}
-    for name, asked, taken in altered(items, _settings_reported(codec, options)):
-        log.warning("x264 takes %s=%s of --encoder-args as %s.", name, asked, taken)
-
-
-def _refusal(context: VideoCodecContext, codec: Codec, options: Mapping[str, str], failure: str) -> str:
-    said = failure.strip().rstrip(".")
-    guilty = _guilty(context, codec, options)
-    if guilty:
-        # SVT-AV1 and x265 give their reasons to stderr only.
-        because = "" if "bad parameter" in said or "Invalid data" in said or "setting option" in said else f": {said}"
-        return f"{codec.name} refuses {guilty} of --encoder-args{because}."
-    return f"{codec.name} refuses {context.width}x{context.height} {context.pix_fmt} with these settings: {said}."
-
-
-def _guilty(context: VideoCodecContext, codec: Codec, options: Mapping[str, str]) -> str | None:
-    """The parameter with which alone the encoder does not open, though it does without."""
-    key = codec.params_option
-    if key is None:
-        return None
-    own = {name: value for name, value in options.items() if name == "profile"}
-    items = [*joined_items(options.get(key, "")), *own.items()]
-
-    def opens(chosen: list[tuple[str, str]]) -> bool:
-        trial = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
-        trial.width, trial.height, trial.pix_fmt = context.width, context.height, context.pix_fmt
-        trial.time_base, trial.framerate = context.time_base, context.framerate
-        given, rest = split_by_taker(codec.name, chosen)
-        trial.options = {**plain, **given, key: join_encoder_args([*quiet, *rest])}
-        with _ffmpeg_log():
-            try:
-                trial.open()
-            except (av.FFmpegError, ValueError):
-                return False
-        return True
-
-    plain = {name: value for name, value in options.items() if name not in own}
-    # What SCENE itself adds for one of two passes belongs to every trial.
-    ours = [item for item in items if item[0] in {"pass", "stats"}]
-    items = [item for item in items if item not in ours]
-    quiet = [*joined_items(_QUIET[codec.name]), *ours]
-    if not opens([]):
-        return None
-    return next((f"{name}={value}" for name, value in items if not opens([(name, value)])), None)
-
-
-def _hint(codec: Codec, said: str) -> str:
-    """The known name that is meant, perhaps; where the encoder tells its names, and does not know what was said."""
-    name = re.split(r"[ =:]", said)[0]
-    if codec.name not in {"x264", "x265"}:
-        return ""
-    known = _settings_reported(codec, {} if codec.name == "x264" else {"x265-params": _QUIET["x265"]})
-    near = nearest(name, known)
-    return f" (is {near} meant?)" if near and near != name.replace("_", "-") else ""
-
-
-def _settings_reported(codec: Codec, options: dict[str, str]) -> dict[str, str]:
-    context = cast(VideoCodecContext, av.CodecContext.create(codec.encoder, "w"))
-    context.width = context.height = _TRIAL_SIZE
-    context.pix_fmt, context.time_base, context.options = "yuv420p", Fraction(1, 25), options
-    with _ffmpeg_log():
-        try:
-            context.open()
-            return reported_settings(tiny_encode(context))
-        except (av.FFmpegError, ValueError):
-            return {}
-
-
-class _ffmpeg_log:  # noqa: N801 - used as a function
-    """Collects FFmpeg's warnings and errors, which it otherwise gives nobody, while an encoder opens."""
-
-    def __enter__(self) -> list[str]:
-        self._level = av.logging.get_level()
-        av.logging.set_level(av.logging.WARNING)
-        # Otherwise the second file with one mistake in a process has none.
-        self._skips = av.logging.get_skip_repeated()
-        av.logging.set_skip_repeated(False)
-        self._capture = av.logging.Capture(local=False)
-        self._records = self._capture.__enter__()
-        self.lines: list[str] = []
-        return self.lines
-
-    def __exit__(self, *details: object) -> None:
-        self._capture.__exit__(None, None, None)
-        av.logging.set_level(self._level)
-        av.logging.set_skip_repeated(self._skips)
-        self.lines.extend(text for _, _, text in self._records)

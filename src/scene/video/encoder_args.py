@@ -8,6 +8,8 @@ from pathlib import Path
 
 from scene.errors import UsageError
 
+# x265 and SVT-AV1 print to stderr by themselves; x264 and whatever goes through FFmpeg's log does not.
+QUIET = {"x264": "", "x265": "log-level=none", "svtav1": ""}
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 _COLON = re.compile(r"(?<!\\)((?:\\\\)*):")
 _SPECIAL = re.compile(r"[\\':]")

@@ -19,11 +19,11 @@ from scene.video.encode import (
     CODECS,
     EncoderSettings,
     StatisticsPass,
-    check_taken,
     configure,
     encoded_size,
     open_encoder,
 )
+from scene.video.encoder_mistakes import check_taken
 from scene.video.opening import file_url, reason
 from scene.video.probe import SourceInfo
 from scene.video.ready_frame import ready_frame
