@@ -8,6 +8,9 @@ import av
 import pytest
 from making import assert_same_times, decoded, encode, make_network, make_video
 
+from scene.jobs import EncodeRequest, encode_file
+from scene.video.encode import EncoderSettings
+
 _FAST = {"x264": [], "x265": ["--preset", "fast"], "svtav1": ["--preset", "10"]}
 
 
@@ -125,6 +128,21 @@ def test_a_damaged_source_is_skipped_alike_in_both_passes(tmp_path, temporary, c
     assert 20 <= len(decoded(out)) <= 60
     warnings = [line for line in capfd.readouterr().err.splitlines() if "warning" in line]
     assert len(warnings) == len(set(warnings))
+
+
+def test_an_interruption_of_the_first_pass_leaves_nothing(clip, tmp_path, temporary):
+    seen = []
+
+    def interrupt(reading):
+        seen.append((reading.fields["pass"], len(list(temporary.iterdir()))))
+        raise KeyboardInterrupt
+
+    request = EncodeRequest(clip, tmp_path / "out.mkv", EncoderSettings(bitrate=600), model="none")
+    with pytest.raises(KeyboardInterrupt):
+        encode_file(request, interrupt)
+    assert seen == [("1/2", 1)]
+    assert list(temporary.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [temporary]
 
 
 def test_rates_and_options_that_cannot_be_had(clip, tmp_path, capfd):
