@@ -88,6 +88,13 @@ def test_numbers_that_x264_alters_in_silence_are_told(source, tmp_path, capfd):
     assert warnings == ["scene: warning: x264 takes bframes=99 of --encoder-args as 16."]
 
 
+def test_what_x264_says_that_it_ignores_is_told(source, tmp_path, capfd):
+    assert encode(source, tmp_path / "out.mkv", "--model", "none", "--encoder-args", "vbv-maxrate=4000") == 0
+    assert (
+        "scene: warning: x264: VBV maxrate specified, but no bufsize, ignored." in capfd.readouterr().err.splitlines()
+    )
+
+
 @pytest.mark.parametrize(
     ("codec", "arguments", "crf"),
     [("x264", "qp=30", 30), ("x265", "qp=30", 30), ("svtav1", "qp=50", 50), ("x264", "", 23)],

@@ -78,9 +78,10 @@ def test_the_same_name_may_mean_something_else_to_another_encoder() -> None:
     [
         ("x264", "qp=30", 8, 30),
         ("x264", "qp=30", 10, 18),
-        ("x264", "qp=0", 10, 0),
+        ("x264", "qp=0", 10, 23),
         ("x265", "qp=30", 10, 30),
-        ("x265", "lossless", 8, 0),
+        ("x265", "lossless", 8, 28),
+        ("x265", "qp=0", 8, 0),
         ("svtav1", "qp=50", 8, 50),
         ("svtav1", "lossless=0", 8, 35),
         ("x264", "qpmin=30", 8, 23),
@@ -89,7 +90,7 @@ def test_the_same_name_may_mean_something_else_to_another_encoder() -> None:
 def test_a_constant_quantiser_is_what_networks_are_told(codec: str, text: str, depth: int, crf: float) -> None:
     settings = EncoderSettings(codec, encoder_args=text)
     assert told_crf(CODECS[codec], settings, depth) == crf
-    assert (constant_quantiser(codec, parse_encoder_args(text), depth) is None) == (crf in {23, 35})
+    assert (constant_quantiser(codec, parse_encoder_args(text), depth) is None) == (crf in {23, 28, 35})
 
 
 def test_rate_options_that_exclude_each_other() -> None:

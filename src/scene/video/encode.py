@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +26,8 @@ from scene.video.encoder_mistakes import ffmpeg_log, hint, refusal
 from scene.video.hdr import encoder_params
 from scene.video.opening import reason
 from scene.video.probe import SourceInfo
+
+log = logging.getLogger(__name__)
 
 CodecName = Literal["x264", "x265", "svtav1", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
 
@@ -300,6 +303,9 @@ def open_encoder(context: VideoCodecContext, codec: Codec) -> None:
         if "bitrate is too low" in said:
             raise TargetError(f"--bitrate cannot be reached with {codec.name}: {said.strip()}.")
         raise UsageError(refusal(context, codec, options, said))
+    for text in lines:
+        if "ignored" in text or "disabling" in text:
+            log.warning("%s: %s.", codec.name, text.strip().rstrip("."))
     if codec.params_option is None:
         left = sorted(set(context.options) - {"chroma_sample_location"})
         if left:

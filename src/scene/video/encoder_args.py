@@ -144,12 +144,11 @@ def split_by_taker(codec: str, items: Iterable[Item]) -> tuple[dict[str, str], l
 def constant_quantiser(codec: str, items: Iterable[Item], bit_depth: int) -> float | None:
     """The constant quantiser that parameters ask for instead of a CRF, on the CRF's scale; None where they do not.
 
-    x264 counts QPs of deeper samples from 6 lower for each bit, unlike its CRFs; x265 and SVT-AV1 do not.
+    x264 counts QPs of deeper samples from 6 lower for each bit, unlike its CRFs; x265 and SVT-AV1 do not. Lossless
+    coding (x264's `qp=0`) has no quantiser.
     """
     for name, value in items:
-        if name == "lossless" and value not in {"0", "false"}:
-            return 0.0
-        if name == "qp" and re.fullmatch(r"-?\d+", value):
+        if name == "qp" and re.fullmatch(r"-?\d+", value) and (codec, value) != ("x264", "0"):
             deeper = 6 * (bit_depth - 8) if codec == "x264" else 0
             return max(0.0, float(value) - deeper)
     return None
