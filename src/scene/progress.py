@@ -33,7 +33,7 @@ class Pace:
     """How much longer a job takes, judged by what was done since its first reading.
 
     What the first reading counts as done was there before (in a cache, or in an earlier run) and says nothing of
-    how fast the rest goes.
+    how fast the rest goes. A reading with less done than the one before begins a new count.
 
     Args:
         clock: the time in seconds.
@@ -47,7 +47,8 @@ class Pace:
     def add(self, reading: Progress) -> None:
         """Takes note of a reading."""
         now = self._clock()
-        if self._first is None:
+        begins_anew = self._last is not None and reading.done < self._last[1].done
+        if self._first is None or begins_anew:
             self._first = now, reading.done
         self._last = now, reading
 

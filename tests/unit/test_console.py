@@ -40,6 +40,18 @@ def test_what_was_cached_says_nothing_of_the_pace(clock: Clock) -> None:
     assert pace.remaining() == 0
 
 
+def test_a_count_that_begins_anew_has_a_pace_of_its_own(clock: Clock) -> None:
+    pace = Pace(clock)
+    pace.add(Progress(0, 100))
+    clock.now += 10
+    pace.add(Progress(100, 100))
+    # A second pass, ten times as slow.
+    pace.add(Progress(1, 100))
+    clock.now += 10
+    pace.add(Progress(11, 100))
+    assert pace.remaining() == pytest.approx(89)
+
+
 def test_an_unknown_total_has_no_end(clock: Clock) -> None:
     pace = Pace(clock)
     pace.add(Progress(0, None))

@@ -87,6 +87,7 @@ def test_only_video_touches_pyav_or_starts_processes() -> None:
             ["compare"],
             ["train"],
             ["distill"],
+            ["doctor"],
             ["bench", "training"],
             ["bench", "semantics"],
         )

@@ -15,6 +15,7 @@ from scene.video.containers import container_of
 from scene.video.encode import (
     CODECS,
     EncoderSettings,
+    StatisticsPass,
     check_colour,
     encoded_size,
     encoder_options,
@@ -67,6 +68,26 @@ def test_defaults_per_codec():
         "x264": {"preset": "medium", "crf": "23"},
         "x265": {"preset": "medium", "crf": "28", "x265-params": "log-level=none"},
         "svtav1": {"preset": "6", "crf": "35"},
+        "nvenc-h264": {"preset": "p4", "rc": "vbr", "b": "0", "cq": "23"},
+        "nvenc-hevc": {"preset": "p4", "rc": "vbr", "b": "0", "cq": "28"},
+        "nvenc-av1": {"preset": "p4", "rc": "vbr", "b": "0", "cq": "35"},
+    }
+
+
+def test_a_bitrate_takes_the_place_of_the_crf(tmp_path):
+    statistics = tmp_path / "it's: statistics"
+    settings = EncoderSettings("x264", bitrate=2500, encoder_args="ref=2")
+    assert encoder_options(CODECS["x264"], settings, info(), StatisticsPass(2, statistics)) == {
+        "preset": "medium",
+        "b": "2500k",
+        "x264-params": f"pass=2:stats={tmp_path}/it\\'s\\: statistics:ref=2",
+    }
+    settings = EncoderSettings("nvenc-hevc", bitrate=2500, encoder_args="spatial-aq")
+    assert encoder_options(CODECS["nvenc-hevc"], settings, info()) == {
+        "preset": "p4",
+        "rc": "vbr",
+        "b": "2500k",
+        "spatial-aq": "1",
     }
 
 

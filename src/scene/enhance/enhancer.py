@@ -86,6 +86,7 @@ class Enhancer:
             self._semantics = semantics or open_semantics(network, device=device)
         self._cadence = EmbeddingCadence(interval)
         self.identity = network.identity
+        self.told = network.config.quantiser is not None
         # Pictures a call that keep the device busy; more only costs memory and delay.
         self.batch = 4 if self.device.type == "cuda" else 1
         self._planes = network.config.planes
@@ -99,6 +100,10 @@ class Enhancer:
             raise UsageError("this model works on RGB, to which the source's matrix does not lead; use another.")
         if self._planes == "yuv420" and fmt.chroma != "420":
             raise UsageError(f"this model takes 4:2:0 video only, and the source is {_chroma_name(fmt)}.")
+
+    def tell(self, step: float) -> None:
+        """Takes another quantiser step than that of the beginning, before the first picture."""
+        self._step = torch.tensor([step], device=self.device)
 
     def begin_shot(self) -> None:
         """Says that the next picture begins a shot; who leaves frames out must do so at each shot that it finds."""

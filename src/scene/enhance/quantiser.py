@@ -14,8 +14,9 @@ from scene.errors import UsageError
 # H.264 and its successors: the step doubles every six QPs, and is 0.625 at QP 0 on the scale of an orthonormal DCT.
 _STEP_AT_ZERO = 0.625
 _STEPS_PER_OCTAVE = 6
-# With the highest CRF or QP that each takes.
-_OCTAVE_CODECS = {"x264": 51, "x265": 51, "vvenc": 63}
+# With the highest CRF or QP that each takes. NVENC's constant quality is put on the same scale, for AV1 too: none of
+# its steps was measured.
+_OCTAVE_CODECS = {"x264": 51, "x265": 51, "vvenc": 63, "nvenc-h264": 51, "nvenc-hevc": 51, "nvenc-av1": 63}
 
 # AV1's AC quantiser for 8 bits at the qindex of CRF 0, 1, ..., 63: every fourth, and at the end 249 and 255. AV1
 # specification, section 7.12.2; in eighths of a step.

@@ -62,7 +62,10 @@ def examine() -> Iterator[Finding]:
 
 def _encoder(name: str) -> Finding:
     codec = CODECS[name]
-    remedy = "install PyAV from its wheels" + ("" if name == "x264" else "; the other encoders work without it")
+    if codec.is_nvenc:
+        remedy = "it needs an NVIDIA GPU and its driver; the other encoders work without it"
+    else:
+        remedy = "install PyAV from its wheels" + ("" if name == "x264" else "; the other encoders work without it")
     try:
         return Finding(name, True, try_encoder(codec), needed=name == "x264")
     except SceneError as error:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
@@ -21,12 +23,13 @@ from scene.jobs.enhancing import (
     warn_of_hdr,
 )
 from scene.jobs.made_with import made_with
+from scene.jobs.passes import run_first_pass, told_crf, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
 from scene.video.containers import container_of
 from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import EncoderSettings, check_colour, check_settings, encoder_pixel_format
+from scene.video.encode import CODECS, EncoderSettings, check_colour, check_settings, encoder_pixel_format
 from scene.video.mux import Writer
 from scene.video.opening import open_input, require_readable
 from scene.video.probe import SourceInfo, probe
@@ -47,7 +50,7 @@ class EncodeRequest:
     Attributes:
         source, destination: the suffix of the destination chooses the container.
         model: a name or a weights file; "none" encodes the source's own pictures. One that is told the encoder's
-            quantiser gets that of the settings' CRF.
+            quantiser gets that of the settings' CRF, or of what a first pass comes to.
         strength: how much of the model's change to apply; 0 is the same as model "none".
         semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
         semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
@@ -112,6 +115,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         UsageError: arguments that cannot be meant, or that the source and the container do not allow.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
         VerificationError: what was written is not what was encoded.
+        TargetError: x264's first pass shows that the bitrate is too low.
         MissingError: the encoder, the device, or the ffmpeg program that a guard needs, is not on this machine.
         SceneError: the output cannot be written.
     """
@@ -126,7 +130,8 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
     encoder_pixel_format(codec, info)
     check_colour(codec, info)
-    crf = codec.default_crf if request.settings.crf is None else request.settings.crf
+    # With a bitrate that is a beginning only, which a first pass corrects before the first picture.
+    crf = told_crf(codec, request.settings, info.format.bit_depth)
     enhancement = Enhancement(
         *(request.model, request.strength, request.semantics, request.semantic_interval, request.device)
     )
@@ -134,11 +139,13 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     if enhancer:
         warn_of_hdr(str(info.path), info.colour.transfer)
     guard = _open_guard(request, enhancer, info)
+    two_passes = wants_first_pass(codec, request.settings, told=enhancer is not None and enhancer.told)
     model = enhancer.identity if enhancer else BYPASS
     tag = made_with(request, codec, model, guard=guard is not None)
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
+        ExitStack() as stack,
     ):
         writer = Writer(
             pending.path,
@@ -151,7 +158,16 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
             tolerant=request.skip_damage,
         )
         try:
-            report = _reporter(on_progress, info.frames, writer, started)
+            if two_passes:
+                folder = stack.enter_context(TemporaryDirectory(prefix="scene-passes-", ignore_cleanup_errors=True))
+                first = run_first_pass(info, request.settings, Path(folder), request.skip_damage, on_progress)
+                if enhancer is not None and first.step is not None:
+                    enhancer.tell(first.step)
+                writer.start(first.turn)
+            else:
+                writer.start()
+            fields = {"pass": "2/2"} if two_passes else {}
+            report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
             run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
@@ -176,6 +192,10 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
 def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:
     if not request.guard:
         return None
+    if request.settings.bitrate is not None:
+        raise UsageError("--guard tries shots at a CRF; give --crf instead of --bitrate, or leave --guard out.")
+    if CODECS[request.settings.codec].is_nvenc:
+        raise UsageError("--guard cannot try shots with NVENC; use x264, x265 or svtav1, or leave --guard out.")
     if enhancer is None:
         raise UsageError("--guard has nothing to decide without a model; leave it out, or give a model and a strength.")
     from scene.jobs.guard import Guard
@@ -221,12 +241,14 @@ def _write(writer: Writer, report: Callable[[], None]) -> Callable[[Iterator[Uni
     return write
 
 
-def _reporter(on_progress: OnProgress, total: int | None, writer: Writer, started: float) -> Callable[[], None]:
+def _reporter(
+    on_progress: OnProgress, total: int | None, writer: Writer, started: float, fields: dict[str, str]
+) -> Callable[[], None]:
     def report() -> None:
         done = len(writer.stamps)
         fps = done / max(time.monotonic() - started, 1e-3)
         # The total is an estimate, which a source may exceed.
         bound = None if total is None else max(total, done)
-        on_progress(Progress(done, bound, {"fps": round(fps, 2), "bytes": writer.bytes}))
+        on_progress(Progress(done, bound, {**fields, "fps": round(fps, 2), "bytes": writer.bytes}))
 
     return report

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import scene
 from scene.video.encode import Codec
+from scene.video.encoder_args import join_encoder_args, joined_items
 
 if TYPE_CHECKING:
     from scene.jobs.encode import EncodeRequest
@@ -41,13 +42,16 @@ def made_with(request: EncodeRequest, codec: Codec, model: str, *, guard: bool) 
         parts.append(f"semantics {request.semantics if request.semantics in _CONTROLS else 'custom'}")
     if not bypass and request.semantic_interval:
         parts.append(f"semantic-interval {request.semantic_interval}")
-    parts += [f"codec {codec.name}", f"crf {crf:g}", f"preset {settings.preset or codec.default_preset}"]
+    rate = f"crf {crf:g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
+    parts += [f"codec {codec.name}", rate, f"preset {settings.preset or codec.default_preset}"]
+    if settings.passes is not None:
+        parts.append(f"passes {settings.passes}")
     if settings.encoder_args:
-        parts.append(f"encoder-args {':'.join(map(_without_file, settings.encoder_args.split(':')))}")
+        items = [(name, _without_file(name, value)) for name, value in joined_items(settings.encoder_args)]
+        parts.append(f"encoder-args {join_encoder_args(items)}")
     parts += [name for name, on in (("guard", guard), ("deinterlace", request.deinterlace)) if on]
     return "; ".join(parts)
 
 
-def _without_file(argument: str) -> str:
-    key, equals, value = argument.partition("=")
-    return f"{key}=..." if equals and (key in _FILES or "/" in value or "\\" in value) else argument
+def _without_file(name: str, value: str) -> str:
+    return "..." if name in _FILES or "/" in value or "\\" in value else value

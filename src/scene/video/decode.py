@@ -72,15 +72,18 @@ class Decoder:
         info: from `probe`.
         writable: make each frame's planes the caller's own, as `DecodedFrame.replace` needs.
         tolerant: skip and count what cannot be decoded instead of raising.
+        quiet: log no warnings.
 
     Attributes:
         damage: how much was found to be damaged, undecodable or missing so far; 0 unless tolerant.
     """
 
-    def __init__(self, info: SourceInfo, *, writable: bool, tolerant: bool = False) -> None:
+    def __init__(self, info: SourceInfo, *, writable: bool, tolerant: bool = False, quiet: bool = False) -> None:
         self._info = info
         self._writable = writable
         self._tolerant = tolerant
+        # A first pass leaves the warnings to the second.
+        self._log_level = logging.DEBUG if quiet else logging.WARNING
         self.container = open_input(info.path, network=info.network)
         self._stream = video_stream(self.container, info.path, info.stream_index)
         self._stream.thread_type = "AUTO"
@@ -129,11 +132,17 @@ class Decoder:
             packets = []
         yield Unit(packets)
         if self._nudged:
-            log.warning("%s: %d time stamps did not increase and were moved.", self._info.path, self._nudged)
+            log.log(
+                self._log_level, "%s: %d time stamps did not increase and were moved.", self._info.path, self._nudged
+            )
         self._report(self._completeness.verdict())
         if self.damage > _NAMED:
-            log.warning(
-                "%s: %d places are damaged, of which the first %d are named.", self._info.path, self.damage, _NAMED
+            log.log(
+                self._log_level,
+                "%s: %d places are damaged, of which the first %d are named.",
+                self._info.path,
+                self.damage,
+                _NAMED,
             )
 
     def _demux(self) -> Iterator[Packet[Any]]:
@@ -215,4 +224,4 @@ class Decoder:
             raise InputError(f"{self._info.path} is damaged or cut short: {problem}.")
         self.damage += 1
         if self.damage <= _NAMED:
-            log.warning("%s: %s.", self._info.path, problem)
+            log.log(self._log_level, "%s: %s.", self._info.path, problem)

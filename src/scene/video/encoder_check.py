@@ -29,7 +29,7 @@ def try_encoder(codec: Codec) -> str:
     context.pix_fmt = "yuv420p"
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
     if codec.name == "x265":
-        context.options = {codec.params_option: "log-level=none"}  # it prints past everybody otherwise
+        context.options = {"x265-params": "log-level=none"}  # it prints past everybody otherwise
     frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")
     for plane in frame.planes:
         plane.update(b"\x80" * plane.buffer_size)

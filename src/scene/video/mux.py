@@ -18,12 +18,21 @@ from av.video.stream import VideoStream
 from scene.errors import InputError, SceneError, UsageError
 from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
-from scene.video.encode import EncoderSettings, check_settings, configure, encoded_size, encoder_name, open_encoder
+from scene.video.encode import (
+    CODECS,
+    EncoderSettings,
+    StatisticsPass,
+    configure,
+    encoded_size,
+    encoder_name,
+    open_encoder,
+)
+from scene.video.encoder_mistakes import check_taken
 from scene.video.made_with import file_tags
 from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
-from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.probe import SourceInfo
+from scene.video.ready_frame import ready_frame
 from scene.video.stream_tags import copy_tags
 from scene.video.track_sum import TrackSum, codec_name
 from scene.video.tracks import SIMULTANEOUS, CopiedStreams
@@ -32,11 +41,11 @@ from scene.video.written import Written
 log = logging.getLogger(__name__)
 
 # What FFmpeg's muxers refuse only when they write the header, without saying why.
-_NOT_MUXED = frozenset({("mov", "svtav1"), ("mpegts", "svtav1")})
+_NOT_MUXED = frozenset({(muxer, codec) for muxer in ("mov", "mpegts") for codec in ("svtav1", "nvenc-av1")})
 
 
 class Writer:
-    """Encodes frames, copies packets and writes both to one file.
+    """Encodes frames, copies packets and writes both to one file, from `start` on.
 
     Args:
         path: of the file to write; it is overwritten.
@@ -51,7 +60,7 @@ class Writer:
         bytes: coded so far, of all streams.
 
     Raises:
-        UsageError: the container cannot hold the codec or an audio stream, or the encoder refuses its settings.
+        UsageError: the container cannot hold the codec or an audio stream.
         SceneError: the file cannot be written.
     """
 
@@ -69,7 +78,8 @@ class Writer:
         self._info = info
         self._container = container
         self._path = path
-        self._codec = check_settings(settings)
+        self._codec = CODECS[settings.codec]
+        self._settings = settings
         self._size = encoded_size(self._codec, info.format)
         self._parameters = settings.encoder_args
         self._durations: dict[int, int] = {}
@@ -97,7 +107,7 @@ class Writer:
             for stream in source.streams:
                 if stream.index == info.stream_index:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
-                    self._video = self._add_video(stream, settings)
+                    self._video = self._add_video(stream)
                     # Matroska numbers tracks without attached files.
                     self._track = sum(s.type != "attachment" for s in self._output.streams) - 1
                     self._sum = TrackSum("video", codec_name(self._video), "the video")
@@ -108,10 +118,29 @@ class Writer:
                 self._output.set_chapters(source.chapters())
             elif source.chapters():
                 log.warning("%s: its chapters cannot be held by %s files.", info.path, container.name)
-            self._start()
         except BaseException:
             self.abort()
             raise
+
+    def start(self, turn: StatisticsPass | None = None) -> None:
+        """Opens the encoder and writes the header, so that what cannot work fails before any work is done.
+
+        Args:
+            turn: which of two passes this is, and where their statistics are.
+
+        Raises:
+            UsageError: the encoder refuses its settings, or the container the streams.
+        """
+        configure(self._video.codec_context, self._codec, self._settings, self._info, turn)
+        open_encoder(self._video.codec_context, self._codec)
+        check_taken(self._codec, self._settings)
+        try:
+            self._output.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            raise UsageError(
+                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); "
+                "use .mkv."
+            ) from None
 
     def write(self, unit: Unit) -> None:
         """Copies a unit's packets and encodes its frame.
@@ -175,7 +204,7 @@ class Writer:
         else:
             self._copies.wrote(source, copy)
 
-    def _add_video(self, template: Stream, settings: EncoderSettings) -> VideoStream:
+    def _add_video(self, template: Stream) -> VideoStream:
         container = self._container
         try:
             if (container.muxer, self._codec.name) in _NOT_MUXED:
@@ -186,8 +215,7 @@ class Writer:
             raise UsageError(
                 f"{container.name} files cannot hold {self._codec.name} video; use .mkv or .mp4."
             ) from None
-        configure(video.codec_context, self._codec, settings, self._info)
-        if self._codec.name == "x265" and container.edit_lists:
+        if self._codec.name in {"x265", "nvenc-hevc"} and container.edit_lists:
             video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
         if self._info.display_matrix is not None:
             if container.rotation:
@@ -198,6 +226,8 @@ class Writer:
             if (self._codec.name, projection) != ("x264", "stereoscopic"):  # a message in its own stream
                 log.warning("%s: that its picture is %s is not carried over.", self._info.path, projection)
         copy_tags(template, video, container, self._info.path, without="alpha_mode")
+        if self._codec.is_nvenc and self._info.hdr:
+            log.warning("%s: its HDR10 metadata is not handed to %s.", self._info.path, self._codec.name)
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(
                 "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",
@@ -209,29 +239,8 @@ class Writer:
             )
         return video
 
-    def _start(self) -> None:
-        """Opens the encoder and writes the header, so that what cannot work fails before any work is done."""
-        open_encoder(self._video.codec_context, self._codec)
-        try:
-            self._output.start_encoding()
-        except (av.FFmpegError, ValueError) as error:
-            raise UsageError(
-                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); "
-                "use .mkv."
-            ) from None
-
     def _prepare(self, frame: DecodedFrame) -> av.VideoFrame:
-        ready = frame.av_frame
-        target = self._video.codec_context.pix_fmt or ""
-        if ready.format.name != target or (ready.width, ready.height) != self._size:
-            ready = av.VideoFrame(*self._size, target)
-            write_picture(ready, frame_picture(frame.av_frame, self._info.format))
-            ready.pts, ready.time_base = frame.av_frame.pts, self._info.time_base
-        # Without this the encoder repeats the source's own choice of I, P and B frames.
-        ready.pict_type = 0
-        colour = self._info.colour
-        ready.color_primaries, ready.color_trc = colour.primaries, colour.transfer
-        ready.colorspace, ready.color_range = colour.matrix, colour.range
+        ready = ready_frame(frame, self._video.codec_context, self._info)
         assert ready.pts is not None
         self._durations[ready.pts] = frame.av_frame.duration
         self.stamps.append(ready.pts)
