@@ -61,8 +61,9 @@ def test_names_of_files_are_left_out(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = make_video(tmp_path / "in.mkv", frames=3)
     target = tmp_path / "out.mkv"
-    assert encode(source, target, "--model", "none", "--encoder-args", "keyint=7:stats=private.log") == 0
-    assert made_with(target).endswith("; encoder-args keyint=7:stats=...")
+    (tmp_path / "private.txt").write_text("# flat\n")
+    assert encode(source, target, "--model", "none", "--encoder-args", "keyint=7:cqmfile=private.txt") == 0
+    assert made_with(target).endswith("; encoder-args keyint=7:cqmfile=...")
     for name in (b"private", b"in.mkv", b"out.mkv", str(tmp_path).encode()):
         assert name not in target.read_bytes()
 

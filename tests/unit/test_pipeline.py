@@ -1,7 +1,9 @@
 """The three-stage pipeline: order, errors in every stage, and interruption with full queues."""
 
 import itertools
+import signal
 import threading
+import time
 
 import pytest
 
@@ -96,3 +98,44 @@ def test_a_long_tail_can_be_stopped():
 
     with pytest.raises(ValueError, match="late"):
         run_pipeline(produce, work, consume)
+
+
+def test_an_interruption_while_threads_are_started_leaves_everything_untouched(monkeypatch):
+    start, touched = threading.Thread.start, []
+
+    def interrupted(self):
+        start(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(lambda: touched.append("read") or iter(()), iter, lambda *_: touched.append("written"))
+    monkeypatch.undo()
+    until = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+    assert touched == []
+
+
+def test_a_second_signal_waits_for_the_threads_too():
+    """Somebody who presses Ctrl-C twice must not make two threads use one encoder."""
+    busy, ended = threading.Event(), []
+
+    def consume(items, _):
+        busy.set()
+        time.sleep(0.6)
+        ended.append(True)
+
+    def work(items):
+        busy.wait(10)
+        threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
+        raise KeyboardInterrupt
+        yield
+
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(lambda: iter(()), work, consume)
+    assert ended == [True]
+    assert threading.active_count() == before

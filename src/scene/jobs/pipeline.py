@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -87,6 +87,8 @@ def run_pipeline(
     inbox: Channel[T] = Channel(capacity)
     outbox: Channel[T] = Channel(capacity)
     failures: list[BaseException] = []
+    # A signal may come while a thread is being started, which then cannot be waited for: nothing is touched before.
+    ready = threading.Event()
 
     def stop() -> None:
         inbox.stop()
@@ -94,7 +96,9 @@ def run_pipeline(
         on_stop()
 
     def guard(stage: Callable[[], None]) -> None:
+        ready.wait()
         try:
+            inbox.check()
             stage()
         except Stopped:
             pass
@@ -111,9 +115,10 @@ def run_pipeline(
         threading.Thread(target=guard, args=(feed,), name="decode"),
         threading.Thread(target=guard, args=(lambda: consume(iter(outbox), outbox.check),), name="encode"),
     ]
-    for thread in threads:
-        thread.start()
     try:
+        for thread in threads:
+            thread.start()
+        ready.set()
         for item in work(iter(inbox)):
             outbox.put(item)
         outbox.close()
@@ -124,7 +129,20 @@ def run_pipeline(
     finally:
         # After a success nothing is left to stop; otherwise no thread may outlive this call.
         stop()
-        for thread in threads:
-            thread.join()
+        ready.set()
+        _join(threads)
     if failures:
         raise failures[0]
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    """Waits for threads that are about to end, also where a second signal comes meanwhile; raises that afterwards."""
+    late: BaseException | None = None
+    for thread in threads:
+        while thread.is_alive():
+            try:
+                thread.join()
+            except BaseException as error:
+                late = error
+    if late is not None:
+        raise late
