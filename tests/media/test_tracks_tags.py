@@ -141,3 +141,23 @@ def test_titles_of_tracks(tmp_path, capfd, suffix):
         assert tags["title" if suffix in {".mkv", ".webm"} else "name"] == "The director"
         if origin is source:
             assert ("mood" in tags) == (suffix in {".mkv", ".webm"}) == ("MOOD" not in said)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_phones_place_is_kept_without_a_word(tmp_path, capfd, suffix):
+    """FFmpeg reads it twice, once with its language."""
+    source, target = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
+    place = ("-metadata", "location=+48.1000-011.5000/", "-metadata", "creation_time=2024-05-01T10:00:00Z")
+    ffmpeg(*PICTURES, *SOUND, "-c:v", "libx264", "-c:a", "aac", *place, source)
+    assert "location-eng" in global_tags(source)
+    assert encode(source, target, "--model", "none") == 0
+    assert "warning" not in capfd.readouterr().err
+    assert global_tags(target)["location"] == "+48.1000-011.5000/"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_the_program_that_wrote_an_avi_is_not_missed(tmp_path, capfd, suffix):
+    source, target = tmp_path / "in.avi", tmp_path / f"out{suffix}"
+    ffmpeg(*PICTURES, *SOUND, "-c:v", "mpeg4", "-c:a", "libmp3lame", source)
+    assert encode(source, target, "--model", "none") == 0
+    assert "warning" not in capfd.readouterr().err

@@ -186,9 +186,10 @@ class CopiedStreams:
         last = self._last_dts.get(stream.index)
         floor = packet.dts if last is None else last + (0 if self._container.muxer in SIMULTANEOUS else 1)
         if packet.dts < floor:
-            if stream.index not in self._disordered:
+            # By a tick: two times of a finer clock, such as TrueHD's in Matroska, have fallen on one.
+            if floor - packet.dts > 1 and stream.index not in self._disordered:
                 log.warning("%s: %s has time stamps out of order, which are moved.", self._path, describe(stream))
-            self._disordered.add(stream.index)
+                self._disordered.add(stream.index)
             packet.dts = floor
             packet.pts = max(packet.pts or floor, floor)
         self._last_dts[stream.index] = packet.dts
