@@ -75,7 +75,7 @@ def test_times_that_fall_on_one_tick(tmp_path, capfd, suffix):
 def test_a_gap_in_the_audio_stays_where_it_is(tmp_path, suffix):
     """In transport streams it closes where packets of audio share a time."""
     source, target = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
-    gap = ("-bsf:a", "setts=ts=TS+100*gte(N\\,7)")
+    gap = ("-bsf:a", "setts=ts=TS+4800*gte(N\\,7)")
     ffmpeg(*PICTURES, *SOUND, "-c:v", "libx264", "-c:a", "aac", *gap, source)
     assert encode(source, target, "--model", "none") == 0
     moved = decoded(target)[0].time - decoded(source)[0].time
