@@ -220,11 +220,13 @@ def test_how_pictures_are_coded(tmp_path, capfd, suffix, codec):
 
 # An iPhone's upright video, whose matrix also moves the picture back into view.
 PORTRAIT = (0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30)
+DOWN = (-65536, 0, 0, 0, -65536, 0, 64 << 16, 48 << 16, 1 << 30)
+OTHER_PORTRAIT = (0, -65536, 0, 65536, 0, 0, 0, 64 << 16, 1 << 30)
 MIRRORED = (-65536, 0, 0, 0, 65536, 0, 64 << 16, 0, 1 << 30)
 
 
 @pytest.mark.parametrize("suffix", ALL)
-@pytest.mark.parametrize("matrix", [PORTRAIT, MIRRORED])
+@pytest.mark.parametrize("matrix", [PORTRAIT, DOWN, OTHER_PORTRAIT, MIRRORED])
 def test_rotation(tmp_path, capfd, matrix, suffix):
     source, target = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
     with av.open(str(source), "w") as out:
