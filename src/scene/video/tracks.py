@@ -34,8 +34,8 @@ _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png
 _FILE_KEYS = ("filename", "mimetype")
 # Muxers that take two packets of a stream at one time, as simultaneous subtitles are.
 SIMULTANEOUS = frozenset({"matroska", "webm"})
-# Subtitles that say themselves how long they are shown have a duration of all ones in some files, which mp4 refuses, and
-# none in others: at the end of an mp4 such a packet is lost.
+# Subtitles that say themselves how long they are shown have a duration of all ones in some files, which mp4 refuses.
+# Those of no duration would be lost at its end.
 _MAX_DURATION = 2**31 - 1
 # How FFmpeg names layouts without speakers.
 _GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
