@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 # What is being worked on, and at which CRF.
 Report = Callable[[str, float | None], None]
 
-# Between two CRFs: FFmpeg hands whole ones alone to SVT-AV1.
+# Between two CRFs.
 _STEPS = {"x264": 0.5, "x265": 0.5, "svtav1": 1.0}
 # Below, SVT-AV1's fast presets give broken pictures (4.1).
 _FINEST = {"svtav1": 3}

@@ -117,9 +117,9 @@ class CopiedStreams:
         assert stream.time_base is not None  # the header has been written
         # In the output's own ticks, since two times that differ may fall on one of them.
         packet.rescale_ts(AVRational(*stream.time_base.as_integer_ratio()))
-        if self._container.edit_lists and stream.type == "subtitle" and not 0 < (packet.duration or 0) <= _MAX_DURATION:
-            packet.duration = 1
         if self._container.edit_lists and stream.type == "subtitle":
+            if not 0 < (packet.duration or 0) <= _MAX_DURATION:
+                packet.duration = 1
             self._warn_of_overlap(source, packet)
         self._order(packet, stream)
         packet.stream = stream
