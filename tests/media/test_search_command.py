@@ -196,7 +196,7 @@ def test_a_quality_that_no_crf_has_is_named(clip, capfd):
     err = capfd.readouterr().err
     assert "PSNR reaches " in err and " of 60 at most, at CRF 3; " in err
     found = searched(capfd, *arguments, "--preset", 12, "--best-effort")
-    assert found["unprocessed"]["crf"] == 2 and found["unprocessed"]["missed"].startswith("PSNR reaches ")
+    assert found["unprocessed"]["crf"] == 3 and found["unprocessed"]["missed"].startswith("PSNR reaches ")
 
 
 def test_samples_of_a_longer_video(tmp_path, capfd):

@@ -322,6 +322,8 @@ def encoder_options(
     options = {"preset": settings.preset or codec.default_preset, **_rate_options(codec, settings)}
     if info.chroma_location is not None:
         options["chroma_sample_location"] = info.chroma_location
+    if info.captions and codec.name == "x265":
+        options["a53cc"] = "1"  # the others' encoders that know captions take them anyway
     items = joined_items(settings.encoder_args)
     if codec.params_option is None:
         return {**options, **dict(items)}
