@@ -163,6 +163,7 @@ def test_a_protocol_is_carried_out_and_the_command_line_goes_before_it(
         (["rubbish.mp4", "--against", "contrast"], 2, "--against 'contrast' is not among the methods"),
         (["rubbish.mp4", "--models", "svtav1:vmaf"], 2, "svtav1:vmaf is for svtav1"),
         (["rubbish.mp4", "--codecs", "vvenc", "--crf", "30.5"], 2, "vvenc takes whole QPs"),
+        (["rubbish.mp4", "--codecs", "svtav1", "--crf", "30.5"], 2, "svtav1 takes whole CRFs"),
         (["raw.yuv"], 3, "name it like NAME_1920x1080"),
         (["missing.mp4"], 3, "missing.mp4 does not exist"),
         (["rubbish.mp4"], 3, "rubbish.mp4"),

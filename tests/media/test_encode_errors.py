@@ -46,6 +46,7 @@ def test_sources_that_cannot_be_read(tmp_path, capfd):
         (noise, "cannot be opened as video"),
         (folder, "is a directory"),
         (pipe, "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
     ]:
         refused(capfd, tmp_path, 3, text, path, tmp_path / "out.mp4", "--model", "none")
 

@@ -9,7 +9,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from making import encode, make_network, make_video
+from making import assert_same_pictures, decoded, encode, make_network, make_video, packets
+from sources import ffmpeg
 
 from scene.errors import UsageError
 from scene.video.decode import Decoder
@@ -180,3 +181,42 @@ def test_a_bitrate_without_a_network_loads_no_torch(tmp_path):
         f"assert _run({arguments!r}, debug=False) == 0\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_svtav1_has_quarters_of_a_crf(tmp_path):
+    """FFmpeg's own option would round them."""
+    source = make_video(tmp_path / "in.mkv", frames=3, size=(128, 96))
+    given = ["--model", "none", "--codec", "svtav1", "--preset", "8", "-y"]
+    coded = set()
+    for crf in ("20", "20.25", "20.5", "20.75", "21"):
+        assert encode(source, tmp_path / "out.mkv", *given, "--crf", crf) == 0
+        coded.add(b"".join(content for _, content in packets(tmp_path / "out.mkv", "video")))
+    assert len(coded) == 5
+
+
+def test_svtav1_is_lossless_at_crf_0(tmp_path):
+    """FFmpeg's own option would take it for none, and encode at 35."""
+    source = make_video(tmp_path / "in.mkv", frames=3)
+    given = ["--model", "none", "--codec", "svtav1", "--preset", "8", "--crf", "0"]
+    assert encode(source, tmp_path / "out.mkv", *given) == 0
+    assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
+
+
+@pytest.mark.parametrize(
+    ("crf", "preset", "text"),
+    [("30.1", "8", "a multiple of 0.25"), ("2.75", "11", "give a CRF from 3"), ("0", "13", "preset below 11")],
+)
+def test_crfs_that_svtav1_has_not_or_breaks_at(source, tmp_path, capfd, crf, preset, text):
+    out = tmp_path / "out.mkv"
+    assert encode(source, out, "--model", "none", "--codec", "svtav1", "--crf", crf, "--preset", preset) == 2
+    assert text in capfd.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize(("crf", "preset"), [("3", "13"), ("0.25", "10")])
+def test_the_finest_crfs_of_svtav1_show_the_source(tmp_path, crf, preset):
+    source = tmp_path / "in.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x180:d=1,noise=alls=10:allf=t", "-pix_fmt", "yuv420p", source)
+    given = ["--model", "none", "--codec", "svtav1", "--crf", crf, "--preset", preset]
+    assert encode(source, tmp_path / "out.mkv", *given) == 0
+    for before, after in zip(decoded(source), decoded(tmp_path / "out.mkv"), strict=True):
+        assert np.abs(before.planes[0].astype(int) - after.planes[0]).mean() < 2

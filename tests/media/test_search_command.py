@@ -194,9 +194,9 @@ def test_a_quality_that_no_crf_has_is_named(clip, capfd):
     arguments = [clip, "--target", "psnr-y=60", "--target", "vmaf-neg=85", "--model", "none", "--codec", "svtav1"]
     assert search(*arguments, "--preset", 12) == 5
     err = capfd.readouterr().err
-    assert "PSNR reaches " in err and " of 60 at most, at CRF 2; " in err
+    assert "PSNR reaches " in err and " of 60 at most, at CRF 3; " in err
     found = searched(capfd, *arguments, "--preset", 12, "--best-effort")
-    assert found["unprocessed"]["crf"] == 2 and found["unprocessed"]["missed"].startswith("PSNR reaches ")
+    assert found["unprocessed"]["crf"] == 3 and found["unprocessed"]["missed"].startswith("PSNR reaches ")
 
 
 def test_samples_of_a_longer_video(tmp_path, capfd):

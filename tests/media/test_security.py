@@ -119,6 +119,16 @@ def test_playlists_are_followed_where_that_is_allowed(tmp_path, server, kind, wh
     assert_same_pictures(decoded(piece), decoded(out))
 
 
+@pytest.mark.parametrize("name", ["call.sdp", "web.mpd"])
+def test_sdp_and_dash_are_refused_in_any_case(tmp_path, capfd, listener, name):
+    path = tmp_path / name
+    path.write_text(playlists(listener.port, path)[name])
+    arguments = ["encode", str(path), str(tmp_path / "out.mkv"), "--model", "none", "--allow-network"]
+    assert _run(arguments, debug=False) == 3
+    assert "cannot be opened as video" in capfd.readouterr().err
+    assert listener.calls == []
+
+
 def test_the_listener_would_notice(listener):
     """The other tests would pass with a deaf one."""
     with socket.create_connection(("127.0.0.1", listener.port)) as caller:

@@ -99,6 +99,27 @@ def test_subtitles(tmp_path, capfd, codec, suffix):
         assert (words.pts * words.time_base, words.duration * words.time_base) == (Fraction(1, 10), Fraction(1, 5))
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_subtitles_shown_for_no_time(tmp_path, suffix):
+    text, source, target = tmp_path / "in.srt", tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    text.write_text("1\n00:00:00,100 --> 00:00:00,300\nHello\n\n2\n00:00:00,400 --> 00:00:00,400\nYou\n")
+    ffmpeg(*PICTURES, "-i", text, "-c:v", "ffv1", "-c:s", "subrip", source)
+    assert encode(source, target, *for_suffix(suffix)) == 0
+    assert [words[-3:] for words in contents(target, "subtitle")] == [b"llo", b"You"]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("start,overlap", [(100, True), (299, True), (300, False)])
+def test_subtitles_that_overlap_are_told_of_where_one_hides_the_other(tmp_path, capfd, start, overlap, suffix):
+    text, source, target = tmp_path / "in.srt", tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    text.write_text(f"1\n00:00:00,100 --> 00:00:00,300\nOne\n\n2\n00:00:00,{start} --> 00:00:00,500\nTwo\n")
+    ffmpeg(*PICTURES, "-i", text, "-c:v", "ffv1", "-c:s", "subrip", source)
+    assert encode(source, target, *for_suffix(suffix)) == 0
+    assert [words[-3:] for words in contents(target, "subtitle")] == [b"One", b"Two"]
+    told = "stream 1 (subrip subtitle) has subtitles that overlap" in capfd.readouterr().err
+    assert told == (overlap and suffix != ".mkv")
+
+
 PICTURE_SUBTITLES = {
     "hdmv_pgs_subtitle": ("copy", ".mkv", {".mkv", ".m2ts"}),
     "dvb_subtitle": ("dvbsub", ".ts", {".mkv", ".ts"}),
@@ -220,11 +241,13 @@ def test_how_pictures_are_coded(tmp_path, capfd, suffix, codec):
 
 # An iPhone's upright video, whose matrix also moves the picture back into view.
 PORTRAIT = (0, 65536, 0, -65536, 0, 0, 48 << 16, 0, 1 << 30)
+DOWN = (-65536, 0, 0, 0, -65536, 0, 64 << 16, 48 << 16, 1 << 30)
+OTHER_PORTRAIT = (0, -65536, 0, 65536, 0, 0, 0, 64 << 16, 1 << 30)
 MIRRORED = (-65536, 0, 0, 0, 65536, 0, 64 << 16, 0, 1 << 30)
 
 
 @pytest.mark.parametrize("suffix", ALL)
-@pytest.mark.parametrize("matrix", [PORTRAIT, MIRRORED])
+@pytest.mark.parametrize("matrix", [PORTRAIT, DOWN, OTHER_PORTRAIT, MIRRORED])
 def test_rotation(tmp_path, capfd, matrix, suffix):
     source, target = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
     with av.open(str(source), "w") as out:

@@ -68,7 +68,6 @@ def test_names_of_files_are_left_out(tmp_path, monkeypatch):
         assert name not in target.read_bytes()
 
 
-# A width of eight macroblocks: with others x264 itself does not give the same bytes each time.
 @pytest.mark.parametrize(
     "suffix,codec",
     [(s, c) for s in ALL for c in ("x264", "x265") if s != ".webm"]
@@ -80,7 +79,7 @@ def test_the_same_bytes_each_time(tmp_path, suffix, codec):
     font.write_bytes(b"font")
     audio = "libopus" if suffix == ".webm" else "aac"
     attached = ("-attach", font, "-metadata:s:t", "mimetype=font/ttf", "-map_chapters", "2")
-    pictures = ("-f", "lavfi", "-i", "testsrc2=s=128x64:d=1,noise=alls=9")
+    pictures = ("-f", "lavfi", "-i", "testsrc2=s=136x64:d=1,noise=alls=9")
     ffmpeg(*pictures, *SOUND, "-i", marks, "-c:v", "libx264", "-c:a", audio, *attached, source)
     hashes = set()
     for name in ("a", "b"):
@@ -141,3 +140,23 @@ def test_titles_of_tracks(tmp_path, capfd, suffix):
         assert tags["title" if suffix in {".mkv", ".webm"} else "name"] == "The director"
         if origin is source:
             assert ("mood" in tags) == (suffix in {".mkv", ".webm"}) == ("MOOD" not in said)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_phones_place_is_kept_without_a_word(tmp_path, capfd, suffix):
+    """FFmpeg reads it twice, once with its language."""
+    source, target = tmp_path / "in.mp4", tmp_path / f"out{suffix}"
+    place = ("-metadata", "location=+48.1000-011.5000/", "-metadata", "creation_time=2024-05-01T10:00:00Z")
+    ffmpeg(*PICTURES, *SOUND, "-c:v", "libx264", "-c:a", "aac", *place, source)
+    assert "location-eng" in global_tags(source)
+    assert encode(source, target, "--model", "none") == 0
+    assert "warning" not in capfd.readouterr().err
+    assert global_tags(target)["location"] == "+48.1000-011.5000/"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".ts"])
+def test_the_program_that_wrote_an_avi_is_not_missed(tmp_path, capfd, suffix):
+    source, target = tmp_path / "in.avi", tmp_path / f"out{suffix}"
+    ffmpeg(*PICTURES, *SOUND, "-c:v", "mpeg4", "-c:a", "libmp3lame", source)
+    assert encode(source, target, "--model", "none") == 0
+    assert "warning" not in capfd.readouterr().err

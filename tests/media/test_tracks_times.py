@@ -6,7 +6,7 @@ from itertools import pairwise
 import av
 import pytest
 from making import MS, decoded, encode, make_video, packets
-from sources import PICTURES, ffmpeg, for_suffix
+from sources import PICTURES, SOUND, ffmpeg, for_suffix
 
 SUFFIXES = [".mp4", ".mov", ".mkv", ".webm", ".ts", ".m2ts"]
 
@@ -69,6 +69,19 @@ def test_times_that_fall_on_one_tick(tmp_path, capfd, suffix):
     source.write_bytes(data)
     assert encode(source, tmp_path / f"out{suffix}", "--model", "none") == 0
     assert "stream 1 (aac audio) has time stamps out of order, which are moved" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES[:3] + SUFFIXES[4:])
+def test_a_gap_in_the_audio_stays_where_it_is(tmp_path, suffix):
+    """In transport streams it closes where packets of audio share a time."""
+    source, target = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    gap = ("-bsf:a", "setts=ts=TS+4800*gte(N\\,7)")
+    ffmpeg(*PICTURES, *SOUND, "-c:v", "libx264", "-c:a", "aac", *gap, source)
+    assert encode(source, target, "--model", "none") == 0
+    moved = decoded(target)[0].time - decoded(source)[0].time
+    before, after = packets(source, "audio"), packets(target, "audio")
+    assert max(b - a for (a, _), (b, _) in pairwise(before)) > 100 * MS
+    assert max(abs(a - b + moved) for (a, _), (b, _) in zip(before, after, strict=True)) <= MS
 
 
 def broken_adts(tmp_path):

@@ -67,7 +67,7 @@ def test_defaults_per_codec():
     assert options == {
         "x264": {"preset": "medium", "crf": "23"},
         "x265": {"preset": "medium", "crf": "28", "x265-params": "log-level=none"},
-        "svtav1": {"preset": "6", "crf": "35"},
+        "svtav1": {"preset": "6", "svtav1-params": "crf=35"},
         "nvenc-h264": {"preset": "p4", "rc": "vbr", "b": "0", "cq": "23"},
         "nvenc-hevc": {"preset": "p4", "rc": "vbr", "b": "0", "cq": "28"},
         "nvenc-av1": {"preset": "p4", "rc": "vbr", "b": "0", "cq": "35"},

@@ -127,8 +127,9 @@ def codec_run(name: str, *, preset: str | None = None, crfs: tuple[float, ...] |
     for crf in ladder:
         if not low <= crf <= high:
             raise UsageError(f"{quality} {crf:g} is not in {name}'s range of {low:g} to {high:g}.")
-        if quality == "QP" and crf != int(crf):
-            raise UsageError(f"{name} takes whole QPs, and {crf:g} is none.")
+        # Of svtav1's FFmpeg rounds fractions in silence.
+        if codec in (SVTAV1, VVENC) and crf != int(crf):
+            raise UsageError(f"{name} takes whole {quality}s here, and {crf:g} is none.")
     if not ladder:
         raise UsageError("give at least one CRF.")
     return CodecRun(codec, preset or codec.preset, ladder)

@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 # What is being worked on, and at which CRF.
 Report = Callable[[str, float | None], None]
 
-# Between two CRFs: FFmpeg hands whole ones alone to SVT-AV1.
+# Between two CRFs.
 _STEPS = {"x264": 0.5, "x265": 0.5, "svtav1": 1.0}
-# FFmpeg takes 0 for "no CRF given" with SVT-AV1, which at 1 gives broken pictures (4.1, 8 bit).
-_FINEST = {"svtav1": 2}
+# Below, SVT-AV1's fast presets give broken pictures (4.1).
+_FINEST = {"svtav1": 3}
 # Steps from the first CRF to the second where nothing is known.
 FAR = 8
 

@@ -70,8 +70,9 @@ class Container:
 
 # Matroska and WebM: otherwise FFmpeg shifts all streams by the audio's priming, which comes before zero.
 _UNSHIFTED = {"avoid_negative_ts": "disabled"}
-# A decoder's buffer fills for this long before the first frame, in microseconds, as FFmpeg's program has it.
-_TS_DELAY = {"max_delay": "700000"}
+# A decoder's buffer fills for this long before the first frame, in microseconds, as FFmpeg's program has it. And each
+# packet of audio has a time of its own: of several together only the first one's is written, and a gap would close.
+_TS_OPTIONS = {"max_delay": "700000", "pes_payload_size": "0"}
 
 _MP4 = Container(
     "mp4",
@@ -95,7 +96,7 @@ _TS = Container(
     "ts",
     "mpegts",
     frozenset({"hearing_impaired", "visual_impaired", "descriptions"}),
-    options=_TS_DELAY,
+    options=_TS_OPTIONS,
     codecs=_TS_CODECS,
     data=_TS_DATA,
     rotation=False,
@@ -108,7 +109,7 @@ _M2TS = Container(
     "m2ts",
     "mpegts",
     _TS.dispositions,
-    options=_TS_DELAY | {"mpegts_m2ts_mode": "1"},
+    options=_TS_OPTIONS | {"mpegts_m2ts_mode": "1"},
     codecs=_TS_CODECS - _TS_DATA | {"hdmv_pgs_subtitle", "pcm_bluray"},
     rotation=False,
     chapters=False,

@@ -53,6 +53,8 @@ _LAST_MATRIX = {"x264": 14, "x265": 15}
 _TWO_PASSES = ("x264", "x265")
 # NVENC takes deeper samples in this layout only.
 _SEMI_PLANAR = {"yuv420p10le": "p010le"}
+# From this preset on SVT-AV1 4.1 makes noise of busy pictures at CRFs below 2.5.
+_FAST_SVTAV1, _LEAST_FAST_CRF = 11, 3
 # Above the least that NVENC takes.
 _LEAST_NVENC_SIDE = 256
 _NVENC_PRESETS = tuple(f"p{n}" for n in range(1, 8))
@@ -146,6 +148,8 @@ def check_settings(settings: EncoderSettings) -> Codec:
         raise UsageError(f"--crf {settings.crf:g} is out of range; {codec.name} takes {scale}.")
     if settings.preset is not None and settings.preset not in codec.presets:
         raise UsageError(f"{codec.name} has no preset {settings.preset!r}; choose {', '.join(codec.presets)}.")
+    if codec.name == "svtav1" and settings.crf is not None:
+        _check_svtav1_crf(settings.crf, settings.preset or codec.default_preset)
     items = parse_encoder_args(settings.encoder_args)
     check_encoder_args(codec.name, items)
     _check_rate_control(codec, settings, {name for name, _ in items})
@@ -184,6 +188,16 @@ def check_colour(codec: Codec, info: SourceInfo) -> None:
 def encoder_name(codec: Codec, info: SourceInfo) -> str:
     """What FFmpeg calls the encoder of a source; that of x264 for RGB has a name of its own."""
     return _X264_RGB if codec.name == "x264" and info.format.matrix == "rgb" else codec.encoder
+
+
+def _check_svtav1_crf(crf: float, preset: str) -> None:
+    if crf % 0.25:
+        raise UsageError(f"--crf {crf:g} is between two that svtav1 has; give a multiple of 0.25.")
+    if crf < _LEAST_FAST_CRF and int(preset) >= _FAST_SVTAV1:
+        raise UsageError(
+            f"svtav1 breaks pictures at --crf {crf:g} with preset {preset}; give a CRF from {_LEAST_FAST_CRF}, or a "
+            f"preset below {_FAST_SVTAV1}."
+        )
 
 
 def _check_rate_control(codec: Codec, settings: EncoderSettings, names: set[str]) -> None:
@@ -308,12 +322,17 @@ def encoder_options(
     options = {"preset": settings.preset or codec.default_preset, **_rate_options(codec, settings)}
     if info.chroma_location is not None:
         options["chroma_sample_location"] = info.chroma_location
+    if info.captions and codec.name == "x265":
+        options["a53cc"] = "1"  # the others' encoders that know captions take them anyway
     items = joined_items(settings.encoder_args)
     if codec.params_option is None:
         return {**options, **dict(items)}
     own, items = split_by_taker(codec.name, items)
     steady = steady_params(encoded_size(codec, info.format)[0], cpu_flags()) if codec.name == "x264" else []
     params = [QUIET[codec.name], *steady, *encoder_params(codec.name, info.hdr)]
+    if codec.name == "svtav1" and "crf" in options:
+        # FFmpeg's own option rounds fractions, and takes 0 for none.
+        params.append(f"crf={options.pop('crf')}")
     if turn is not None:
         params.append(join_encoder_args([("pass", str(turn.number)), ("stats", str(turn.statistics))]))
     joined = ":".join(filter(None, [*params, join_encoder_args(items)]))

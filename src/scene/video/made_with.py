@@ -29,6 +29,8 @@ def file_tags(source: dict[str, str], container: Container, made_with: str, path
         made_with: "scene VERSION; model ...", on one line.
     """
     tags = {key: value for key, value in content_tags(source).items() if key.upper() != _KEY}
+    # FFmpeg reads tags of mp4 that have a language twice, as "location" and as "location-eng".
+    tags = {key: value for key, value in tags.items() if tags.get(key.rpartition("-")[0]) != value}
     comment = next((key for key in tags if key.lower() == "comment"), "comment")
     own = _LINE.sub("", tags.pop(comment, "")).strip("\n")
     if own:

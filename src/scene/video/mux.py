@@ -228,6 +228,8 @@ class Writer:
         copy_tags(template, video, container, self._info.path, without="alpha_mode")
         if self._codec.is_nvenc and self._info.hdr:
             log.warning("%s: its HDR10 metadata is not handed to %s.", self._info.path, self._codec.name)
+        if self._info.captions and self._codec.name in {"svtav1", "nvenc-av1"}:
+            log.warning("%s: its closed captions are not carried over.", self._info.path)
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(
                 "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",

@@ -75,6 +75,7 @@ class SourceInfo:
         network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
         deinterlace: whether interlaced frames are to be deinterlaced, rather than refused.
+        captions: whether the stream holds closed captions (ATSC A/53).
         projections: "spherical", "stereoscopic": how the picture is to be looked at, beyond its rotation.
     """
 
@@ -92,6 +93,7 @@ class SourceInfo:
     rate: Fraction
     frames: int | None
     deinterlace: bool = False
+    captions: bool = False
     projections: tuple[str, ...] = ()
     network: bool = False
 
@@ -143,6 +145,7 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
             frames=_frame_count(container, stream, rate),
             network=network,
             deinterlace=deinterlace,
+            captions="A53_CC" in side_data(frame),
             projections=tuple(sorted(_PROJECTIONS[name] for name in side_data(frame) if name in _PROJECTIONS)),
         )
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 # Tags that describe the source's file rather than its content, and would be untrue of the output.
 _FILE_TAGS = frozenset(
     {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "number_of_frames"}
-    | {"number_of_bytes", "bps", "rotate", "vendor_id"}
+    | {"number_of_bytes", "bps", "rotate", "vendor_id", "software"}
 )
 # What each container says in its own way, or what nobody would miss.
 _TACIT = frozenset({"language", "title", "name", "handler_name", "creation_time", "filename", "mimetype"})

@@ -35,6 +35,7 @@ _FILE_KEYS = ("filename", "mimetype")
 # Muxers that take two packets of a stream at one time, as simultaneous subtitles are.
 SIMULTANEOUS = frozenset({"matroska", "webm"})
 # Subtitles that say themselves how long they are shown have a duration of all ones in some files, which mp4 refuses.
+# Those of no duration would be lost at its end.
 _MAX_DURATION = 2**31 - 1
 # How FFmpeg names layouts without speakers.
 _GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
@@ -65,6 +66,8 @@ class CopiedStreams:
         self._conversions: dict[int, Conversion] = {}
         self._last_dts: dict[int, int] = {}
         self._disordered: set[int] = set()
+        self._shown_until: dict[int, int] = {}
+        self._overlapping: set[int] = set()
         self._sums: dict[int, TrackSum] = {}
 
     def add(self, stream: Stream) -> None:
@@ -98,13 +101,14 @@ class CopiedStreams:
 
     def prepare(self, packet: Packet[Any]) -> Packet[Any] | None:
         """The packet to write for one of the source's, None if there is none to write."""
-        stream = self._streams.get(packet.stream_index)
+        source = packet.stream_index
+        stream = self._streams.get(source)
         if stream is None or stream.type == "attachment":
             return None
         start = (packet.pts or 0) * packet.time_base
         if packet.is_discard and not self._container.edit_lists and start < -_PREROLL_S:
             return None
-        converted = self._conversions.get(packet.stream_index)
+        converted = self._conversions.get(source)
         if converted is not None:
             data = converted.convert(bytes(packet))
             if data is None:
@@ -113,8 +117,10 @@ class CopiedStreams:
         assert stream.time_base is not None  # the header has been written
         # In the output's own ticks, since two times that differ may fall on one of them.
         packet.rescale_ts(AVRational(*stream.time_base.as_integer_ratio()))
-        if self._container.edit_lists and (packet.duration or 0) > _MAX_DURATION:
-            packet.duration = 1
+        if self._container.edit_lists and stream.type == "subtitle":
+            if not 0 < (packet.duration or 0) <= _MAX_DURATION:
+                packet.duration = 1
+            self._warn_of_overlap(source, packet)
         self._order(packet, stream)
         packet.stream = stream
         return packet
@@ -179,6 +185,20 @@ class CopiedStreams:
         self._conversions[stream.index] = found
         return converted
 
+    def _warn_of_overlap(self, source: int, packet: Packet[Any]) -> None:
+        """Warns, once a stream, where subtitles are shown at one time, which mp4 and mov have no way to say."""
+        start = packet.pts or 0
+        until = self._shown_until.get(source, start)
+        if start < until and source not in self._overlapping:
+            log.warning(
+                "%s: %s has subtitles that overlap; %s files show the latest alone.",
+                self._path,
+                self._sums[source].name,
+                self._container.name,
+            )
+            self._overlapping.add(source)
+        self._shown_until[source] = max(until, start + (packet.duration or 0))
+
     def _order(self, packet: Packet[Any], stream: Stream) -> None:
         """Moves a packet that comes too late in its stream, since muxers refuse to step back."""
         if packet.dts is None:
@@ -186,9 +206,10 @@ class CopiedStreams:
         last = self._last_dts.get(stream.index)
         floor = packet.dts if last is None else last + (0 if self._container.muxer in SIMULTANEOUS else 1)
         if packet.dts < floor:
-            if stream.index not in self._disordered:
+            # By a tick: two times of a finer clock, such as TrueHD's in Matroska, have fallen on one.
+            if floor - packet.dts > 1 and stream.index not in self._disordered:
                 log.warning("%s: %s has time stamps out of order, which are moved.", self._path, describe(stream))
-            self._disordered.add(stream.index)
+                self._disordered.add(stream.index)
             packet.dts = floor
             packet.pts = max(packet.pts or floor, floor)
         self._last_dts[stream.index] = packet.dts

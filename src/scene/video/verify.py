@@ -28,8 +28,6 @@ _REWRAPPED = frozenset({"eac3", "truehd", "dvb_subtitle", "hdmv_pgs_subtitle", "
 _COMPARABLE_VIDEO = frozenset({"h264", "hevc", "av1"})
 # What two clocks of a container and an edit list may round off.
 _ROUNDING_S = Fraction(1, 1000)
-# Packets of audio share a time stamp in transport streams, and readers work out the others'.
-_SHARED_S = Fraction(10, 1000)
 
 
 def verify(path: Path, name: Path, written: Written, thoroughness: Thoroughness = "quick") -> None:
@@ -124,7 +122,7 @@ def _check_tracks(name: Path, written: Written, found: Sequence[TrackSum], offse
                 f"{name}: {len(found_of_kind)} of {len(meant_of_kind)} {kind} tracks with content were written."
             )
         for meant, read in zip(meant_of_kind, found_of_kind, strict=True):
-            _check_track(name, meant, read, offset, _SHARED_S if written.container.shifts else _ROUNDING_S)
+            _check_track(name, meant, read, offset)
 
 
 def _check_content(name: Path, meant: TrackSum, found: TrackSum) -> None:
@@ -133,14 +131,14 @@ def _check_content(name: Path, meant: TrackSum, found: TrackSum) -> None:
         raise VerificationError(f"{name}: the content of {meant.name} has changed.")
 
 
-def _check_track(name: Path, meant: TrackSum, found: TrackSum, offset: Fraction, rounding: Fraction) -> None:
+def _check_track(name: Path, meant: TrackSum, found: TrackSum, offset: Fraction) -> None:
     repacked = meant.codec.startswith(_REPACKED)
     if meant.packets != found.packets and not repacked:
         raise VerificationError(f"{name}: {found.packets} of {meant.packets} packets of {meant.name} were written.")
     _check_content(name, meant, found)
     if meant.kind == "cover":
         return
-    tolerance = found.time_base + rounding
+    tolerance = found.time_base + _ROUNDING_S
     pairs = zip(meant.stamps, found.stamps, strict=False) if len(meant.stamps) == len(found.stamps) else ()
     for is_meant, is_found in pairs:
         if abs(is_found * found.time_base - offset - is_meant * meant.time_base) > tolerance:
