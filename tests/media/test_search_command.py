@@ -19,10 +19,12 @@ from making import encode, make_network, make_video
 from skimage import data
 
 from scene.cli import _run
-from scene.errors import InputError
+from scene.errors import InputError, UsageError
 from scene.jobs import search as search_module
 from scene.jobs.sample_scores import find_scoring_ffmpeg
+from scene.metrics.targets import Target
 from scene.training.pan import pan
+from scene.video.encode import EncoderSettings
 from scene.video.pixel_format import frame_picture
 from scene.video.probe import probe
 from scene.video.samples import Span, read_samples, video_seconds
@@ -303,7 +305,8 @@ def test_a_damaged_sample_is_an_error(tmp_path, temporary):
         (["--target", "vmaf=90", "--max-kbps", "0"], "--max-kbps 0 makes no sense"),
         (["--target", "vmaf=90", "--samples", "0"], "--samples must be at least 1"),
         (["--target", "vmaf=90", "--sample-seconds", "0"], "--sample-seconds must be"),
-        (["--target", "vmaf=90", "--encoder-args", "qp=20"], "'qp=20' leaves nothing to search"),
+        (["--target", "vmaf=90", "--encoder-args", "qp=20"], "qp=20 leaves nothing to search"),
+        (["--target", "vmaf=90", "--encoder-args", "zones=0,5,q=9"], "zones=0,5,q=9 counts frames from the beginning"),
         (["--target", "vmaf=90", "--encoder-args", "no-such=1"], "does not take this of --encoder-args"),
         (["--target", "vmaf=90", "--preset", "fastest"], "has no preset"),
         (["--target", "vmaf=90", "--model", "none", "--semantics", "none"], None),
@@ -328,7 +331,32 @@ def test_sources_that_cannot_be_measured(tmp_path, capfd):
     ):
         assert search(source, "--target", target) == 3
         assert message in capfd.readouterr().err
+    rgb = make_clip(tmp_path / "rgb.mkv", data.astronaut(), frames=2, pix_fmt="gbrp10le")
+    assert search(rgb, "--target", "vmaf=60") == 3
+    assert "is RGB, and the metrics look at luma" in capfd.readouterr().err
     assert search(small, "--target", "vmaf=60", "--model", "none", *FAST) == 0
+
+
+def test_what_an_encode_refuses_is_refused_before_the_search(tmp_path, capfd):
+    pq = make_video(tmp_path / "pq.mkv", size=SIZE, frames=2, colour=(9, 16, 9, 1))
+    refused = "8 bit with the transfer function of HDR"
+    assert search(pq, "--target", "vmaf=60") == 3
+    assert refused in capfd.readouterr().err
+    assert encode(pq, tmp_path / "out.mkv", "--model", "none") == 3
+    assert refused in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        (EncoderSettings("nvenc-h264"), "cannot try codec 'nvenc-h264'"),
+        (EncoderSettings(bitrate=500), "has no bitrate"),
+        (EncoderSettings(crf=20), "finds the CRF itself"),
+    ],
+)
+def test_settings_that_leave_nothing_to_search(clip, settings, message):
+    with pytest.raises(UsageError, match=message):
+        search_module.search_crf(search_module.SearchRequest(clip, (Target("vmaf", 60),), settings=settings))
 
 
 def test_no_room_is_noticed_before_work_begins(clip, monkeypatch, capfd):
