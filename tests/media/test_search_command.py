@@ -171,7 +171,7 @@ def test_a_rate_that_is_too_low_is_named(clip, capfd):
     assert search(*arguments) == 5
     out, err = capfd.readouterr()
     assert out == ""
-    assert f"{clip}: at 400 kb/s VMAF NEG reaches " in err and " of 90; ask for less, or give --best-effort." in err
+    assert f"{clip}: at 400 kbit/s VMAF NEG reaches " in err and " of 90; ask for less, or give --best-effort." in err
     reached = float(err.split("VMAF NEG reaches ")[1].split()[0])
     found = searched(capfd, *arguments, "--best-effort")
     assert not found["met"] and found["unprocessed"]["kbps"] <= 400
@@ -179,7 +179,7 @@ def test_a_rate_that_is_too_low_is_named(clip, capfd):
     assert reached - 3 < found["unprocessed"]["scores"]["vmaf_neg"] <= reached
     dearer = [one["kbps"] for one in found["unprocessed"]["probes"] if one["crf"] == found["unprocessed"]["crf"] - 0.5]
     assert all(kbps > 400 for kbps in dearer)
-    assert found["unprocessed"]["missed"] == f"at 400 kb/s VMAF NEG reaches {reached:.2f} of 90"
+    assert found["unprocessed"]["missed"] == f"at 400 kbit/s VMAF NEG reaches {reached:.2f} of 90"
 
 
 def test_a_rate_that_is_high_enough_changes_nothing(clip, capfd):
@@ -189,7 +189,7 @@ def test_a_rate_that_is_high_enough_changes_nothing(clip, capfd):
     assert bounded["unprocessed"] == free["unprocessed"]
     # And one that no CRF holds.
     assert search(*arguments, "--max-kbps", 1) == 5
-    assert "of 1 kb/s are needed even at CRF 51" in capfd.readouterr().err
+    assert "of 1 kbit/s are needed even at CRF 51" in capfd.readouterr().err
 
 
 def test_a_quality_that_no_crf_has_is_named(clip, capfd):

@@ -208,11 +208,11 @@ def test_one_that_gets_there_is_chosen_before_one_that_does_not(caplog):
 
 
 def test_none_that_gets_there_is_an_error_that_names_the_demand(caplog):
-    plain = answer(score=86, missed="at 500 kb/s VMAF NEG reaches 86.00 of 93")
-    enhanced = answer("m", score=88, missed="at 500 kb/s VMAF NEG reaches 88.00 of 93")
+    plain = answer(score=86, missed="at 500 kbit/s VMAF NEG reaches 86.00 of 93")
+    enhanced = answer("m", score=88, missed="at 500 kbit/s VMAF NEG reaches 88.00 of 93")
     with pytest.raises(TargetError) as raised:
         _choose(request(max_kbps=500), plain, enhanced, None)
-    assert str(raised.value).startswith("in.mkv: at 500 kb/s VMAF NEG reaches 88.00 of 93 with enhancement")
+    assert str(raised.value).startswith("in.mkv: at 500 kbit/s VMAF NEG reaches 88.00 of 93 with enhancement")
     assert raised.value.exit_code == 5
     assert _choose(request(max_kbps=500, best_effort=True), plain, enhanced, None) is enhanced
     assert "this is the nearest" in caplog.text

@@ -20,7 +20,7 @@ FORMAT = 1
 def table_text(request: SearchRequest, result: SearchResult) -> str:
     """For people."""
     metrics = list(result.plain.probe.scores)
-    rows = [["", "CRF", "kb/s", "size", *map(title, metrics)], _row("unprocessed", result.plain)]
+    rows = [["", "CRF", "kbit/s", "size", *map(title, metrics)], _row("unprocessed", result.plain)]
     if result.enhanced is not None:
         rows.append(_row("enhanced", result.enhanced))
     if result.samples > 1:

@@ -172,7 +172,7 @@ def _check(request: SearchRequest) -> Codec:
     if len(set(metrics)) < len(metrics):
         raise UsageError("a metric is given as --target twice; give the higher value alone.")
     if request.max_kbps is not None and not (math.isfinite(request.max_kbps) and request.max_kbps > 0):
-        raise UsageError(f"--max-kbps {request.max_kbps:g} makes no sense; give kilobits per second, such as 2000.")
+        raise UsageError(f"--max-kbps {request.max_kbps:g} makes no sense; give kbit/s, such as 2000.")
     if request.samples is not None and request.samples < 1:
         raise UsageError("--samples must be at least 1.")
     if not (math.isfinite(request.sample_seconds) and request.sample_seconds >= 0.1):
