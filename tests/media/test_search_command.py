@@ -381,13 +381,6 @@ def test_an_ffmpeg_without_libvmaf_is_missing(clip, tmp_path, monkeypatch, capfd
         assert len(err.splitlines()) == 1 and "imageio-ffmpeg" in err
 
 
-def test_progress_is_json_where_that_is_asked_for(clip, capfd):
-    assert search(clip, "--target", "vmaf=80", "--model", "none", *FAST, "--log-format", "json") == 0
-    lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
-    assert any(line["event"] == "progress" and line["pictures"] == "unprocessed" for line in lines)
-    assert any(line.get("message", "").startswith("unprocessed, CRF 23: ") for line in lines)
-
-
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_ends_everything_and_leaves_nothing(clip, tmp_path, number, code):
     real = find_scoring_ffmpeg(["vmaf"]).path
