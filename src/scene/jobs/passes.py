@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.progress import OnProgress, Progress
-from scene.video.encode import Codec, EncoderSettings, StatisticsPass
+from scene.video.encode import CODECS, Codec, EncoderSettings, StatisticsPass
 from scene.video.encoder_args import constant_quantiser, parse_encoder_args
 from scene.video.first_pass import encode_first_pass
 from scene.video.probe import SourceInfo
@@ -68,7 +68,6 @@ def run_first_pass(
         folder: for the encoder's statistics.
     """
     from scene.enhance.quantiser import told_step
-    from scene.video.encode import CODECS
 
     started = time.monotonic()
     statistics = folder / "statistics"
