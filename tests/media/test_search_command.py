@@ -216,8 +216,6 @@ def test_samples_of_a_longer_video(tmp_path, capfd):
     # The fewer key frames are forced, the less the samples' own ones count.
     often, never = (searched(capfd, source, *few, f"--encoder-args=keyint={n}") for n in ("10", "infinite"))
     assert often["unprocessed"]["kbps"] > 1.2 * never["unprocessed"]["kbps"]
-    assert search(source, *few) == 0
-    assert "worst sample" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

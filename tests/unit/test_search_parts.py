@@ -245,5 +245,6 @@ def test_the_table_says_what_was_saved():
     assert "Enhancement saves 10.0 % at VMAF NEG 93." in text
     assert "8 samples with 240 frames of 10.0 s" in text
     assert text.splitlines()[2].split() == ["unprocessed", "24", "2000", "2.50", "MB", "95.00", "93.20"]
+    assert text.splitlines()[4].startswith("worst sample ")
     assert text.splitlines()[5].split() == ["it", "starts", "at", "0:00:04", "1:02:03"]
     assert "costs 3.0 %" in table_text(request(), result(plain, enhanced, plain, -3.0))
