@@ -329,6 +329,10 @@ def test_sources_that_cannot_be_measured(tmp_path, capfd):
     ):
         assert search(source, "--target", target) == 3
         assert message in capfd.readouterr().err
+    torn = tmp_path / "torn.mkv"
+    torn.write_bytes(small.read_bytes()[:-1000])
+    assert search(torn, "--target", "vmaf=60") == 3
+    assert f"{torn} is cut short: its last 1000 bytes are missing." in capfd.readouterr().err
     rgb = make_clip(tmp_path / "rgb.mkv", data.astronaut(), frames=2, pix_fmt="gbrp10le")
     assert search(rgb, "--target", "vmaf=60") == 3
     assert "is RGB, and the metrics look at luma" in capfd.readouterr().err

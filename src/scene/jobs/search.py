@@ -19,6 +19,7 @@ from scene.jobs.search_curve import FAR, Answer, Curve, Demands, nearness
 from scene.metrics.libvmaf import LEAST_SIDES
 from scene.metrics.targets import Target, title
 from scene.progress import OnProgress, Progress, silent
+from scene.video.declared_size import missing_bytes
 from scene.video.encode import Codec, EncoderSettings, check_colour, check_settings, encoder_pixel_format
 from scene.video.encoder_args import parse_encoder_args
 from scene.video.opening import require_readable
@@ -114,6 +115,8 @@ def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> Sear
     metrics = tuple(dict.fromkeys((*_SHOWN, *(target.metric for target in request.targets))))
     require_readable(request.source)
     info = probe(request.source)
+    if missing := missing_bytes(request.source):
+        raise InputError(f"{request.source} is cut short: its last {missing} bytes are missing.")
     _check_pictures(info, metrics)
     # What `scene encode` refuses is refused here, before hours and not after them.
     encoder_pixel_format(codec, info)
