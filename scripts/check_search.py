@@ -42,7 +42,7 @@ def main() -> None:
         "frames sampled",
         "pictures",
         "CRF",
-        "kb/s",
+        "kbit/s",
         "error",
         *map(title, metrics),
         "saving",

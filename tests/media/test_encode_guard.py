@@ -151,6 +151,14 @@ def test_a_guard_without_a_model_is_a_mistake(tmp_path, ruinous, capfd):
     assert not (tmp_path / "out.mkv").exists()
 
 
+def test_parameters_that_number_frames_are_refused(tmp_path, ruinous, capfd):
+    source = make_clip(tmp_path / "in.mkv", data.astronaut())
+    numbering = ["--encoder-args", "zones=0,5,q=9", "--model", ruinous]
+    assert encode(source, tmp_path / "out.mkv", *numbering, "--guard") == 2
+    assert "zones=0,5,q=9 counts frames from the beginning of the video" in capfd.readouterr().err
+    assert encode(source, tmp_path / "out.mkv", *numbering) == 0
+
+
 def test_small_pictures_are_enhanced_with_a_warning(tmp_path, ruinous, capfd):
     source = make_video(tmp_path / "in.mkv", frames=3)
     lossless = ["--encoder-args", "qp=0", "--model", ruinous]

@@ -44,6 +44,29 @@ def test_an_encode_ends_with_its_result(tmp_path, capfd):
     assert result["guard"] is None
 
 
+def test_a_filter_ends_with_its_result(tmp_path, capfd):
+    source = make_video(tmp_path / "in.mkv", subtitles=True)
+    assert (
+        _run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none", "--log-format", "json"], False) == 0
+    )
+    *_, progress, result = events(capfd.readouterr().err)
+    assert (progress["task"], progress["unit"], progress["done"]) == ("filter", "frames", 8)
+    assert set(result) == {"v", "event", "message", "frames", "seconds", "model", "damage"}
+    assert (result["event"], result["frames"], result["model"], result["damage"]) == ("result", 8, "none", 0)
+
+
+def test_a_search_logs_each_crf(tmp_path, capfd):
+    source = make_video(tmp_path / "in.mkv", size=(256, 256), frames=3)
+    arguments = ["--target", "vmaf=20", "--model", "none", "--preset", "ultrafast", "--log-format", "json"]
+    assert _run(["search", str(source), *arguments], debug=False) == 0
+    lines = events(capfd.readouterr().err)
+    assert {line["event"] for line in lines} == {"log", "progress"}
+    assert any(line.get("message", "").startswith("unprocessed, CRF 23: ") for line in lines)
+    last = next(line for line in reversed(lines) if line["event"] == "progress")
+    assert (last["task"], last["unit"], last["pictures"]) == ("search", "samples", "unprocessed")
+    assert "crf" in last
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

@@ -208,11 +208,11 @@ def test_one_that_gets_there_is_chosen_before_one_that_does_not(caplog):
 
 
 def test_none_that_gets_there_is_an_error_that_names_the_demand(caplog):
-    plain = answer(score=86, missed="at 500 kb/s VMAF NEG reaches 86.00 of 93")
-    enhanced = answer("m", score=88, missed="at 500 kb/s VMAF NEG reaches 88.00 of 93")
+    plain = answer(score=86, missed="at 500 kbit/s VMAF NEG reaches 86.00 of 93")
+    enhanced = answer("m", score=88, missed="at 500 kbit/s VMAF NEG reaches 88.00 of 93")
     with pytest.raises(TargetError) as raised:
         _choose(request(max_kbps=500), plain, enhanced, None)
-    assert str(raised.value).startswith("in.mkv: at 500 kb/s VMAF NEG reaches 88.00 of 93 with enhancement")
+    assert str(raised.value).startswith("in.mkv: at 500 kbit/s VMAF NEG reaches 88.00 of 93 with enhancement")
     assert raised.value.exit_code == 5
     assert _choose(request(max_kbps=500, best_effort=True), plain, enhanced, None) is enhanced
     assert "this is the nearest" in caplog.text
@@ -245,5 +245,6 @@ def test_the_table_says_what_was_saved():
     assert "Enhancement saves 10.0 % at VMAF NEG 93." in text
     assert "8 samples with 240 frames of 10.0 s" in text
     assert text.splitlines()[2].split() == ["unprocessed", "24", "2000", "2.50", "MB", "95.00", "93.20"]
+    assert text.splitlines()[4].startswith("worst sample ")
     assert text.splitlines()[5].split() == ["it", "starts", "at", "0:00:04", "1:02:03"]
     assert "costs 3.0 %" in table_text(request(), result(plain, enhanced, plain, -3.0))

@@ -36,7 +36,7 @@ def search(
         src: Video file to read.
         target: Score to reach, as METRIC=VALUE: vmaf, vmaf-neg, vmaf-v1, ms-ssim, psnr-y or xpsnr-y. May be given more
             than once; all must hold.
-        max_kbps: Bound on the rate of the video, in kilobits per second.
+        max_kbps: Bound on the rate of the video stream in kbit/s.
         codec: Encoder.
         preset: Speed preset of the encoder. By default medium, with svtav1 6.
         encoder_args: The encoder's own parameters, as key=value:key=value.

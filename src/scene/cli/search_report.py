@@ -20,7 +20,7 @@ FORMAT = 1
 def table_text(request: SearchRequest, result: SearchResult) -> str:
     """For people."""
     metrics = list(result.plain.probe.scores)
-    rows = [["", "CRF", "kb/s", "size", *map(title, metrics)], _row("unprocessed", result.plain)]
+    rows = [["", "CRF", "kbit/s", "size", *map(title, metrics)], _row("unprocessed", result.plain)]
     if result.enhanced is not None:
         rows.append(_row("enhanced", result.enhanced))
     if result.samples > 1:
@@ -97,7 +97,8 @@ def _what(request: SearchRequest, result: SearchResult) -> str:
     fmt, settings = result.info.format, request.settings
     sampled = f"all {result.sampled_frames} frames"
     if not result.whole:
-        sampled = f"{result.samples} samples with {result.sampled_frames} frames of {result.seconds:.1f} s"
+        samples = "1 sample" if result.samples == 1 else f"{result.samples} samples"
+        sampled = f"{samples} with {result.sampled_frames} frames of {result.seconds:.1f} s"
     preset = f" {settings.preset}" if settings.preset else ""
     return f"{printable(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
 
@@ -111,7 +112,9 @@ def _row(label: str, answer: Answer) -> list[str]:
 def _verdict(request: SearchRequest, result: SearchResult) -> str:
     wanted = " and ".join(target.text for target in request.targets)
     if result.chosen.missed:
-        return f"Not reached: {result.chosen.missed}. This is the nearest."
+        bound = request.max_kbps
+        within = "" if bound is None or result.chosen.probe.kbps > bound else f" within {bound:g} kbit/s"
+        return f"Not reached: {result.chosen.missed}. This is the nearest{within}."
     if result.enhanced is None:
         return f"Reaches {wanted}."
     if result.saving is None:

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import InputError, TargetError, UsageError
-from scene.jobs.enhancing import DEFAULT_MODEL, Enhancement, open_enhancer
+from scene.jobs.enhancing import DEFAULT_MODEL, Enhancement, open_enhancer, warn_of_hdr
 from scene.jobs.sample_scores import find_scoring_ffmpeg
 from scene.jobs.search_bench import open_bench
 from scene.jobs.search_curve import FAR, Answer, Curve, Demands, nearness
 from scene.metrics.libvmaf import LEAST_SIDES
 from scene.metrics.targets import Target, title
 from scene.progress import OnProgress, Progress, silent
-from scene.video.encode import Codec, EncoderSettings, check_settings, encoder_pixel_format
+from scene.video.declared_size import missing_bytes
+from scene.video.encode import Codec, EncoderSettings, check_colour, check_settings, encoder_pixel_format
+from scene.video.encoder_args import parse_encoder_args
 from scene.video.opening import require_readable
 from scene.video.probe import SourceInfo, probe
 from scene.video.trial import check_trial
@@ -34,10 +36,10 @@ DEFAULT_SAMPLE_SECONDS = 3.0
 _SHOWN = ("vmaf", "vmaf_neg")
 # Steps to the second CRF where the first one is the unprocessed pictures' answer.
 _NEAR = 4
-# Encoder parameters that read or write files or need a pass over the whole video, and those that set another quality.
-_REFUSED = {"pass", "stats", "csv", "recon", "dump-yuv", "analysis-save", "analysis-load"} | {
-    *("crf", "qp", "q", "bitrate", "tbr", "rc", "lossless"),
-}
+# Those that trial encodes know.
+_CODECS = ("x264", "x265", "svtav1")
+# Encoder parameters with which a CRF has no say.
+_FIXED_QUALITY = {"qp", "lossless"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> Sear
 
     Raises:
         UsageError: arguments that cannot be meant, or that the source and the encoder do not allow.
-        InputError: the source is missing, unreadable or damaged, or its pictures are too small to be measured.
+        InputError: the source is missing, unreadable, damaged or of a kind that is not supported, or its pictures are
+            RGB or too small to be measured.
         TargetError: no CRF meets all demands, and `best_effort` is off.
         MissingError: the encoder, the device, or ffmpeg with libvmaf is not on this machine.
         SceneError: an encode or a measurement failed, or there is no room for temporary files.
@@ -112,10 +115,16 @@ def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> Sear
     metrics = tuple(dict.fromkeys((*_SHOWN, *(target.metric for target in request.targets))))
     require_readable(request.source)
     info = probe(request.source)
-    _check_size(info, metrics)
+    if missing := missing_bytes(request.source):
+        raise InputError(f"{request.source} is cut short: its last {missing} bytes are missing.")
+    _check_pictures(info, metrics)
+    # What `scene encode` refuses is refused here, before hours and not after them.
     encoder_pixel_format(codec, info)
+    check_colour(codec, info)
     check_trial(request.settings, info)
     model = _load(request, codec, info, codec.default_crf)
+    if model is not None:
+        warn_of_hdr(str(info.path), info.colour.transfer)
     ffmpeg = find_scoring_ffmpeg(metrics)
     done = 0
 
@@ -150,19 +159,23 @@ def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> Sear
 
 
 def _check(request: SearchRequest) -> Codec:
+    if request.settings.codec not in _CODECS:
+        raise UsageError(f"a search cannot try codec {request.settings.codec!r}; choose {', '.join(_CODECS)}.")
     codec = check_settings(request.settings)
     if request.settings.crf is not None:
         raise UsageError("a search finds the CRF itself; leave it out of the settings.")
-    for item in request.settings.encoder_args.split(":"):
-        if item.partition("=")[0] in _REFUSED:
-            raise UsageError(f"--encoder-args {item!r} leaves nothing to search; leave it out.")
+    if request.settings.bitrate is not None:
+        raise UsageError("a search has no bitrate; give --max-kbps as a bound.")
+    for name, value in parse_encoder_args(request.settings.encoder_args):
+        if name in _FIXED_QUALITY:
+            raise UsageError(f"--encoder-args {name}={value} leaves nothing to search; leave it out.")
     if not request.targets:
         raise UsageError("give at least one --target, such as vmaf-neg=93.")
     metrics = [target.metric for target in request.targets]
     if len(set(metrics)) < len(metrics):
         raise UsageError("a metric is given as --target twice; give the higher value alone.")
     if request.max_kbps is not None and not (math.isfinite(request.max_kbps) and request.max_kbps > 0):
-        raise UsageError(f"--max-kbps {request.max_kbps:g} makes no sense; give kilobits per second, such as 2000.")
+        raise UsageError(f"--max-kbps {request.max_kbps:g} makes no sense; give kbit/s, such as 2000.")
     if request.samples is not None and request.samples < 1:
         raise UsageError("--samples must be at least 1.")
     if not (math.isfinite(request.sample_seconds) and request.sample_seconds >= 0.1):
@@ -170,7 +183,9 @@ def _check(request: SearchRequest) -> Codec:
     return codec
 
 
-def _check_size(info: SourceInfo, metrics: Sequence[str]) -> None:
+def _check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
+    if info.format.matrix == "rgb":
+        raise InputError(f"{info.path} is RGB, and the metrics look at luma; convert it first (format=yuv444p).")
     side = min(info.format.width, info.format.height)
     for metric in metrics:
         if side < LEAST_SIDES[metric]:

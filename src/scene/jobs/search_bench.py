@@ -240,4 +240,5 @@ def _require_room(folder: Path, info: SourceInfo, spans: Sequence[Span], seconds
             f"the samples need {needed / 1e9:.1f} GB in {folder.parent} and {free / 1e9:.1f} GB are free; set TMPDIR "
             "to a folder with more, or give fewer --samples or --sample-seconds."
         )
-    log.info("%d samples, %.2f GB of temporary files in %s", len(spans), needed / 1e9, folder.parent)
+    count = "1 sample" if len(spans) == 1 else f"{len(spans)} samples"
+    log.info("%s, %.2f GB of temporary files in %s", count, needed / 1e9, folder.parent)

@@ -113,9 +113,9 @@ class Curve:
         # The rate falls along the scale too: what is short at the coarsest CRF of the quality is short at all.
         nearest, at_rate = self._within_rate()
         if nearest.kbps > demands.max_kbps:
-            missed = f"{nearest.kbps:.0f} of {demands.max_kbps:g} kb/s are needed even at CRF {nearest.crf:g}"
+            missed = f"{nearest.kbps:.0f} of {demands.max_kbps:g} kbit/s are needed even at CRF {nearest.crf:g}"
         else:
-            missed = f"at {demands.max_kbps:g} kb/s {self._misses(at_rate)}"
+            missed = f"at {demands.max_kbps:g} kbit/s {self._misses(at_rate)}"
         return self._answered(nearest, missed, None)
 
     def _within_rate(self) -> tuple[Probe, Mapping[str, float]]:
@@ -152,7 +152,7 @@ class Curve:
             enhancer = self._enhancer_for(crf) if self._enhancer_for else None
             found = self._bench.measure(crf, enhancer, lambda: self._report(self._what, crf))
             scores = ", ".join(f"{title(name)} {score_text(name, value)}" for name, value in found.scores.items())
-            log.info("%s, CRF %g: %.0f kb/s, %s", self._what, crf, found.kbps, scores)
+            log.info("%s, CRF %g: %.0f kbit/s, %s", self._what, crf, found.kbps, scores)
             self._probes[crf] = found
         return self._probes[crf]
 

@@ -11,14 +11,14 @@ from typing import cast
 
 import numpy as np
 
-from scene.errors import InputError, MissingError, SceneError, UsageError
+from scene.errors import InputError, MissingError, SceneError
 from scene.metrics.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
 from scene.metrics.saving import Reading, Saving, judge
 from scene.picture import Picture, PictureFormat, Plane
 from scene.video.encode import CODECS, EncoderSettings
 from scene.video.ffmpeg import FFmpeg, ProcessError, find_ffmpeg, input_name
 from scene.video.probe import SourceInfo
-from scene.video.trial import Trial, try_encode
+from scene.video.trial import Trial, check_part, try_encode
 from scene.video.y4m import Y4MHeader, write_frame, write_header
 
 # The window's longer and shorter side at most.
@@ -30,8 +30,6 @@ _ROW = 128
 _METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim")
 # To the other CRF, which costs or saves a third of the rate or so: SVT-AV1's scale is the finer one.
 _CRF_STEPS = {"x264": 3, "x265": 3, "svtav1": 5}
-# Encoder parameters that read or write files, or need a pass over the whole video before.
-_UNPROBED = {"pass", "stats", "csv", "recon", "dump-yuv", "analysis-save", "analysis-load"}
 _PREFIX = "scene-guard-"
 _NEEDED = (
     "--guard needs an ffmpeg program whose libvmaf has the model of VMAF v1: install imageio-ffmpeg or name one in "
@@ -57,9 +55,7 @@ class ShotProbe:
     """
 
     def __init__(self, ffmpeg: FFmpeg, settings: EncoderSettings, info: SourceInfo) -> None:
-        for item in settings.encoder_args.split(":"):
-            if item.partition("=")[0] in _UNPROBED:
-                raise UsageError(f"--guard cannot encode a part of the video with {item!r}; leave one of them out.")
+        check_part(settings)
         codec = CODECS[settings.codec]
         crf = codec.default_crf if settings.crf is None else settings.crf
         step = _CRF_STEPS[codec.name]

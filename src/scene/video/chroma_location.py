@@ -12,7 +12,7 @@ from av.filter import Graph
 from av.video.stream import VideoStream
 
 from scene.picture import ChromaLocation
-from scene.video.messages import ffmpeg_messages
+from scene.video.messages import ffmpeg_log
 
 # H.264 and HEVC chroma_sample_loc_type, AV1 chroma_sample_position, as FFmpeg's option names them.
 _H26X: tuple[ChromaLocation, ...] = ("left", "center", "topleft", "top", "bottomleft", "bottom")
@@ -29,14 +29,14 @@ def read_chroma_location(container: InputContainer, stream: VideoStream) -> Chro
     if stream.codec_context.name not in _HEADERS_TELL:
         return None
     try:
-        with ffmpeg_messages() as lines:
+        with ffmpeg_log(av.logging.INFO) as lines:
             trace = BitStreamFilterContext("trace_headers", stream)
             for packet in container.demux(stream):
                 trace.filter(packet)
                 break
     except (av.FFmpegError, ValueError):
         return None
-    for _, _, text in lines:
+    for text in lines:
         match = _FIELD.search(text)
         if match:
             value = int(match[2])
@@ -54,10 +54,10 @@ def frame_chroma_location(frame: av.VideoFrame, stream: VideoStream) -> ChromaLo
     graph = Graph()
     try:
         graph.link_nodes(graph.add_buffer(template=stream), graph.add("showinfo"), graph.add("buffersink")).configure()
-        with ffmpeg_messages() as lines:
+        with ffmpeg_log(av.logging.INFO) as lines:
             graph.push(frame)
             graph.pull()
     except (av.FFmpegError, ValueError):
         return None
-    match = re.search(r"\bcl:(\w+)", "".join(text for _, _, text in lines))
+    match = re.search(r"\bcl:(\w+)", "".join(lines))
     return cast(ChromaLocation, match[1]) if match and match[1] in get_args(ChromaLocation) else None

@@ -11,7 +11,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from scene.video.declared_size import declared_size
+from scene.video.declared_size import missing_bytes
 
 # Containers whose header states a duration that was measured, not guessed from the bit rate.
 _TRUSTED = ("mov,mp4", "matroska,webm")
@@ -26,8 +26,7 @@ class Completeness:
 
     def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
         self.frames = 0
-        self._missing_bytes = max(0, (declared_size(path) or 0) - path.stat().st_size)
-        self._errors = 0
+        self._missing_bytes = missing_bytes(path)
         self._packets = 0
         self._video_index = stream.index
         # The sample table of mp4 and mov after its edit list was applied; `stream.frames` also counts cut samples.
@@ -62,10 +61,6 @@ class Completeness:
                 self._first_shown = frame.pts
             if self._pending is not None:
                 self._pending.discard(frame.pts)
-
-    def saw_error(self) -> None:
-        """Notes a packet that the decoder refused."""
-        self._errors += 1
 
     def verdict(self) -> str | None:
         """What is missing, None where all is there."""

@@ -26,6 +26,11 @@ def declared_size(path: Path) -> int | None:
     return _element_end(head, header_end + 4)
 
 
+def missing_bytes(path: Path) -> int:
+    """How many bytes fewer a file has than it declares."""
+    return max(0, (declared_size(path) or 0) - path.stat().st_size)
+
+
 def _element_end(data: bytes, at: int) -> int | None:
     """Where an EBML element ends whose size field begins at `at`; None if the size is unknown."""
     if at >= len(data) or data[at] == 0:

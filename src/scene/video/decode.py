@@ -157,7 +157,6 @@ class Decoder:
         except av.EOFError:
             return []
         except av.FFmpegError as error:
-            self._completeness.saw_error()
             # Before the first frame this is a stream that was cut between key frames: players skip it too.
             if self._completeness.frames:
                 self._report(f"a frame cannot be decoded ({reason(error)}){self._position()}")

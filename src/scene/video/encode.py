@@ -22,8 +22,9 @@ from scene.video.encoder_args import (
     parse_encoder_args,
     split_by_taker,
 )
-from scene.video.encoder_mistakes import ffmpeg_log, hint, refusal
+from scene.video.encoder_mistakes import hint, refusal
 from scene.video.hdr import HDR_TRANSFERS, encoder_params
+from scene.video.messages import ffmpeg_log
 from scene.video.opening import reason
 from scene.video.probe import SourceInfo
 from scene.video.sample_layout import sample_layout

@@ -10,6 +10,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import MissingError
 from scene.video.encode import Codec
+from scene.video.messages import ffmpeg_log
 from scene.video.opening import reason
 
 # Above the least that hardware encoders take.
@@ -34,10 +35,17 @@ def try_encoder(codec: Codec) -> str:
     for plane in frame.planes:
         plane.update(b"\x80" * plane.buffer_size)
     frame.pts = 0
-    try:
-        packets = context.encode(frame) + context.encode(None)
-    except (av.FFmpegError, ValueError) as error:
-        raise MissingError(f"{codec.encoder} does not work here: {reason(error)}.") from None
+    failure: Exception | None = None
+    packets = []
+    with ffmpeg_log() as lines:
+        try:
+            packets = context.encode(frame) + context.encode(None)
+        except (av.FFmpegError, ValueError) as error:
+            failure = error
+    if failure is not None:
+        # The first of FFmpeg's messages says more than its error does: which library could not be loaded.
+        said = next(iter(lines), reason(failure)).strip().rstrip(".")
+        raise MissingError(f"{codec.encoder} does not work here: {said}.")
     if not sum(packet.size for packet in packets):
         raise MissingError(f"{codec.encoder} gave nothing.")
     formats = av.Codec(codec.encoder, "w").video_formats or []

@@ -9,11 +9,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 import av
-import av.logging
 from av.video.codeccontext import VideoCodecContext
 
 from scene.video.encoder_args import QUIET, join_encoder_args, joined_items, parse_encoder_args, split_by_taker
 from scene.video.encoder_report import altered, nearest, reported_settings, tiny_encode
+from scene.video.messages import ffmpeg_log
 
 if TYPE_CHECKING:
     from scene.video.encode import Codec, EncoderSettings
@@ -99,24 +99,3 @@ def _settings_reported(codec: Codec, options: dict[str, str]) -> dict[str, str]:
             return reported_settings(tiny_encode(context))
         except (av.FFmpegError, ValueError):
             return {}
-
-
-class ffmpeg_log:  # noqa: N801 - used as a function
-    """Collects FFmpeg's warnings and errors, which it otherwise gives nobody, while an encoder opens."""
-
-    def __enter__(self) -> list[str]:
-        self._level = av.logging.get_level()
-        av.logging.set_level(av.logging.WARNING)
-        # Otherwise the second file with one mistake in a process has none.
-        self._skips = av.logging.get_skip_repeated()
-        av.logging.set_skip_repeated(False)
-        self._capture = av.logging.Capture(local=False)
-        self._records = self._capture.__enter__()
-        self.lines: list[str] = []
-        return self.lines
-
-    def __exit__(self, *details: object) -> None:
-        self._capture.__exit__(None, None, None)
-        av.logging.set_level(self._level)
-        av.logging.set_skip_repeated(self._skips)
-        self.lines.extend(text for _, _, text in self._records)

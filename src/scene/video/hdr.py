@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.video.stream import VideoStream
 
-from scene.video.messages import ffmpeg_messages
+from scene.video.messages import ffmpeg_log
 
 # Transfer characteristics of ITU-T H.273.
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -80,7 +80,7 @@ def read_dolby_vision(container: InputContainer, stream: VideoStream) -> DolbyVi
 
     PyAV does not show it otherwise than in words.
     """
-    with ffmpeg_messages():
+    with ffmpeg_log(av.logging.INFO):
         words = cast(Any, container).dumps_format()
     described = re.split(r"^  Stream #0:(\d+)", words, flags=re.MULTILINE)
     for number, text in zip(described[1::2], described[2::2], strict=True):

@@ -7,16 +7,21 @@ from contextlib import contextmanager
 
 import av.logging
 
-Message = tuple[int, str, str]
-
 
 @contextmanager
-def ffmpeg_messages() -> Iterator[list[Message]]:
-    """Collects FFmpeg's messages of all threads, as (level, where from, text), down to those that only inform."""
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.INFO)
+def ffmpeg_log(level: int = av.logging.WARNING) -> Iterator[list[str]]:
+    """Collects FFmpeg's messages of all threads, down to a level; the list is filled when the context is left."""
+    texts: list[str] = []
+    before, skips = av.logging.get_level(), av.logging.get_skip_repeated()
+    av.logging.set_level(level)
+    # Otherwise the second file in a process with the same message has none.
+    av.logging.set_skip_repeated(False)
     try:
         with av.logging.Capture(local=False) as messages:
-            yield messages
+            try:
+                yield texts
+            finally:
+                texts.extend(text for _, _, text in messages)
     finally:
-        av.logging.set_level(level)
+        av.logging.set_level(before)
+        av.logging.set_skip_repeated(skips)

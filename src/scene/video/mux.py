@@ -28,7 +28,7 @@ from scene.video.encode import (
     open_encoder,
 )
 from scene.video.encoder_mistakes import check_taken
-from scene.video.made_with import file_tags
+from scene.video.file_tags import file_tags
 from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
 from scene.video.probe import SourceInfo

@@ -68,7 +68,7 @@ class Sample:
         """The same sample with other pictures of the same format, which are written to a file."""
         with path.open("wb") as file:
             for picture in pictures:
-                write_planes(file, picture)
+                _write_planes(file, picture)
         return replace(self, path=path)
 
 
@@ -245,7 +245,7 @@ class _Recording:
             raise InputError(f"{info.path}: a frame is damaged after {float(time):.2f} s.")
         if source_format(frame, info.path) != info.format or frame.format.name != info.pixel_format:
             raise InputError(f"{info.path}: the picture changes after {float(time):.2f} s; split the file there first.")
-        write_planes(self._file, frame_picture(frame, info.format))
+        _write_planes(self._file, frame_picture(frame, info.format))
         if not self._stamps:
             self._start = time
         after = self._stamps[-1] + self._step if self._stamps else 0
@@ -267,7 +267,7 @@ class _Recording:
         self._file.close()
 
 
-def write_planes(file: BinaryIO, picture: Picture) -> None:
+def _write_planes(file: BinaryIO, picture: Picture) -> None:
     """Appends a picture's planes to a file."""
     for plane in picture.planes:
         file.write(np.ascontiguousarray(plane).data)

@@ -13,9 +13,10 @@ from typing import cast
 import av
 from av.video.codeccontext import VideoCodecContext
 
-from scene.errors import SceneError
+from scene.errors import SceneError, UsageError
 from scene.picture import Picture, Plane
 from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size, encoder_name, open_encoder
+from scene.video.encoder_args import joined_items
 from scene.video.opening import reason
 from scene.video.pixel_format import frame_picture, picture_format, write_picture
 from scene.video.probe import SourceInfo
@@ -23,6 +24,9 @@ from scene.video.probe import SourceInfo
 _DECODERS = {"x264": "h264", "x265": "hevc", "svtav1": "libdav1d"}
 # Parameters for one thread, where FFmpeg's own option is not enough.
 _ONE_THREAD = {"x264": "", "x265": "pools=1", "svtav1": "lp=1"}
+
+# Parameters that name frames by their number.
+_NUMBERING = {"zones", "zonefile"}
 
 # The encoders' own intervals of key frames: frames with x264 and x265, seconds, roughly, with SVT-AV1.
 _X26X_KEY_FRAMES = 250.0
@@ -112,7 +116,18 @@ def stream_trial(
 def check_trial(settings: EncoderSettings, info: SourceInfo) -> None:
     """Opens the encoder as a trial of whole pictures does; raises UsageError as `open_encoder` does."""
     codec = CODECS[settings.codec]
+    check_part(settings)
     open_encoder(_encoder(codec, settings, info), codec)
+
+
+def check_part(settings: EncoderSettings) -> None:
+    """Raises UsageError for encoder parameters with which a part of a video cannot be encoded by itself."""
+    for name, value in joined_items(settings.encoder_args):
+        if name in _NUMBERING:
+            raise UsageError(
+                f"--encoder-args {name}={value} counts frames from the beginning of the video, and only parts of it "
+                "are tried; leave it out."
+            )
 
 
 def key_frame_interval(settings: EncoderSettings, rate: Fraction) -> float:
@@ -121,8 +136,7 @@ def key_frame_interval(settings: EncoderSettings, rate: Fraction) -> float:
     Args:
         rate: frames per second.
     """
-    arguments = dict(item.partition("=")[::2] for item in settings.encoder_args.split(":"))
-    given = arguments.get("keyint", "")
+    given = dict(joined_items(settings.encoder_args)).get("keyint", "")
     if match := re.fullmatch(r"([0-9]+)(s?)", given):
         frames = float(match[1]) * (float(rate) if match[2] else 1)
         return math.inf if settings.codec == "svtav1" and frames == 0 else max(1.0, frames)
