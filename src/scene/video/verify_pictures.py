@@ -126,9 +126,12 @@ def _decode(stream: VideoStream, packet: Packet[Any] | None, name: Path, written
             raise VerificationError(f"{name}: a frame of it is damaged.")
         chroma, depth = parse_pixel_format(frame.format.name)
         # A grey picture is decoded with neutral chroma by some decoders.
-        if (frame.width, frame.height, depth) != (*written.size, fmt.bit_depth) or fmt.chroma not in {chroma, "400"}:
+        if (frame.width, frame.height, depth) != (*written.size, written.bit_depth) or fmt.chroma not in {
+            chroma,
+            "400",
+        }:
             raise VerificationError(
                 f"{name}: a frame of it is {frame.width}x{frame.height} {frame.format.name} instead of "
-                f"{written.size[0]}x{written.size[1]} {written.info.pixel_format}."
+                f"{written.size[0]}x{written.size[1]} {written.info.pixel_format} in {written.bit_depth} bit."
             )
     return len(frames)
