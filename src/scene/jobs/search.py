@@ -151,6 +151,8 @@ def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> Sear
 
 def _check(request: SearchRequest) -> Codec:
     codec = check_settings(request.settings)
+    if not codec.has_trials:
+        raise UsageError(f"a search cannot try {codec.name}; use x264, x265 or svtav1.")
     if request.settings.crf is not None:
         raise UsageError("a search finds the CRF itself; leave it out of the settings.")
     for item in request.settings.encoder_args.split(":"):

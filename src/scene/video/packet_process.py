@@ -28,7 +28,14 @@ _HUNG_S = 600.0
 _LAST_WORDS_S = 5.0
 _MESSAGES = 20
 # What FFmpeg's program says after the reason.
-_UNIMPORTANT = ("Conversion failed", "Nothing was written", "Terminating thread", "Task finished", "Error sending")
+_UNIMPORTANT = (
+    "Conversion failed",
+    "Nothing was written",
+    "Terminating thread",
+    "Task finished",
+    "Error sending",
+    "Could not open encoder",
+)
 
 
 class PacketProcess:
@@ -199,7 +206,8 @@ class PacketProcess:
             code = self._process.wait()
         self._threads[1].join()
         lines = [line for line in self.messages if not any(word in line for word in _UNIMPORTANT)]
-        said = lines[-1].rpartition("] ")[2].rstrip(".") if lines else self._failure or "no message"
+        unread = None if code else self._failure
+        said = lines[-1].rpartition("] ")[2].rstrip(".") if lines else unread or "no message"
         if self._hung:
             return ProcessError(f"{self._name} did nothing for {_HUNG_S:g} s and was killed: {said}.")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"

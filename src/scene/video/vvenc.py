@@ -76,13 +76,19 @@ class VvencEncoder:
         assert self._process is not None
         assert frame.av_frame.pts is not None
         self._numbers.add(frame.av_frame.pts)
-        self._process.send(raw_planes(frame_picture(frame.av_frame, self._info.format), self._size))
-        return map(self._timed, self._process.ready())
+        try:
+            self._process.send(raw_planes(frame_picture(frame.av_frame, self._info.format), self._size))
+            yield from map(self._timed, self._process.ready())
+        except ProcessError as error:
+            raise _with_hint(error) from None
 
     def finish(self, check: Callable[[], None]) -> Iterator[Packet[Any]]:
         """As `Encoder` has it."""
         assert self._process is not None
-        yield from map(self._timed, self._process.finish(check))
+        try:
+            yield from map(self._timed, self._process.finish(check))
+        except ProcessError as error:
+            raise _with_hint(error) from None
 
     def kill(self) -> None:
         """As `Encoder` has it."""
@@ -188,6 +194,13 @@ def raw_planes(picture: Picture, size: tuple[int, int]) -> Iterator[memoryview]:
         yield samples.data.cast("B")
 
 
+def _with_hint(error: ProcessError) -> ProcessError:
+    """FFmpeg has as many bytes for a coded picture as it has pixels, and says nothing where they are too few."""
+    if "Error flushing encoder" not in str(error) and "Error submitting video frame" not in str(error):
+        return error
+    return ProcessError(f"{str(error).rstrip('.')}; if pictures were coded too finely for its buffer, raise --crf.")
+
+
 def refusal(messages: Sequence[str], size: tuple[int, int]) -> str | None:
     """The sentence for arguments that VVenC does not take, None where its messages have no reason."""
     lines = [line.rpartition("] ")[2].strip().rstrip(".") for line in messages]
@@ -195,6 +208,8 @@ def refusal(messages: Sequence[str], size: tuple[int, int]) -> str | None:
         match = re.fullmatch(r"(?:Unknown vvenc option: |Invalid vvenc value for )(.+)", line)
         if match:
             return f"vvenc does not take this of --encoder-args: {match[1].replace(': ', '=')}."
+    if any("payload size is too small" in line for line in lines):
+        return f"pictures of {size[0]}x{size[1]} are too small for ffmpeg's libvvenc; use x264, x265 or svtav1."
     problems = [line.partition(": ")[2] for line in lines if line.startswith("Parameter Check Error: ")]
     if problems:
         return f"vvenc refuses {size[0]}x{size[1]} with these settings: {'; '.join(problems)}."
