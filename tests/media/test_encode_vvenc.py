@@ -62,7 +62,7 @@ def test_each_frame_at_its_time_among_the_other_tracks(tmp_path, suffix):
         tmp_path / "in.mkv", stamps=UNEVEN, audio="aac", pix_fmt="yuv420p10le", chapters=True, rotation=90
     )
     target = tmp_path / f"out{suffix}"
-    assert vvenc(source, target, "--crf", "15", "--verify", "full") == 0
+    assert vvenc(source, target, "--crf", "20", "--verify", "full") == 0
     before, after = decoded(source), decoded(target)
     late = 0 if suffix not in {".ts", ".m2ts"} else after[0].time - before[0].time
     assert len(before) == len(after) == len(UNEVEN)
@@ -98,12 +98,12 @@ def test_very_short_videos(tmp_path, frames):
 def test_8_bit_become_10(tmp_path):
     source = make_video(tmp_path / "in.mkv", frames=2)
     target = tmp_path / "out.mkv"
-    assert vvenc(source, target, "--crf", "12") == 0
+    assert vvenc(source, target, "--crf", "20") == 0
     for frame, kept in zip(decoded(source), decoded(target), strict=True):
         for a, b in zip(frame.planes, kept.planes, strict=True):
             assert kept.planes[0].dtype == np.uint16
-            assert np.abs(4 * a.astype(int) - b).mean() < 8
-            assert abs((4 * a.astype(int) - b).mean()) < 0.5
+            assert np.abs(4 * a.astype(int) - b).mean() < 12
+            assert abs((4 * a.astype(int) - b).mean()) < 1
 
 
 def test_samples_are_handed_over_as_they_are():
@@ -144,7 +144,7 @@ def test_range_and_aspect(tmp_path, number):
     source = make_video(tmp_path / "in.mkv", colour=colour, sar=Fraction(4, 3), frames=3)
     for suffix in (".mkv", ".mp4", ".ts"):
         target = tmp_path / f"out{suffix}"
-        assert vvenc(source, target, "--crf", "12") == 0
+        assert vvenc(source, target, "--crf", "20") == 0
         info = probe(target)
         assert info.format.full_range == (number == 2)
         assert info.sample_aspect_ratio == Fraction(4, 3)
@@ -213,12 +213,8 @@ def test_mistakes_are_named_before_work_begins(tmp_path, capfd):
             assert said in refused(capfd, 2, source, target, *arguments)
     assert "webm files cannot hold vvenc video" in refused(capfd, 2, source, tmp_path / "out.webm")
     tiny = make_video(tmp_path / "tiny.mkv", size=(8, 8), frames=2)
-    assert "vvenc refuses 8x8" in refused(capfd, 2, tiny, target)
-    for pix_fmt, way_out in [
-        ("yuv444p", "use x264 or x265"),
-        ("yuv420p12le", "use x265"),
-        ("gray", "use x264 or x265"),
-    ]:
+    assert "pictures of 8x8 are too small" in refused(capfd, 2, tiny, target)
+    for pix_fmt, way_out in [("yuv444p", "x264 or x265"), ("yuv420p12le", "use x265"), ("gray", "x264 or x265")]:
         other = make_video(tmp_path / f"{pix_fmt}.mkv", pix_fmt=pix_fmt, frames=2)
         assert way_out in refused(capfd, 2, other, target)
 
@@ -279,8 +275,8 @@ def pretend(folder: Path, monkeypatch, then: str) -> None:
     "then,said",
     [
         (
-            "echo first >&2; echo the disk of the encoder melts >&2; exit 3",
-            "ended with code 3: the disk of the encoder",
+            "echo first >&2; echo the disk melts >&2; exit 3",
+            "ended with code 3: the disk melts",
         ),
         ("head -c 9999 >/dev/null; echo gone >&2; kill -9 $$", "was killed by signal 9: gone"),
         ("cat >/dev/null; exit 0", "ffmpeg's libvvenc"),

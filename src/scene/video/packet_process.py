@@ -29,12 +29,8 @@ _LAST_WORDS_S = 5.0
 _MESSAGES = 20
 # What FFmpeg's program says after the reason.
 _UNIMPORTANT = (
-    "Conversion failed",
-    "Nothing was written",
-    "Terminating thread",
-    "Task finished",
-    "Error sending",
-    "Could not open encoder",
+    *("Conversion failed", "Nothing was written", "Terminating thread", "Task finished"),
+    *("Error sending", "Could not open encoder"),
 )
 
 
