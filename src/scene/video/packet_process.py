@@ -10,6 +10,8 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 import av
@@ -64,19 +66,7 @@ class PacketProcess:
         self.messages: deque[str] = deque(maxlen=_MESSAGES)
         self.stream: VideoStream | None = None
         self.header = b""
-        environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
-        try:
-            # Its own session: a Ctrl-C on the terminal reaches us, and we end it.
-            self._process = subprocess.Popen(
-                list(words),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=environment,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise MissingError(f"{words[0]} cannot be run ({error.strerror})") from None
+        self._process = _started(words)
         self._threads = [
             threading.Thread(target=target, name=f"{name} {part}", daemon=True)
             for part, target in (("packets", self._read), ("messages", self._listen), ("watch", self._watch))
@@ -208,6 +198,32 @@ class PacketProcess:
             return ProcessError(f"{self._name} did nothing for {_HUNG_S:g} s and was killed: {said}.")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
         return ProcessError(f"{self._name} {how}: {said}.")
+
+
+def _started(words: Sequence[str]) -> subprocess.Popen[bytes]:
+    """Starts a program. Raises MissingError if it cannot be."""
+    environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
+    # Its own session: a Ctrl-C on the terminal reaches us, and we end it.
+    start = partial(
+        subprocess.Popen,
+        list(words),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        start_new_session=True,
+    )
+    # In a thread, where no signal handler can raise while there is a process that nobody knows yet.
+    with ThreadPoolExecutor(1) as starter:
+        future = starter.submit(start)
+        try:
+            return future.result()
+        except OSError as error:
+            raise MissingError(f"{words[0]} cannot be run ({error.strerror}).") from None
+        except BaseException:
+            with contextlib.suppress(OSError), future.result() as process:
+                process.kill()
+            raise
 
 
 class _Counted:
