@@ -11,7 +11,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, cast
 
 import av
@@ -203,16 +202,18 @@ class PacketProcess:
 def _started(words: Sequence[str]) -> subprocess.Popen[bytes]:
     """Starts a program. Raises MissingError if it cannot be."""
     environment = {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
-    # Its own session: a Ctrl-C on the terminal reaches us, and we end it.
-    start = partial(
-        subprocess.Popen,
-        list(words),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-    )
+
+    def start() -> subprocess.Popen[bytes]:
+        # Its own session: a Ctrl-C on the terminal reaches us, and we end it.
+        return subprocess.Popen(
+            list(words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+
     # In a thread, where no signal handler can raise while there is a process that nobody knows yet.
     with ThreadPoolExecutor(1) as starter:
         future = starter.submit(start)

@@ -26,6 +26,9 @@ _UPRIGHT = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 _TAG_PARAMETERS = frozenset(
     {"colorprim", "transfer", "colormatrix", "range", "fullrange", "videoformat", "sar", "overscan", "hdr10", "hdr"}
     | {"master-display", "mastering-display", "max-cll", "cll", "content-light", "input-csp"}
+    | {"colourprimaries", "transfercharacteristics", "matrixcoefficients", "videofullrange", "sdr"}
+    | {"aspectratioinfopresent", "aspectratioidc", "sarwidth", "sarheight"}
+    | {"masteringdisplaycolourvolume", "maxcontentlightlevel"}
     | {"color-primaries", "transfer-characteristics", "matrix-coefficients", "color-range", "video-signal-type-preset"}
 )
 # A part of the value, for numbers that are rounded on their way.
@@ -68,7 +71,7 @@ def check_properties(path: Path, index: int, name: Path, written: Written) -> No
     """Compares what the file says of its pictures with what the source said, where a container has room for it."""
     info = probe(path, index)
     wanted = dict(_properties(written.info, written))
-    keys = {parameter.partition("=")[0] for parameter in written.parameters.split(":")}
+    keys = {parameter.partition("=")[0].lower() for parameter in written.parameters.split(":")}
     if keys & _TAG_PARAMETERS:
         return
     for what, found in _properties(info, written):
