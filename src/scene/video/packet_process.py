@@ -85,7 +85,7 @@ class PacketProcess:
             for part in parts:
                 self._process.stdin.write(part)
                 self._moved += 1
-        except (OSError, ValueError):
+        except OSError:
             raise self._error() from None
         finally:
             self._waiting = False
@@ -156,11 +156,11 @@ class PacketProcess:
             for packet in self._container.demux(stream):
                 if packet.size:
                     self._packets.put(packet)
-        except (av.FFmpegError, IndexError, ValueError) as error:
+        except Exception as error:  # of whatever kind: it would wait for ever with nobody at the other end
             self._failure = reason(error)
-            # It would wait for ever with nobody at the other end.
             self._process.kill()
-        self._packets.put(None)
+        finally:
+            self._packets.put(None)
 
     def _listen(self) -> None:
         assert self._process.stderr is not None

@@ -108,7 +108,10 @@ class VvencEncoder:
             trial.send(raw_planes(Picture(grey, planes), self._size))
             packets = list(trial.finish(lambda: None))
         except ProcessError as error:
-            raise UsageError(refusal(trial.messages, self._size) or str(error)) from None
+            said = refusal(trial.messages, self._size)
+            if said is None:
+                raise SceneError(f"a trial of one frame failed: {error}") from None
+            raise UsageError(said) from None
         if len(packets) != 1 or not trial.header:
             raise SceneError(f"{_NAME} gave {len(packets)} packets of one frame.")
 
@@ -213,4 +216,6 @@ def refusal(messages: Sequence[str], size: tuple[int, int]) -> str | None:
     problems = [line.partition(": ")[2] for line in lines if line.startswith("Parameter Check Error: ")]
     if problems:
         return f"vvenc refuses {size[0]}x{size[1]} with these settings: {'; '.join(problems)}."
+    if any("Error while opening encoder" in line for line in lines):
+        return f"vvenc refuses {size[0]}x{size[1]} with these settings: {lines[0]}."
     return None
