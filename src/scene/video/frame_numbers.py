@@ -21,11 +21,6 @@ class FrameNumbers:
         """Notes the time of the next frame, which is later than the one before."""
         self._stamps.append(stamp)
 
-    @property
-    def count(self) -> int:
-        """Frames so far."""
-        return len(self._stamps)
-
     def time(self, number: int) -> int:
         """The time of a frame; decoding begins before the first one, with negative numbers.
 
