@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 
 import av
@@ -168,3 +170,13 @@ def test_ten_bits_are_interleaved_for_nvenc_without_a_change(tmp_path):
 def test_unknown_codecs():
     with pytest.raises(UsageError, match="nvenc-av1"):
         check_settings(EncoderSettings("vp9"))
+
+
+def test_a_bitrate_without_a_network_loads_no_torch(tmp_path):
+    source = make_video(tmp_path / "in.mkv", frames=5)
+    arguments = ["encode", str(source), str(tmp_path / "out.mkv"), "--model", "none", "--bitrate", "300"]
+    code = (
+        "import sys\nfrom scene.cli import _run\n"
+        f"assert _run({arguments!r}, debug=False) == 0\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)

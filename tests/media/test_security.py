@@ -64,14 +64,19 @@ def test_no_playlist_is_followed(tmp_path, capfd, listener, name, suffix):
     assert listener.calls == []
 
 
-@pytest.mark.parametrize("command", ["evaluate", "compare"])
+@pytest.mark.parametrize("command", ["evaluate", "compare", "search", "filter"])
 @pytest.mark.parametrize("name", ["web.m3u8", "neighbour.m3u8", "neighbour.ffconcat", "call.sdp", "web.mpd"])
-def test_nor_where_the_ffmpeg_program_reads(tmp_path, capfd, listener, command, name):
+def test_nor_by_other_commands(tmp_path, capfd, listener, command, name):
     neighbour = make_video(tmp_path / "neighbour.ts", codec="mpeg2video", time_base=Fraction(1, 25), frames=3)
     path = tmp_path / f"{name}.mp4"
     path.write_text(playlists(listener.port, neighbour)[name])
-    others = [str(neighbour)] if command == "compare" else ["--models", "none", "--cache", str(tmp_path / "cache")]
-    assert _run([command, str(path), *others, "--out", str(tmp_path / "results")], debug=False) == 3
+    arguments = {
+        "evaluate": ["--models", "none", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "results")],
+        "compare": [str(neighbour), "--out", str(tmp_path / "results")],
+        "search": ["--target", "vmaf-neg=90", "--model", "none"],
+        "filter": [str(tmp_path / "out.y4m"), "--model", "none"],
+    }[command]
+    assert _run([command, str(path), *arguments], debug=False) == 3
     assert name in capfd.readouterr().err
     assert listener.calls == []
 

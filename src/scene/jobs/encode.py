@@ -139,7 +139,8 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     if enhancer:
         warn_of_hdr(str(info.path), info.colour.transfer)
     guard = _open_guard(request, enhancer, info)
-    two_passes = wants_first_pass(codec, request.settings, told=enhancer is not None and enhancer.told)
+    told = enhancer is not None and enhancer.told
+    two_passes = wants_first_pass(codec, request.settings, told=told)
     model = enhancer.identity if enhancer else BYPASS
     tag = made_with(request, codec, model, guard=guard is not None)
     with (
@@ -160,7 +161,9 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         try:
             if two_passes:
                 folder = stack.enter_context(TemporaryDirectory(prefix="scene-passes-", ignore_cleanup_errors=True))
-                first = run_first_pass(info, request.settings, Path(folder), request.skip_damage, on_progress)
+                first = run_first_pass(
+                    info, request.settings, Path(folder), request.skip_damage, on_progress, told=told
+                )
                 if enhancer is not None and first.step is not None:
                     enhancer.tell(first.step)
                 writer.start(first.turn)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.progress import OnProgress, Progress
-from scene.video.encode import Codec, EncoderSettings, StatisticsPass
+from scene.video.encode import CODECS, Codec, EncoderSettings, StatisticsPass
 from scene.video.encoder_args import constant_quantiser, parse_encoder_args
 from scene.video.first_pass import encode_first_pass
 from scene.video.probe import SourceInfo
@@ -20,7 +20,7 @@ class FirstPass:
 
     Attributes:
         turn: the second pass; None where the encoder makes one, and the first only looked for the quantiser.
-        step: what a network that is told the quantiser is told; None where the encoder tells no quantiser.
+        step: what a network that is told the quantiser is told; None without one, or where the encoder tells none.
     """
 
     turn: StatisticsPass | None
@@ -60,16 +60,14 @@ def wants_first_pass(codec: Codec, settings: EncoderSettings, *, told: bool) -> 
 
 
 def run_first_pass(
-    info: SourceInfo, settings: EncoderSettings, folder: Path, tolerant: bool, on_progress: OnProgress
+    info: SourceInfo, settings: EncoderSettings, folder: Path, tolerant: bool, on_progress: OnProgress, *, told: bool
 ) -> FirstPass:
     """Encodes the source as it is, without the network; errors as of `encode_first_pass`.
 
     Args:
         folder: for the encoder's statistics.
+        told: whether a network is to be told the quantiser.
     """
-    from scene.enhance.quantiser import told_step
-    from scene.video.encode import CODECS
-
     started = time.monotonic()
     statistics = folder / "statistics"
 
@@ -79,7 +77,9 @@ def run_first_pass(
         on_progress(Progress(frames, bound, {"pass": "1/2", "fps": round(fps, 2), "bytes": size}))
 
     crf = encode_first_pass(info, settings, statistics, tolerant=tolerant, on_frame=report)
-    return FirstPass(
-        turn=StatisticsPass(2, statistics) if CODECS[settings.codec].has_statistics else None,
-        step=None if crf is None else told_step(settings.codec, crf),
-    )
+    step = None
+    if told and crf is not None:
+        from scene.enhance.quantiser import told_step  # loads torch, which takes seconds
+
+        step = told_step(settings.codec, crf)
+    return FirstPass(StatisticsPass(2, statistics) if CODECS[settings.codec].has_statistics else None, step)

@@ -43,8 +43,13 @@ def guess_matrix(colorspace: int, width: int, height: int) -> Matrix:
 
 
 def picture_format(frame: av.VideoFrame) -> PictureFormat:
-    """The format of a decoded frame. Raises InputError like `sample_layout`."""
+    """The format of a decoded frame. Raises InputError like `sample_layout`, and for an odd width of paired samples."""
     layout = sample_layout(frame.format.name)
+    if layout.in_pairs and frame.width % 2:
+        raise InputError(
+            f"pixel format {frame.format.name} holds samples in pairs, and a width of {frame.width} is odd; convert it "
+            f"first (format={layout.planar})."
+        )
     declared = int(frame.color_range)
     # Undeclared, Y'CbCr is limited and RGB is full.
     full_range = declared != LIMITED_RANGE if layout.rgb else declared == FULL_RANGE

@@ -49,6 +49,11 @@ class SampleLayout:
         """Whether each plane holds one component and nothing else."""
         return all(place == Place(index) for index, place in enumerate(self.places))
 
+    @property
+    def in_pairs(self) -> bool:
+        """Whether two samples of luma share a word group with their chroma: an odd width then lacks the last chroma."""
+        return self.chroma == "422" and not any(place.plane for place in self.places)
+
 
 def sample_layout(name: str) -> SampleLayout:
     """The layout of a pixel format.
