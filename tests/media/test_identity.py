@@ -35,7 +35,7 @@ def ffmpeg() -> FFmpeg:
 def sources() -> list[tuple[str, str]]:
     """Encoder and the planar form of each pixel format that it takes."""
     found = []
-    for codec in (codec for codec in CODECS.values() if not codec.is_nvenc):
+    for codec in (codec for codec in CODECS.values() if codec.has_trials):
         names = {fmt.name for fmt in av.Codec(codec.encoder, "w").video_formats}
         if codec.name == "x264":
             names |= {fmt.name for fmt in av.Codec("libx264rgb", "w").video_formats}

@@ -61,6 +61,8 @@ def test_joining_is_undone_by_splitting() -> None:
         ("x265", ("scaling-list", "/no/such"), "no such file"),
         ("x264", ("tune", "zz"), "zerolatency"),
         ("nvenc-hevc", ("cq", "20"), "use --crf"),
+        ("vvenc", ("QP", "20"), "use --crf"),
+        ("vvenc", ("RCStatsFile", "x"), "writes a file"),
     ],
 )
 def test_what_is_scenes_own_is_refused(codec: str, item: tuple[str, str], text: str) -> None:
@@ -128,6 +130,7 @@ def test_when_the_source_is_encoded_before(codec: str, passes: int | None, told:
     [
         ("x264", 1, True, "leave --passes out"),
         ("nvenc-h264", None, True, "give --crf"),
+        ("vvenc", None, True, "give --crf"),
         ("svtav1", 2, False, "one pass"),
     ],
 )

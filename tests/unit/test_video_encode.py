@@ -3,6 +3,7 @@
 import inspect
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,12 @@ from scene.video.encode import (
     encoder_options,
     encoder_pixel_format,
 )
+from scene.video.frame_numbers import FrameNumbers
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
 from scene.video.pixel_format import guess_matrix
 from scene.video.probe import ColourTags, SourceInfo
 from scene.video.sample_layout import sample_layout
+from scene.video.vvenc import refusal, vvenc_arguments
 from scene.video.x264_asm import steady_params
 
 DISPLAY = MasteringDisplay(
@@ -63,7 +66,8 @@ def of_format(pixel_format):
 
 
 def test_defaults_per_codec():
-    options = {name: encoder_options(codec, EncoderSettings(name), info()) for name, codec in CODECS.items()}
+    here = {name: codec for name, codec in CODECS.items() if not codec.is_external}
+    options = {name: encoder_options(codec, EncoderSettings(name), info()) for name, codec in here.items()}
     assert options == {
         "x264": {"preset": "medium", "crf": "23"},
         "x265": {"preset": "medium", "crf": "28", "x265-params": "log-level=none"},
@@ -89,6 +93,48 @@ def test_a_bitrate_takes_the_place_of_the_crf(tmp_path):
         "b": "2500k",
         "spatial-aq": "1",
     }
+
+
+def test_what_vvenc_is_told():
+    hdr = HdrMetadata(content_light=(1000, 400))
+    source = replace(info(), sample_aspect_ratio=Fraction(4, 3), rate=Fraction(1, 2), hdr=hdr)
+    source = replace(source, colour=ColourTags(9, 16, 2, 2))
+    settings = EncoderSettings("vvenc", 30, "slow", encoder_args="qpa=0")
+    words = vvenc_arguments(CODECS["vvenc"], settings, source)
+    pairs = dict(pairwise(words))
+    assert pairs["-video_size"] == "128x48"
+    assert (pairs["-framerate"], pairs["-qp"], pairs["-preset"]) == ("1", "30", "slow")
+    assert pairs["-vf"] == "setparams=color_primaries=9:color_trc=16:range=2"
+    assert pairs["-vvenc-params"] == (
+        "poc0idr=1:range=full:aspectratioinfopresent=1:aspectratioidc=255:sarwidth=4:sarheight=3:"
+        "maxcontentlightlevel=1000,400:qpa=0"
+    )
+    words = vvenc_arguments(CODECS["vvenc"], EncoderSettings("vvenc", bitrate=500), info())
+    assert "-qp" not in words and words[words.index("-b:v") + 1] == "500k"
+
+
+@pytest.mark.parametrize(
+    ("messages", "said"),
+    [
+        (["[libvvenc @ 0x1] Unknown vvenc option: nosuch."], "does not take this of --encoder-args: nosuch."),
+        (["[libvvenc @ 0x1] Invalid vvenc value for qpa: 9."], "does not take this of --encoder-args: qpa=9."),
+        (["Parameter Check Error: a", "Parameter Check Error: b"], "vvenc refuses 64x48 with these settings: a; b."),
+        (["[enc:libvvenc @ 0x1] Error while opening encoder - x"], "vvenc refuses 64x48"),
+        (["something else"], None),
+    ],
+)
+def test_why_vvenc_refuses(messages, said):
+    told = refusal(messages, (64, 48))
+    assert told is None if said is None else said in told
+
+
+def test_frame_numbers_become_times():
+    numbers = FrameNumbers(Fraction(1, 1000), Fraction(25))
+    for stamp in (10, 15, 90):
+        numbers.add(stamp)
+    assert [numbers.time(number) for number in (-2, -1, 0, 1, 2)] == [-70, -30, 10, 15, 90]
+    with pytest.raises(IndexError):
+        numbers.time(3)
 
 
 def test_own_parameters_come_last():

@@ -18,7 +18,7 @@ def encode(
     src: Path,
     dst: Path,
     *,
-    codec: Literal["x264", "x265", "svtav1", "nvenc-h264", "nvenc-hevc", "nvenc-av1"] = "x264",
+    codec: Literal["x264", "x265", "svtav1", "vvenc", "nvenc-h264", "nvenc-hevc", "nvenc-av1"] = "x264",
     crf: float | None = None,
     bitrate: int | None = None,
     passes: int | None = None,
@@ -47,11 +47,11 @@ def encode(
         src: Video file to read.
         dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv, .webm, .ts or .m2ts.
         codec: Encoder.
-        crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1. With NVENC its
-            constant quality, by default the same for H.264, HEVC and AV1.
+        crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1. With vvenc a QP,
+            by default 32. With NVENC its constant quality, by default the same for H.264, HEVC and AV1.
         bitrate: Mean bitrate of the video stream in kbit/s, instead of a constant rate factor.
         passes: Passes over the source for a bitrate: 1, or 2, which is what x264 and x265 make by default.
-        preset: Speed preset of the encoder. By default medium, with svtav1 6, with NVENC p4.
+        preset: Speed preset of the encoder. By default medium, with svtav1 6, with vvenc faster, with NVENC p4.
         encoder_args: The encoder's own parameters, as key=value:key=value; a colon in a value needs a
             backslash before it.
         model: Name of a shipped model (see `scene models`), a .safetensors file, or none to encode unchanged.

@@ -50,7 +50,7 @@ def examine() -> Iterator[Finding]:
     """Tries part after part; takes a few seconds, most of them for loading torch and the models."""
     yield Finding("scene", True, f"{__version__}, Python {platform.python_version()}, {platform.system()}")
     yield Finding("PyAV", True, library_versions())
-    for name in CODECS:
+    for name in (codec.name for codec in CODECS.values() if not codec.is_external):
         yield _encoder(name)
     yield from _ffmpeg()
     yield from _torch()
@@ -73,7 +73,7 @@ def _encoder(name: str) -> Finding:
 
 
 def _ffmpeg() -> Iterator[Finding]:
-    remedy = "install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for --guard"
+    remedy = "install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for --guard and vvenc"
     try:
         ffmpeg = find_ffmpeg()
     except SceneError as error:
@@ -85,7 +85,7 @@ def _ffmpeg() -> Iterator[Finding]:
     yield Finding(
         "ffmpeg: libvvenc",
         vvenc,
-        "scene evaluate --codecs vvenc" if vvenc else "not in this build",
+        "VVenC, 10 bit: scene encode --codec vvenc" if vvenc else "not in this build",
         "" if vvenc else "install imageio-ffmpeg; only vvenc needs it",
     )
 

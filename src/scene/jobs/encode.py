@@ -171,7 +171,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
-            run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report))
+            run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report), on_stop=writer.kill)
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
             pending.discard()
@@ -197,8 +197,10 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceI
         return None
     if request.settings.bitrate is not None:
         raise UsageError("--guard tries shots at a CRF; give --crf instead of --bitrate, or leave --guard out.")
-    if CODECS[request.settings.codec].is_nvenc:
-        raise UsageError("--guard cannot try shots with NVENC; use x264, x265 or svtav1, or leave --guard out.")
+    codec = CODECS[request.settings.codec]
+    if not codec.has_trials:
+        name = "NVENC" if codec.is_nvenc else codec.name
+        raise UsageError(f"--guard cannot try shots with {name}; use x264, x265 or svtav1, or leave --guard out.")
     if enhancer is None:
         raise UsageError("--guard has nothing to decide without a model; leave it out, or give a model and a strength.")
     from scene.jobs.guard import Guard

@@ -46,10 +46,10 @@ def wants_first_pass(codec: Codec, settings: EncoderSettings, *, told: bool) -> 
     """
     if settings.bitrate is None:
         return False
-    if told and (settings.passes == 1 or codec.is_nvenc):
+    if told and (settings.passes == 1 or not codec.has_trials):
         raise UsageError(
             "this model is told the encoder's quantiser, which one pass with --bitrate cannot know; "
-            + ("give --crf" if codec.is_nvenc else "leave --passes out, give --crf")
+            + ("give --crf" if not codec.has_trials else "leave --passes out, give --crf")
             + " or use a model that is not told, such as --model asconvsr."
         )
     if codec.has_statistics:

@@ -162,6 +162,8 @@ def _check(request: SearchRequest) -> Codec:
     if request.settings.codec not in _CODECS:
         raise UsageError(f"a search cannot try codec {request.settings.codec!r}; choose {', '.join(_CODECS)}.")
     codec = check_settings(request.settings)
+    if not codec.has_trials:
+        raise UsageError(f"a search cannot try {codec.name}; use x264, x265 or svtav1.")
     if request.settings.crf is not None:
         raise UsageError("a search finds the CRF itself; leave it out of the settings.")
     if request.settings.bitrate is not None:

@@ -23,6 +23,7 @@ from scene.video.encoder_args import (
     split_by_taker,
 )
 from scene.video.encoder_mistakes import hint, refusal
+from scene.video.ffmpeg import find_encoding_ffmpeg
 from scene.video.hdr import HDR_TRANSFERS, encoder_params
 from scene.video.messages import ffmpeg_log
 from scene.video.opening import reason
@@ -32,7 +33,7 @@ from scene.video.x264_asm import cpu_flags, steady_params
 
 log = logging.getLogger(__name__)
 
-CodecName = Literal["x264", "x265", "svtav1", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
+CodecName = Literal["x264", "x265", "svtav1", "vvenc", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
 
 _X26X_PRESETS = (
     "ultrafast",
@@ -58,6 +59,8 @@ _SEMI_PLANAR = {"yuv420p10le": "p010le"}
 _FAST_SVTAV1, _LEAST_FAST_CRF = 11, 3
 # Above the least that NVENC takes.
 _LEAST_NVENC_SIDE = 256
+_VVENC_PRESETS = ("faster", "fast", "medium", "slow", "slower")
+_VVENC_FORMAT = "yuv420p10le"
 _NVENC_PRESETS = tuple(f"p{n}" for n in range(1, 8))
 
 
@@ -67,7 +70,7 @@ class Codec:
 
     Attributes:
         encoder: its name in FFmpeg.
-        default_crf, min_crf, max_crf: of the constant rate factor; of NVENC's constant quality (cq).
+        default_crf, min_crf, max_crf: of the constant rate factor; of NVENC's constant quality (cq), of VVenC's QP.
         params_option: FFmpeg's option for the encoder's own parameters; None where they are options themselves.
         subsamples_need_even: whether a subsampled direction must have an even size.
     """
@@ -88,6 +91,16 @@ class Codec:
         return self.name.startswith("nvenc-")
 
     @property
+    def is_external(self) -> bool:
+        """Whether the encoder is the ffmpeg program's, and not in this process."""
+        return self.name == "vvenc"
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether some pictures can be encoded before the video, for a guard, a search or a first pass."""
+        return not self.is_nvenc and not self.is_external
+
+    @property
     def has_statistics(self) -> bool:
         """Whether a second pass can be told what a first one found."""
         return self.name in _TWO_PASSES
@@ -99,6 +112,7 @@ CODECS: dict[str, Codec] = {
         Codec("x264", "libx264", 23, 51, "medium", _X26X_PRESETS, "x264-params", True),
         Codec("x265", "libx265", 28, 51, "medium", _X26X_PRESETS, "x265-params", True),
         Codec("svtav1", "libsvtav1", 35, 63, "6", tuple(str(n) for n in range(-1, 14)), "svtav1-params", False),
+        Codec("vvenc", "libvvenc", 32, 63, "faster", _VVENC_PRESETS, "vvenc-params", True),
         Codec("nvenc-h264", "h264_nvenc", 23, 51, "p4", _NVENC_PRESETS, None, True, 1),
         Codec("nvenc-hevc", "hevc_nvenc", 28, 51, "p4", _NVENC_PRESETS, None, True, 1),
         Codec("nvenc-av1", "av1_nvenc", 35, 63, "p4", _NVENC_PRESETS, None, True, 1),
@@ -111,7 +125,7 @@ class EncoderSettings:
     """What to encode with.
 
     Attributes:
-        crf: constant rate factor, None for the codec's usual one; 0 to 51, with svtav1 to 63.
+        crf: constant rate factor, None for the codec's usual one; 0 to 51, with svtav1 to 63; with vvenc a whole QP.
         preset: None for the codec's usual one.
         encoder_args: the encoder's own parameters as `key=value:key=value`, see `scene.video.encoder_args`.
         bitrate: of the video stream in kbit/s, instead of a CRF.
@@ -139,7 +153,7 @@ def check_settings(settings: EncoderSettings) -> Codec:
 
     Raises:
         UsageError: an unknown codec or preset, a CRF out of range, malformed arguments.
-        MissingError: this PyAV was built without the encoder.
+        MissingError: this PyAV was built without the encoder, or there is no ffmpeg program that has it.
     """
     codec = CODECS.get(settings.codec)
     if codec is None:
@@ -151,10 +165,14 @@ def check_settings(settings: EncoderSettings) -> Codec:
         raise UsageError(f"{codec.name} has no preset {settings.preset!r}; choose {', '.join(codec.presets)}.")
     if codec.name == "svtav1" and settings.crf is not None:
         _check_svtav1_crf(settings.crf, settings.preset or codec.default_preset)
+    if codec.is_external and settings.crf is not None and settings.crf != int(settings.crf):
+        raise UsageError(f"--crf {settings.crf:g} is none of {codec.name}'s QPs, which are whole numbers.")
     items = parse_encoder_args(settings.encoder_args)
     check_encoder_args(codec.name, items)
     _check_rate_control(codec, settings, {name for name, _ in items})
-    if codec.encoder not in av.codecs_available:
+    if codec.is_external:
+        find_encoding_ffmpeg(codec.encoder)
+    elif codec.encoder not in av.codecs_available:
         raise MissingError(f"this build of PyAV has no {codec.encoder}; install PyAV from its wheels.")
     if codec.is_nvenc:
         require_gpu_encoder(codec)
@@ -184,6 +202,8 @@ def check_colour(codec: Codec, info: SourceInfo) -> None:
             )
     if codec.name == "svtav1" and info.chroma_location not in {None, "left", "topleft"}:
         log.warning("%s: AV1 cannot say that chroma lies %s; it is lost.", info.path, info.chroma_location)
+    if codec.name == "vvenc" and info.chroma_location not in {None, "left"}:
+        log.warning("%s: that chroma lies %s is not handed to vvenc; it is lost.", info.path, info.chroma_location)
 
 
 def encoder_name(codec: Codec, info: SourceInfo) -> str:
@@ -215,7 +235,7 @@ def _check_rate_control(codec: Codec, settings: EncoderSettings, names: set[str]
     fixed = sorted(names & {"qp", "lossless"})
     if fixed:
         raise UsageError(f"--encoder-args {fixed[0]} fixes the quantiser, --bitrate the rate; leave one of them out.")
-    if settings.passes == 2 and codec.is_nvenc:
+    if settings.passes == 2 and not codec.has_trials:
         raise UsageError(f"{codec.name} makes one pass; leave --passes out.")
 
 
@@ -239,7 +259,7 @@ def require_gpu_encoder(codec: Codec) -> None:
 
 
 def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
-    """The encoder's pixel format that holds the source's samples as they are.
+    """The encoder's pixel format that holds the source's samples as they are; 8 bit within VVenC's 10.
 
     Raises:
         UsageError: the encoder takes no such format.
@@ -250,7 +270,7 @@ def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
         return taken
     fmt = info.format
     kind = "grey" if fmt.chroma == "400" else "RGB" if fmt.matrix == "rgb" else ":".join(fmt.chroma)
-    others = [other.name for other in CODECS.values() if not other.is_nvenc and _format_for(other, info, wanted)]
+    others = [other.name for other in CODECS.values() if other.has_trials and _format_for(other, info, wanted)]
     base = re.sub(r"\d+le$", "", wanted)
     shallower = [name for name in (f"{base}12le", f"{base}10le", base) if _format_for(codec, info, name)]
     if others:
@@ -262,6 +282,8 @@ def encoder_pixel_format(codec: Codec, info: SourceInfo) -> str:
 
 def _format_for(codec: Codec, info: SourceInfo, planar: str) -> str | None:
     """The encoder's own name for samples of a planar format, None where it takes none of these."""
+    if codec.is_external:
+        return _VVENC_FORMAT if planar in {"yuv420p", _VVENC_FORMAT} else None
     name = encoder_name(codec, info)
     supported = {fmt.name for fmt in av.Codec(name, "w").video_formats or []}
     # x264's encoder for RGB takes packed bytes.

@@ -9,7 +9,7 @@ from pathlib import Path
 from scene.errors import UsageError
 
 # x265 and SVT-AV1 print to stderr by themselves; x264 and whatever goes through FFmpeg's log does not.
-QUIET = {"x264": "", "x265": "log-level=none", "svtav1": ""}
+QUIET = {"x264": "", "x265": "log-level=none", "svtav1": "", "vvenc": ""}
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 _COLON = re.compile(r"(?<!\\)((?:\\\\)*):")
 _SPECIAL = re.compile(r"[\\':]")
@@ -59,6 +59,21 @@ _OWN: dict[str, dict[str, str]] = {
             ("width", "height", "input-depth", "color-format", "fps", "fps-num", "fps-denom", "frames"),
             "the source says it",
         ),
+    },
+    "vvenc": {
+        **dict.fromkeys(("qp", "q"), "use --crf"),
+        **dict.fromkeys(("bitrate", "targetbitrate"), "use --bitrate"),
+        **dict.fromkeys(("pass", "passes"), "--bitrate makes one pass"),
+        "preset": "use --preset",
+        **dict.fromkeys(("verbosity", "v"), "use --log-format"),
+        "poc0idr": "the first frame is a key frame, as containers want it",
+        **dict.fromkeys(("internalbitdepth", "outputbitdepth"), "10 bit are coded"),
+        **dict.fromkeys(
+            ("size", "sourcewidth", "sourceheight", "inputbitdepth", "framerate", "framescale", "fps"),
+            "the source says it",
+        ),
+        **dict.fromkeys(("frames", "framestobeencoded", "frameskip", "temporalsubsampleratio"), "all frames are coded"),
+        **dict.fromkeys(("rcstatsfile", "bitstreamfile", "reconfile", "tracefile"), _WRITES),
     },
 }
 _NVENC_OWN = {
@@ -118,7 +133,8 @@ def check_encoder_args(codec: str, items: Iterable[Item]) -> None:
     """
     for name, value in items:
         plain = _plain(name)
-        why = _OWN.get(codec, _NVENC_OWN).get(plain)
+        # VVenC alone does not mind capitals.
+        why = _OWN.get(codec, _NVENC_OWN).get(plain.lower() if codec == "vvenc" else plain)
         if why:
             raise UsageError(f"--encoder-args {name}={value} is not taken: {why}.")
         for option, known in (("tune", _TUNES.get(codec)), ("profile", _PROFILES.get(codec))):

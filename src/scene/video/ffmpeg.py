@@ -97,6 +97,25 @@ def has_encoder(ffmpeg: FFmpeg, name: str) -> bool:
     return _lists(ffmpeg, "-encoders", name)
 
 
+def find_encoding_ffmpeg(encoder: str) -> FFmpeg:
+    """The program of `find_ffmpeg`, if its build has an encoder.
+
+    Raises:
+        MissingError: there is none, it does not run, or it was built without the encoder.
+    """
+    remedy = "install imageio-ffmpeg, or name one in $SCENE_FFMPEG"
+    try:
+        ffmpeg = find_ffmpeg()
+        found = has_encoder(ffmpeg, encoder)
+    except (MissingError, ProcessError) as error:
+        raise MissingError(
+            f"an ffmpeg program with {encoder} is needed ({str(error).rstrip('.')}); {remedy}."
+        ) from None
+    if not found:
+        raise MissingError(f"an ffmpeg program with {encoder} is needed, and {ffmpeg.path} has none; {remedy}.")
+    return ffmpeg
+
+
 def _lists(ffmpeg: FFmpeg, what: str, name: str) -> bool:
     listing = ffmpeg.run([what]).stdout.decode("utf-8", "replace")
     return any(line.split()[1:2] == [name] for line in listing.splitlines())

@@ -129,6 +129,17 @@ def encoder_params(codec: str, hdr: HdrMetadata) -> list[str]:
     return params
 
 
+def vvenc_params(hdr: HdrMetadata) -> list[str]:
+    """`key=value` parameters by which VVenC signals the metadata."""
+    params = []
+    if hdr.mastering:
+        numbers = re.findall(r"\d+", _display_text(hdr.mastering, integers=True))
+        params.append(f"masteringdisplaycolourvolume={','.join(numbers)}")
+    if hdr.content_light:
+        params.append(f"maxcontentlightlevel={hdr.content_light[0]},{hdr.content_light[1]}")
+    return params
+
+
 def _display_text(display: MasteringDisplay, *, integers: bool) -> str:
     def number(value: float, unit: int) -> str:
         return str(round(value * unit)) if integers else f"{value:.6g}"

@@ -6,33 +6,24 @@ import logging
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.rational import AVRational
 from av.stream import Stream
-from av.video.stream import VideoStream
 
 from scene.errors import InputError, SceneError, UsageError
 from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
-from scene.video.encode import (
-    CODECS,
-    EncoderSettings,
-    StatisticsPass,
-    configure,
-    encoded_size,
-    encoder_name,
-    open_encoder,
-)
-from scene.video.encoder_mistakes import check_taken
+from scene.video.encode import CODECS, EncoderSettings, StatisticsPass, encoded_size, encoder_pixel_format
+from scene.video.encoder import Encoder, add_encoder
 from scene.video.file_tags import file_tags
 from scene.video.matroska_aspect import write_display_size
 from scene.video.opening import file_url, reason
+from scene.video.pixel_format import parse_pixel_format
 from scene.video.probe import SourceInfo
-from scene.video.ready_frame import ready_frame
 from scene.video.stream_tags import copy_tags
 from scene.video.track_sum import TrackSum, codec_name
 from scene.video.tracks import SIMULTANEOUS, CopiedStreams
@@ -60,7 +51,7 @@ class Writer:
         bytes: coded so far, of all streams.
 
     Raises:
-        UsageError: the container cannot hold the codec or an audio stream.
+        UsageError: the container cannot hold the codec or an audio stream, or the encoder refuses its settings.
         SceneError: the file cannot be written.
     """
 
@@ -81,9 +72,11 @@ class Writer:
         self._codec = CODECS[settings.codec]
         self._settings = settings
         self._size = encoded_size(self._codec, info.format)
+        self._bit_depth = parse_pixel_format(encoder_pixel_format(self._codec, info))[1]
         self._parameters = settings.encoder_args
         self._durations: dict[int, int] = {}
         self._last_dts = -(2**63)
+        self._encoder: Encoder | None = None
         self.stamps: list[int] = []
         self.bytes = 0
         # Without it FFmpeg's muxers write random numbers and their version.
@@ -107,7 +100,8 @@ class Writer:
             for stream in source.streams:
                 if stream.index == info.stream_index:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
-                    self._video = self._add_video(stream)
+                    self._encoder = self._add_encoder(stream)
+                    self._video = self._encoder.stream
                     # Matroska numbers tracks without attached files.
                     self._track = sum(s.type != "attachment" for s in self._output.streams) - 1
                     self._sum = TrackSum("video", codec_name(self._video), "the video")
@@ -131,9 +125,8 @@ class Writer:
         Raises:
             UsageError: the encoder refuses its settings, or the container the streams.
         """
-        configure(self._video.codec_context, self._codec, self._settings, self._info, turn)
-        open_encoder(self._video.codec_context, self._codec)
-        check_taken(self._codec, self._settings)
+        assert self._encoder is not None
+        self._encoder.start(turn)
         try:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
@@ -153,16 +146,17 @@ class Writer:
             for packet in unit.packets:
                 self._copy(packet)
             if unit.frame is not None:
-                self._mux_encoded(self._video.encode(self._prepare(unit.frame)))
+                self._encode(unit.frame)
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"writing the output failed: {reason(error)}.") from error
 
     def finish(self, check: Callable[[], None]) -> None:
         """Empties the encoder, calling `check` between packets so that it can raise, and closes the file."""
+        assert self._encoder is not None
         try:
-            for packet in self._video.encode_lazy(None):
-                self._mux_encoded([packet])
-                check()
+            for packet in self._encoder.finish(check):
+                self._mux_encoded(packet)
+            self._encoder.close()
             self._output.close()
             aspect = self._info.sample_aspect_ratio or Fraction(1)
             if self._codec.name == "svtav1" and self._container.muxer in {"matroska", "webm"} and aspect != 1:
@@ -178,14 +172,22 @@ class Writer:
             container=self._container,
             parameters=self._parameters,
             size=self._size,
+            bit_depth=self._bit_depth,
             before=self._before,
             stamps=self.stamps,
             video=self._sum,
             tracks=self._copies.sums,
         )
 
+    def kill(self) -> None:
+        """Ends what `write` and `finish` may wait for in other threads, which raise then."""
+        if self._encoder is not None:
+            self._encoder.kill()
+
     def abort(self) -> None:
         """Closes the file as it is; to be called from the thread that leaves it behind."""
+        if self._encoder is not None:
+            self._encoder.close()
         try:
             self._output.close()
         except (av.FFmpegError, OSError, ValueError):
@@ -204,17 +206,17 @@ class Writer:
         else:
             self._copies.wrote(source, copy)
 
-    def _add_video(self, template: Stream) -> VideoStream:
+    def _add_encoder(self, template: Stream) -> Encoder:
         container = self._container
         try:
             if (container.muxer, self._codec.name) in _NOT_MUXED:
                 raise ValueError
-            name = encoder_name(self._codec, self._info)
-            video = cast(VideoStream, self._output.add_stream(name, rate=self._info.rate))
+            encoder = add_encoder(self._output, self._settings, self._info)
         except ValueError:
             raise UsageError(
                 f"{container.name} files cannot hold {self._codec.name} video; use .mkv or .mp4."
             ) from None
+        video = encoder.stream
         if self._codec.name in {"x265", "nvenc-hevc"} and container.edit_lists:
             video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
         if self._info.display_matrix is not None:
@@ -239,35 +241,32 @@ class Writer:
                 self._info.format.height,
                 *self._size,
             )
-        return video
+        return encoder
 
-    def _prepare(self, frame: DecodedFrame) -> av.VideoFrame:
-        ready = ready_frame(frame, self._video.codec_context, self._info)
-        assert ready.pts is not None
-        self._durations[ready.pts] = frame.av_frame.duration
-        self.stamps.append(ready.pts)
-        return ready
+    def _encode(self, frame: DecodedFrame) -> None:
+        assert self._encoder is not None
+        assert frame.av_frame.pts is not None
+        self._durations[frame.av_frame.pts] = frame.av_frame.duration
+        self.stamps.append(frame.av_frame.pts)
+        for packet in self._encoder.encode(frame):
+            self._mux_encoded(packet)
 
-    def _mux_encoded(self, packets: list[Packet[Any]]) -> None:
-        for packet in packets:
-            if packet.pts is not None and not packet.duration:
-                packet.duration = self._durations.get(packet.pts, 0)
-            self._durations.pop(packet.pts or 0, None)
-            if self._codec.name == "x265" and len(self.stamps) <= 2:
-                # x265 derives decoding times from its third frame; without one they are uninitialised memory.
-                packet.dts = packet.pts
-            # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
-            packet.stream = self._video
-            self._sum.add(packet)
-            assert self._video.time_base is not None  # the header has been written
-            packet.rescale_ts(AVRational(*self._video.time_base.as_integer_ratio()))
-            if packet.dts is not None:
-                if packet.dts <= self._last_dts and self._container.muxer not in SIMULTANEOUS:
-                    raise InputError(
-                        f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
-                    )
-                self._last_dts = packet.dts
-            self._mux(packet)
+    def _mux_encoded(self, packet: Packet[Any]) -> None:
+        if packet.pts is not None and not packet.duration:
+            packet.duration = self._durations.get(packet.pts, 0)
+        self._durations.pop(packet.pts or 0, None)
+        # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
+        packet.stream = self._video
+        self._sum.add(packet)
+        assert self._video.time_base is not None  # the header has been written
+        packet.rescale_ts(AVRational(*self._video.time_base.as_integer_ratio()))
+        if packet.dts is not None:
+            if packet.dts <= self._last_dts and self._container.muxer not in SIMULTANEOUS:
+                raise InputError(
+                    f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
+                )
+            self._last_dts = packet.dts
+        self._mux(packet)
 
     def _mux(self, packet: Packet[Any]) -> None:
         self.bytes += packet.size

@@ -16,9 +16,10 @@ from scene.video.probe import is_cover
 
 # The first bits of each header that AAC has in transport streams and not in other containers.
 _ADTS_SYNC, _ADTS_MASK = 0xFFF0, 0xFFF6
-# Parameter sets and delimiters: of ITU-T H.264, table 7-1, and ITU-T H.265, table 7-1.
+# Parameter sets and delimiters: of ITU-T H.264, table 7-1, ITU-T H.265, table 7-1, and ITU-T H.266, table 5.
 _AVC_FRAMING = frozenset({7, 8, 9, 13, 15})
 _HEVC_FRAMING = frozenset({32, 33, 34, 35})
+_VVC_FRAMING = frozenset({12, 13, 14, 15, 16, 20})
 _START_CODE = b"\0\0\1"
 _AV1_TEMPORAL_DELIMITER = b"\x12\0"
 
@@ -87,6 +88,8 @@ def _content(codec: str, data: bytes) -> Iterator[bytes]:
         yield from (unit for unit in _units(data) if unit[0] & 0x1F not in _AVC_FRAMING)
     elif codec == "hevc":
         yield from (unit for unit in _units(data) if (unit[0] >> 1) & 0x3F not in _HEVC_FRAMING)
+    elif codec == "vvc":
+        yield from (unit for unit in _units(data) if unit[1] >> 3 not in _VVC_FRAMING)
     elif codec == "av1":
         yield data.removeprefix(_AV1_TEMPORAL_DELIMITER)
     else:

@@ -25,7 +25,7 @@ Thoroughness = Literal["quick", "full"]
 _REPACKED = ("pcm_",)
 _REWRAPPED = frozenset({"eac3", "truehd", "dvb_subtitle", "hdmv_pgs_subtitle", "s302m"})
 # Video whose contents `TrackSum` can tell from what containers add.
-_COMPARABLE_VIDEO = frozenset({"h264", "hevc", "av1"})
+_COMPARABLE_VIDEO = frozenset({"h264", "hevc", "av1", "vvc"})
 # What two clocks of a container and an edit list may round off.
 _ROUNDING_S = Fraction(1, 1000)
 

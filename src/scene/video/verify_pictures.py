@@ -26,6 +26,9 @@ _UPRIGHT = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 _TAG_PARAMETERS = frozenset(
     {"colorprim", "transfer", "colormatrix", "range", "fullrange", "videoformat", "sar", "overscan", "hdr10", "hdr"}
     | {"master-display", "mastering-display", "max-cll", "cll", "content-light", "input-csp"}
+    | {"colourprimaries", "transfercharacteristics", "matrixcoefficients", "videofullrange", "sdr"}
+    | {"aspectratioinfopresent", "aspectratioidc", "sarwidth", "sarheight"}
+    | {"masteringdisplaycolourvolume", "maxcontentlightlevel"}
     | {"color-primaries", "transfer-characteristics", "matrix-coefficients", "color-range", "video-signal-type-preset"}
 )
 # A part of the value, for numbers that are rounded on their way.
@@ -68,7 +71,7 @@ def check_properties(path: Path, index: int, name: Path, written: Written) -> No
     """Compares what the file says of its pictures with what the source said, where a container has room for it."""
     info = probe(path, index)
     wanted = dict(_properties(written.info, written))
-    keys = {parameter.partition("=")[0] for parameter in written.parameters.split(":")}
+    keys = {parameter.partition("=")[0].lower() for parameter in written.parameters.split(":")}
     if keys & _TAG_PARAMETERS:
         return
     for what, found in _properties(info, written):
@@ -126,9 +129,12 @@ def _decode(stream: VideoStream, packet: Packet[Any] | None, name: Path, written
             raise VerificationError(f"{name}: a frame of it is damaged.")
         chroma, depth = parse_pixel_format(frame.format.name)
         # A grey picture is decoded with neutral chroma by some decoders.
-        if (frame.width, frame.height, depth) != (*written.size, fmt.bit_depth) or fmt.chroma not in {chroma, "400"}:
+        if (frame.width, frame.height, depth) != (*written.size, written.bit_depth) or fmt.chroma not in {
+            chroma,
+            "400",
+        }:
             raise VerificationError(
                 f"{name}: a frame of it is {frame.width}x{frame.height} {frame.format.name} instead of "
-                f"{written.size[0]}x{written.size[1]} {written.info.pixel_format}."
+                f"{written.size[0]}x{written.size[1]} {written.info.pixel_format} in {written.bit_depth} bit."
             )
     return len(frames)

@@ -21,7 +21,7 @@ class Written:
     Attributes:
         info: of the source, whose properties the file shall have.
         parameters: the user's own for the encoder, which may say otherwise.
-        size: width and height of the coded pictures.
+        size, bit_depth: of the coded pictures; width and height, and bits of a sample.
         before: other video tracks that come before the encoded one.
         stamps: the presentation times of the encoded frames, increasing, in units of `info.time_base` seconds.
         video: what the encoder gave.
@@ -33,6 +33,7 @@ class Written:
     container: Container
     parameters: str
     size: tuple[int, int]
+    bit_depth: int
     before: int
     stamps: Sequence[int]
     video: TrackSum
