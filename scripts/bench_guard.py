@@ -39,7 +39,7 @@ from scene.metrics.bjontegaard import bd_rate
 from scene.metrics.saving import Saving
 from scene.metrics.scores import METRICS
 from scene.picture import Picture
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.probe import probe
 from scene.video.y4m import read_frames, read_header, write_frame, write_header

@@ -18,7 +18,7 @@ from skimage import data
 from scene.errors import SceneError
 from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
 from scene.training.pan import pan
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 from scene.video.mux import Writer
 from scene.video.pixel_format import frame_picture
 from scene.video.probe import probe

@@ -20,7 +20,7 @@ from scene.errors import MissingError, UsageError
 from scene.jobs.search import SearchRequest, Target, search_crf
 from scene.picture import Picture, PictureFormat
 from scene.video import packet_process
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 from scene.video.ffmpeg import ProcessError, find_encoding_ffmpeg
 from scene.video.packet_process import PacketProcess
 from scene.video.probe import probe

@@ -13,8 +13,9 @@ from making import assert_same_pictures, decoded, encode, make_network, make_vid
 from sources import ffmpeg
 
 from scene.errors import UsageError
+from scene.video.codecs import CODECS, EncoderSettings, check_settings
 from scene.video.decode import Decoder
-from scene.video.encode import CODECS, EncoderSettings, check_settings, encoder_pixel_format, open_encoder
+from scene.video.encode import encoder_pixel_format, open_encoder
 from scene.video.encoder_report import reported_settings
 from scene.video.probe import probe
 from scene.video.ready_frame import ready_frame

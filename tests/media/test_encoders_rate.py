@@ -9,7 +9,7 @@ import pytest
 from making import assert_same_times, decoded, encode, make_network, make_video
 
 from scene.jobs import EncodeRequest, encode_file
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 
 _FAST = {"x264": [], "x265": ["--preset", "fast"], "svtav1": ["--preset", "10"]}
 

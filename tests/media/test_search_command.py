@@ -24,7 +24,7 @@ from scene.jobs import search as search_module
 from scene.jobs.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target
 from scene.training.pan import pan
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 from scene.video.pixel_format import frame_picture
 from scene.video.probe import probe
 from scene.video.samples import Span, read_samples, video_seconds

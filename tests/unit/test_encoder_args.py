@@ -6,7 +6,7 @@ import pytest
 
 from scene.errors import UsageError
 from scene.jobs.passes import told_crf, wants_first_pass
-from scene.video.encode import CODECS, EncoderSettings, check_settings
+from scene.video.codecs import CODECS, EncoderSettings, check_settings
 from scene.video.encoder_args import (
     check_encoder_args,
     constant_quantiser,

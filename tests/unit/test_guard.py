@@ -19,8 +19,8 @@ from scene.jobs.guard import PROBE_FRAMES, Guard, guarded
 from scene.jobs.shot_probe import ShotProbe, crop, window_of
 from scene.metrics.saving import Saving
 from scene.picture import Picture, PictureFormat
+from scene.video.codecs import EncoderSettings
 from scene.video.decode import Unit
-from scene.video.encode import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 
 

@@ -25,7 +25,7 @@ from scene.metrics.libvmaf import (
 )
 from scene.metrics.targets import Target, parse_target
 from scene.picture import Picture, PictureFormat
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 from scene.video.samples import Sample, Span, plan_spans
 from scene.video.trial import key_frame_interval
 from scene.video.y4m import read_frames, read_header

@@ -12,16 +12,9 @@ from scene.cli.encode import encode
 from scene.errors import UsageError
 from scene.jobs import EncodeRequest
 from scene.picture import PictureFormat
+from scene.video.codecs import CODECS, EncoderSettings, StatisticsPass
 from scene.video.containers import container_of
-from scene.video.encode import (
-    CODECS,
-    EncoderSettings,
-    StatisticsPass,
-    check_colour,
-    encoded_size,
-    encoder_options,
-    encoder_pixel_format,
-)
+from scene.video.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
 from scene.video.frame_numbers import FrameNumbers
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
 from scene.video.pixel_format import guess_matrix

@@ -60,7 +60,7 @@ def demo(
     from scene.evaluation.slides import make_slides
     from scene.evaluation.table import table_markdown
     from scene.jobs import EncodeRequest, encode_file
-    from scene.video.encode import EncoderSettings
+    from scene.video.codecs import EncoderSettings
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)

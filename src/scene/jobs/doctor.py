@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scene import __version__
 from scene.errors import SceneError
-from scene.video.encode import CODECS
+from scene.video.codecs import CODECS
 from scene.video.encoder_check import try_encoder
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
 from scene.video.opening import library_versions

@@ -27,9 +27,10 @@ from scene.jobs.passes import run_first_pass, told_crf, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
+from scene.video.codecs import CODECS, EncoderSettings, check_settings
 from scene.video.containers import container_of
 from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import CODECS, EncoderSettings, check_colour, check_settings, encoder_pixel_format
+from scene.video.encode import check_colour, encoder_pixel_format
 from scene.video.mux import Writer
 from scene.video.opening import open_input, require_readable
 from scene.video.probe import SourceInfo, probe

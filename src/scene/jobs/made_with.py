@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import scene
-from scene.video.encode import Codec
+from scene.video.codecs import Codec
 from scene.video.encoder_args import join_encoder_args, joined_items
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.progress import OnProgress, Progress
-from scene.video.encode import CODECS, Codec, EncoderSettings, StatisticsPass
+from scene.video.codecs import CODECS, Codec, EncoderSettings, StatisticsPass
 from scene.video.encoder_args import constant_quantiser, parse_encoder_args
 from scene.video.first_pass import encode_first_pass
 from scene.video.probe import SourceInfo

@@ -15,7 +15,7 @@ import numpy as np
 from scene.errors import InputError, MissingError, SceneError
 from scene.metrics.libvmaf import parse_frames, parse_xpsnr_frames, probe_arguments, probe_graph, xpsnr_graph
 from scene.picture import Picture, PictureFormat, Plane
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 from scene.video.ffmpeg import FFmpeg, ProcessError, StoppedError, find_ffmpeg, input_name
 from scene.video.probe import SourceInfo
 from scene.video.samples import Sample

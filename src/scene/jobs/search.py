@@ -19,8 +19,9 @@ from scene.jobs.search_curve import FAR, Answer, Curve, Demands, nearness
 from scene.metrics.libvmaf import LEAST_SIDES
 from scene.metrics.targets import Target, title
 from scene.progress import OnProgress, Progress, silent
+from scene.video.codecs import Codec, EncoderSettings, check_settings
 from scene.video.declared_size import missing_bytes
-from scene.video.encode import Codec, EncoderSettings, check_colour, check_settings, encoder_pixel_format
+from scene.video.encode import check_colour, encoder_pixel_format
 from scene.video.encoder_args import parse_encoder_args
 from scene.video.opening import require_readable
 from scene.video.probe import SourceInfo, probe

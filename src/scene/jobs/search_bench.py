@@ -20,7 +20,7 @@ from scene.errors import SceneError
 from scene.jobs.sample_scores import PREFIX, SampleScore, SampleScorer
 from scene.metrics.libvmaf import pool
 from scene.picture import Picture
-from scene.video.encode import EncoderSettings
+from scene.video.codecs import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.probe import SourceInfo
 from scene.video.samples import Sample, Span, plan_spans, read_samples, video_seconds

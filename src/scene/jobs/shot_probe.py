@@ -15,7 +15,7 @@ from scene.errors import InputError, MissingError, SceneError
 from scene.metrics.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
 from scene.metrics.saving import Reading, Saving, judge
 from scene.picture import Picture, PictureFormat, Plane
-from scene.video.encode import CODECS, EncoderSettings
+from scene.video.codecs import CODECS, EncoderSettings
 from scene.video.ffmpeg import FFmpeg, ProcessError, find_ffmpeg, input_name
 from scene.video.probe import SourceInfo
 from scene.video.trial import Trial, check_part, try_encode

@@ -9,8 +9,9 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from scene.video.codecs import Codec, EncoderSettings, StatisticsPass
 from scene.video.decode import DecodedFrame
-from scene.video.encode import Codec, EncoderSettings, StatisticsPass, configure, encoder_name, open_encoder
+from scene.video.encode import configure, encoder_name, open_encoder
 from scene.video.encoder_mistakes import check_taken
 from scene.video.probe import SourceInfo
 from scene.video.ready_frame import ready_frame

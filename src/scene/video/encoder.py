@@ -10,8 +10,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from scene.video.codec_encoder import CodecEncoder
+from scene.video.codecs import CODECS, EncoderSettings, StatisticsPass
 from scene.video.decode import DecodedFrame
-from scene.video.encode import CODECS, EncoderSettings, StatisticsPass
 from scene.video.probe import SourceInfo
 from scene.video.vvenc import VvencEncoder
 

@@ -9,7 +9,7 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import MissingError
-from scene.video.encode import Codec
+from scene.video.codecs import Codec
 from scene.video.messages import ffmpeg_log
 from scene.video.opening import reason
 

@@ -16,7 +16,7 @@ from scene.video.encoder_report import altered, nearest, reported_settings, tiny
 from scene.video.messages import ffmpeg_log
 
 if TYPE_CHECKING:
-    from scene.video.encode import Codec, EncoderSettings
+    from scene.video.codecs import Codec, EncoderSettings
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError
+from scene.video.codecs import CODECS, EncoderSettings, StatisticsPass
 from scene.video.decode import Decoder
-from scene.video.encode import CODECS, EncoderSettings, StatisticsPass, configure, encoder_name, open_encoder
+from scene.video.encode import configure, encoder_name, open_encoder
 from scene.video.encoder_report import reported_settings
 from scene.video.opening import reason
 from scene.video.probe import SourceInfo

@@ -15,9 +15,10 @@ from av.rational import AVRational
 from av.stream import Stream
 
 from scene.errors import InputError, SceneError, UsageError
+from scene.video.codecs import CODECS, EncoderSettings, StatisticsPass
 from scene.video.containers import Container
 from scene.video.decode import DecodedFrame, Unit
-from scene.video.encode import CODECS, EncoderSettings, StatisticsPass, encoded_size, encoder_pixel_format
+from scene.video.encode import encoded_size, encoder_pixel_format
 from scene.video.encoder import Encoder, add_encoder
 from scene.video.file_tags import file_tags
 from scene.video.matroska_aspect import write_display_size

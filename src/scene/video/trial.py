@@ -15,7 +15,8 @@ from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError, UsageError
 from scene.picture import Picture, Plane
-from scene.video.encode import CODECS, Codec, EncoderSettings, configure, encoded_size, encoder_name, open_encoder
+from scene.video.codecs import CODECS, Codec, EncoderSettings
+from scene.video.encode import configure, encoded_size, encoder_name, open_encoder
 from scene.video.encoder_args import joined_items
 from scene.video.opening import reason
 from scene.video.pixel_format import frame_picture, picture_format, write_picture

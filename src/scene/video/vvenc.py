@@ -15,8 +15,9 @@ from av.video.stream import VideoStream
 
 from scene.errors import SceneError, UsageError
 from scene.picture import Picture, PictureFormat
+from scene.video.codecs import Codec, EncoderSettings, StatisticsPass
 from scene.video.decode import DecodedFrame
-from scene.video.encode import Codec, EncoderSettings, StatisticsPass, encoded_size
+from scene.video.encode import encoded_size
 from scene.video.encoder_args import join_encoder_args, joined_items
 from scene.video.ffmpeg import GLOBAL_OPTIONS, ProcessError, find_encoding_ffmpeg
 from scene.video.frame_numbers import FrameNumbers

@@ -10,7 +10,7 @@ from scene.video.containers import Container
 from scene.video.track_sum import TrackSum
 
 if TYPE_CHECKING:
-    from scene.video.encode import Codec
+    from scene.video.codecs import Codec
     from scene.video.probe import SourceInfo
 
 
