@@ -149,10 +149,15 @@ class Writer:
             if unit.frame is not None:
                 self._encode(unit.frame)
         except (av.FFmpegError, OSError) as error:
-            raise SceneError(f"writing the output failed: {reason(error)}.") from error
+            raise self._failure(error) from error
 
     def finish(self, check: Callable[[], None]) -> None:
-        """Empties the encoder, calling `check` between packets so that it can raise, and closes the file."""
+        """Empties the encoder, calling `check` between packets so that it can raise, and closes the file.
+
+        Raises:
+            InputError: the container cannot hold what is in a copied track.
+            SceneError: writing or encoding fails.
+        """
         assert self._encoder is not None
         try:
             for packet in self._encoder.finish(check):
@@ -163,7 +168,16 @@ class Writer:
             if self._codec.name == "svtav1" and self._container.muxer in {"matroska", "webm"} and aspect != 1:
                 write_display_size(self._path, self._track, self._size, aspect)
         except (av.FFmpegError, OSError) as error:
-            raise SceneError(f"writing the output failed: {reason(error)}.") from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> SceneError:
+        if isinstance(error, av.InvalidDataError) and self._copies.sums:
+            # Muxers look at some of what they copy only later, among other packets or at the end.
+            return InputError(
+                f"{self._info.path} is damaged: {self._container.name} files cannot hold what is in one of its copied "
+                f"tracks ({reason(error)})."
+            )
+        return SceneError(f"writing the output failed: {reason(error)}.")
 
     def written(self) -> Written:
         """What the finished file must hold."""
