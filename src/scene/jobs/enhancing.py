@@ -39,6 +39,11 @@ class Enhancement:
     semantic_interval: int = DEFAULT_SEMANTIC_INTERVAL
     device: str = "auto"
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether frames stay as they are, and no network need be loaded."""
+        return self.model == BYPASS or self.strength == 0
+
 
 def open_enhancer(enhancement: Enhancement, codec: str, crf: float | None, fmt: PictureFormat) -> Enhancer | None:
     """The enhancer of frames that an encoder takes afterwards; None where frames stay as they are.
@@ -52,7 +57,7 @@ def open_enhancer(enhancement: Enhancement, codec: str, crf: float | None, fmt: 
         UsageError: arguments that cannot be meant, also a CRF that is not known where the model is told it.
         InputError, CheckpointError, MissingError: the model, its semantic encoder or the device is not to be had.
     """
-    if enhancement.model == BYPASS or enhancement.strength == 0:
+    if enhancement.changes_nothing:
         return None
     # Torch takes seconds to import, and a bypass does without.
     from scene.enhance import Enhancer, open_semantics

@@ -90,8 +90,8 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
     started = time.monotonic()
     halt = threading.Event()
     wanted = _wanted_kind(request)
-    bypass = request.enhancement.model == BYPASS or request.enhancement.strength == 0
-    with open_source(request.source, halt, writable=not bypass, tolerant=request.skip_damage) as source:
+    writable = not request.enhancement.changes_nothing
+    with open_source(request.source, halt, writable=writable, tolerant=request.skip_damage) as source:
         enhancer = open_enhancer(request.enhancement, request.codec, request.crf, source.info.format)
         kind = wanted or source.kind or "y4m"
         if kind == "nut" and source.info.format.full_range:
