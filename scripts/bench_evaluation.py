@@ -23,11 +23,11 @@ from typing import Any
 
 from scene.cli.console import progress_display, setup_logging
 from scene.evaluation import workers
-from scene.evaluation.cache import PointCache
-from scene.evaluation.clip import Recipe, open_clips
-from scene.evaluation.codecs import codec_run
-from scene.evaluation.grid import Grid, measure_grid
-from scene.evaluation.methods import parse_methods
+from scene.evaluation.grid.grid import Grid, measure_grid
+from scene.evaluation.grid.methods import parse_methods
+from scene.measure.cache import PointCache
+from scene.measure.clip import Recipe, open_clips
+from scene.measure.encode import codec_run
 from scene.video.ffmpeg import Completed, FFmpeg, find_ffmpeg
 
 # A fast, a middle and a slow rung of each ladder.

@@ -25,24 +25,24 @@ from pathlib import Path
 from typing import Any
 
 from scene.cli.console import setup_logging
-from scene.evaluation.cache import Measurement, measurement_record
-from scene.evaluation.clip import Clip, Recipe, make_reference, open_clips
-from scene.evaluation.codecs import GOP_SECONDS, CodecRun, codec_run
-from scene.evaluation.methods import Method, fit_to_codecs, parse_method
-from scene.evaluation.point import measure_point
-from scene.evaluation.raw_video import RawVideo
-from scene.evaluation.variant import make_variant
+from scene.evaluation.grid.methods import Method, fit_to_codecs, parse_method
+from scene.evaluation.grid.variant import make_variant
 from scene.files import write_atomically
 from scene.jobs.guard import Guard, GuardReport
 from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
+from scene.measure.cache import Measurement, measurement_record
+from scene.measure.clip import Clip, Recipe, make_reference, open_clips
+from scene.measure.encode import GOP_SECONDS, CodecRun, codec_run
+from scene.measure.point import measure_point
+from scene.measure.raw_video import RawVideo
 from scene.metrics.bjontegaard import bd_rate
-from scene.metrics.saving import Saving
+from scene.metrics.rate_saving import Saving
 from scene.metrics.scores import METRICS
 from scene.picture import Picture
-from scene.video.codecs import EncoderSettings
+from scene.video.encoders.codecs import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
-from scene.video.probe import probe
-from scene.video.y4m import read_frames, read_header, write_frame, write_header
+from scene.video.rawvideo.y4m import read_frames, read_header, write_frame, write_header
+from scene.video.source.probe import probe
 
 SHOWN = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim")
 CODECS = ("x264", "x265", "svtav1")
@@ -209,13 +209,13 @@ def guard_clip(
         raise SystemExit(f"{clip.name} is too small to be probed")
     savings = []
 
-    def told(before: Sequence[Picture], after: Sequence[Picture], stamps: Sequence[int]) -> Saving:
+    def conditioned(before: Sequence[Picture], after: Sequence[Picture], stamps: Sequence[int]) -> Saving:
         saving = shot_probe(before, after, stamps)
         savings.append(dict(saving.by_metric))
         return saving
 
     enhancer = Prepared(plain, variant.pictures)
-    guard: Guard[Any] = Guard(enhancer, told)  # type: ignore[arg-type]
+    guard: Guard[Any] = Guard(enhancer, conditioned)  # type: ignore[arg-type]
     frames = [RawFrame(number, picture) for number, picture in enumerate(plain)]
     for frame in frames:
         list(guard.take(frame))

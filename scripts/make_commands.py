@@ -33,11 +33,11 @@ def commands(app: cyclopts.App, name: str = "scene") -> Iterator[str]:
 
 def help_of(command: str) -> str:
     """What a command prints with --help, at a width of 100 columns."""
-    from scene.cli import _run
+    from scene.cli import run
 
     os.environ["COLUMNS"] = str(_COLUMNS)
     with contextlib.redirect_stdout(io.StringIO()) as printed:
-        code = _run([*command.split()[1:], "--help"], debug=False)
+        code = run([*command.split()[1:], "--help"])
     if code:
         raise SystemExit(f"{command} --help ended with {code}")
     return "\n".join(line.rstrip() for line in printed.getvalue().strip().splitlines())

@@ -24,7 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from scene.evaluation.codecs import (
+from scene.evaluation.grid.methods import NONE, Method, methods_for, parse_methods
+from scene.evaluation.grid.prefilter import Treatment, measure_treatment
+from scene.evaluation.grid.variant import make_variant
+from scene.evaluation.report.tables import escape, markdown_lines
+from scene.evaluation.visuals.still import RGB, read_frame
+from scene.files import write_atomically
+from scene.measure.encode import (
     GOP_SECONDS,
     CodecRun,
     codec_run,
@@ -32,18 +38,12 @@ from scene.evaluation.codecs import (
     encoder_options,
     encoder_version,
 )
-from scene.evaluation.methods import NONE, Method, methods_for, parse_methods
-from scene.evaluation.point import compare
-from scene.evaluation.raw_video import RawVideo, count_raw_video, read_lumas
-from scene.evaluation.still import RGB, read_frame
-from scene.evaluation.table import escape, markdown_lines
-from scene.evaluation.treatment import Treatment, measure_treatment
-from scene.evaluation.variant import make_variant
-from scene.evaluation.workspace import workspace
-from scene.files import write_atomically
+from scene.measure.point import compare
+from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
+from scene.measure.workspace import workspace
 from scene.metrics.scores import METRICS, Scores
 from scene.picture import Matrix, Plane
-from scene.training.pan import pan
+from scene.training.data.pan import pan
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, input_name
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from scene.evaluation.figure import write_figures
-from scene.evaluation.remarks import protocol_lines, remarks
-from scene.evaluation.results import Document
-from scene.evaluation.table import (
+from scene.evaluation.report.figures import write_figures
+from scene.evaluation.report.remarks import protocol_lines, remarks
+from scene.evaluation.report.results import Document
+from scene.evaluation.report.tables import (
     BD_RATE_LEGEND,
     DETAIL_LEGEND,
     EQUAL_CRF_LEGEND,

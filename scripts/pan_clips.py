@@ -12,9 +12,9 @@ from pathlib import Path
 
 import av
 
-from scene.training.data import list_images, read_image
-from scene.training.frames import Image
-from scene.training.pan import pan, spread
+from scene.training.data.crops import list_images, read_image
+from scene.training.data.frames import Image
+from scene.training.data.pan import pan, spread
 
 
 def write_clip(frames: Iterable[Image], out: Path, width: int, height: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from scene.evaluation.slides import Pane, Slide
+from scene.evaluation.visuals import Pane, Slide
 
 HOSTILE = "<img src=x onerror=alert(1)>.mp4"
 CLIPS = ("pan.mp4", HOSTILE)

@@ -10,11 +10,11 @@ import sys
 import threading
 from pathlib import Path
 
-from scene.evaluation.cache import PointCache
-from scene.evaluation.clip import Recipe, open_clips
-from scene.evaluation.codecs import codec_run
-from scene.evaluation.grid import Grid, Measured, measure_grid
-from scene.evaluation.methods import parse_methods
+from scene.evaluation.grid.grid import Grid, Measured, measure_grid
+from scene.evaluation.grid.methods import parse_methods
+from scene.measure.cache import PointCache
+from scene.measure.clip import Recipe, open_clips
+from scene.measure.encode import codec_run
 from scene.progress import Progress
 from scene.video.ffmpeg import find_ffmpeg
 

@@ -7,7 +7,7 @@ import numpy as np
 from skimage import data
 
 from scene.picture import Picture, PictureFormat
-from scene.video.y4m import Y4MHeader, write_frame, write_header
+from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 
 WIDTH, HEIGHT, RATE = 320, 192, Fraction(25)
 

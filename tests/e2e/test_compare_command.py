@@ -12,8 +12,8 @@ import pytest
 from pan_clip import write_pan
 
 from scene.cli import main
-from scene.evaluation.point import compare
-from scene.evaluation.raw_video import count_raw_video
+from scene.measure.point import compare
+from scene.measure.raw_video import count_raw_video
 from scene.metrics.scores import METRICS
 from scene.video.ffmpeg import FFmpeg
 

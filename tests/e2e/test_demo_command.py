@@ -10,10 +10,10 @@ import pytest
 from scene.cli import demo, main
 from scene.evaluation import sample
 from scene.evaluation.sample import FRAMES, HEIGHT, WIDTH, make_sample, window
-from scene.evaluation.still import read_frame
+from scene.evaluation.visuals.still import read_frame
 from scene.model import NetworkConfig, build_network, save_network
 from scene.video.ffmpeg import FFmpeg
-from scene.video.probe import probe
+from scene.video.source.probe import probe
 
 
 @pytest.fixture

@@ -20,18 +20,18 @@ from pan_clip import write_pan
 
 from scene.errors import MissingError, SceneError, UsageError, VerificationError
 from scene.evaluation import cluster, work, workers
-from scene.evaluation.cache import Measurement, PointCache
-from scene.evaluation.clip import Recipe, open_clips
-from scene.evaluation.codecs import codec_run
-from scene.evaluation.grid import Grid, measure_grid, plan
-from scene.evaluation.methods import NONE, Method, parse_method, parse_methods
-from scene.evaluation.point import measure_point
-from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.evaluation.treatment import Treatment
-from scene.evaluation.variant import make_variant
-from scene.evaluation.work import Board, Task, TreatmentTask
-from scene.evaluation.workers import Site, measure_here
-from scene.evaluation.workspace import PREFIX, remove_leftovers
+from scene.evaluation.grid.grid import Grid, measure_grid, plan
+from scene.evaluation.grid.local import Site, measure_here
+from scene.evaluation.grid.methods import NONE, Method, parse_method, parse_methods
+from scene.evaluation.grid.prefilter import Treatment
+from scene.evaluation.grid.tasks import Board, Task, TreatmentTask
+from scene.evaluation.grid.variant import make_variant
+from scene.measure.cache import Measurement, PointCache
+from scene.measure.clip import Recipe, open_clips
+from scene.measure.encode import codec_run
+from scene.measure.point import measure_point
+from scene.measure.raw_video import RawVideo, count_raw_video
+from scene.measure.workspace import PREFIX, remove_leftovers
 from scene.metrics.scores import FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress, silent
@@ -64,8 +64,8 @@ def child(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 def wait_for(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout is not None and process.stderr is not None
-    for told in process.stdout:
-        if told.strip() == line:
+    for conditioned in process.stdout:
+        if conditioned.strip() == line:
             return
     raise AssertionError(process.stderr.read())
 

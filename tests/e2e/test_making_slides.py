@@ -13,18 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from scene.enhance.quantiser import told_step
-from scene.evaluation.cache import PointCache
-from scene.evaluation.clip import Recipe, open_clips
-from scene.evaluation.codecs import codec_run
-from scene.evaluation.grid import Grid, measure_grid
-from scene.evaluation.methods import parse_methods
-from scene.evaluation.raw_video import RawVideo
-from scene.evaluation.results import Report, make_report
-from scene.evaluation.slides import Slide, make_slides, workshop
-from scene.evaluation.variant import make_variant
+from scene.evaluation.grid.grid import Grid, measure_grid
+from scene.evaluation.grid.methods import parse_methods
+from scene.evaluation.grid.variant import make_variant
+from scene.evaluation.report.results import Report, make_report
+from scene.evaluation.visuals import Slide, make_slides, workshop
+from scene.measure.cache import PointCache
+from scene.measure.clip import Recipe, open_clips
+from scene.measure.encode import codec_run
+from scene.measure.raw_video import RawVideo
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress
+from scene.video.encoders.quantiser import conditioning_step
 from scene.video.ffmpeg import FFmpeg
 
 
@@ -122,11 +122,11 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
     )
     cache = PointCache(tmp_path / "cache")
     report = make_report(grid, measure_grid(grid, ffmpeg, cache, jobs=2, device="cpu"), ffmpeg)
-    told: list[float] = []
+    conditioned: list[float] = []
 
     def watched(*arguments: object, **options: object) -> RawVideo:
         if options.get("step"):
-            told.append(options["step"])  # type: ignore[arg-type]
+            conditioned.append(options["step"])  # type: ignore[arg-type]
         return make_variant(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(workshop, "make_variant", watched)
@@ -134,9 +134,9 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
     assert [slide.codec for slide in made] == ["x264", "svtav1"]
     for slide in made:
         crf = float(slide.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
-        assert any(step == pytest.approx(told_step(slide.codec, crf)) for step in told)
+        assert any(step == pytest.approx(conditioning_step(slide.codec, crf)) for step in conditioned)
     # At another CRF than the one that was expected to have the rate, there is another variant.
-    assert 2 <= len(told) == len(set(told)) <= 4
+    assert 2 <= len(conditioned) == len(set(conditioned)) <= 4
 
 
 def test_slides_are_made_once(

@@ -10,21 +10,21 @@ from pan_clip import write_pan
 
 from scene.errors import InputError, MissingError, SceneError, VerificationError
 from scene.evaluation import work, workers
-from scene.evaluation.cache import Measurement, PointCache
-from scene.evaluation.clip import Recipe, make_reference, open_clips
-from scene.evaluation.codecs import CODECS, codec_run, encoder_version
-from scene.evaluation.grid import Grid, Measured, measure_grid
-from scene.evaluation.methods import parse_method, parse_methods
-from scene.evaluation.point import compare, measure_point
-from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.evaluation.results import make_report, results_json
-from scene.evaluation.summary import clip_rows, mean_rows
-from scene.evaluation.table import table_markdown
-from scene.evaluation.variant import make_variant
+from scene.evaluation.grid.grid import Grid, Measured, measure_grid
+from scene.evaluation.grid.methods import parse_method, parse_methods
+from scene.evaluation.grid.variant import make_variant
+from scene.evaluation.report.results import make_report, results_json
+from scene.evaluation.report.summary import clip_rows, mean_rows
+from scene.evaluation.report.tables import table_markdown
+from scene.measure.cache import Measurement, PointCache
+from scene.measure.clip import Recipe, make_reference, open_clips
+from scene.measure.encode import CODECS, codec_run, encoder_version
+from scene.measure.point import compare, measure_point
+from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_filter, input_name
-from scene.video.y4m import read_frames, read_header
+from scene.video.rawvideo.y4m import read_frames, read_header
 
 
 def raw(path: Path) -> RawVideo:

@@ -13,20 +13,20 @@ import numpy as np
 import pytest
 
 from scene.errors import MissingError, VerificationError
-from scene.evaluation.cache import PointCache
-from scene.evaluation.clip import Recipe, make_reference, open_clips
-from scene.evaluation.codecs import codec_run, encode_arguments, encoder_options
-from scene.evaluation.grid import Grid, measure_grid
-from scene.evaluation.methods import NONE, SVTAV1_VMAF, Method, parse_filter, parse_methods
-from scene.evaluation.point import decode_arguments, measure_point
-from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.evaluation.summary import clip_rows
+from scene.evaluation.grid.grid import Grid, measure_grid
+from scene.evaluation.grid.methods import NONE, SVTAV1_VMAF, Method, parse_filter, parse_methods
+from scene.evaluation.grid.variant import make_variant
+from scene.evaluation.report.summary import clip_rows
 from scene.evaluation.tuning import CANDIDATES, tune
-from scene.evaluation.variant import make_variant
+from scene.measure.cache import PointCache
+from scene.measure.clip import Recipe, make_reference, open_clips
+from scene.measure.encode import codec_run, encode_arguments, encoder_options
+from scene.measure.point import decode_arguments, measure_point
+from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.picture import Picture
 from scene.progress import Progress
 from scene.video.ffmpeg import FFmpeg, ProcessError, StoppedError, input_name
-from scene.video.y4m import read_frames, read_header
+from scene.video.rawvideo.y4m import read_frames, read_header
 
 
 def pictures(path: Path) -> list[Picture]:

@@ -10,17 +10,17 @@ import pytest
 from ffmpeg_quality_metrics import FfmpegQualityMetrics
 from pan_clip import write_pan
 
-from scene.evaluation.cache import PointCache
-from scene.evaluation.clip import Recipe, open_clips
-from scene.evaluation.codecs import codec_run
-from scene.evaluation.grid import Grid, Measured, measure_grid
-from scene.evaluation.methods import parse_method, parse_methods
-from scene.evaluation.point import Comparison, compare
-from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.evaluation.summary import ClipRow, clip_rows
-from scene.evaluation.variant import make_variant
+from scene.evaluation.grid.grid import Grid, Measured, measure_grid
+from scene.evaluation.grid.methods import parse_method, parse_methods
+from scene.evaluation.grid.variant import make_variant
+from scene.evaluation.report.summary import ClipRow, clip_rows
+from scene.measure.cache import PointCache
+from scene.measure.clip import Recipe, open_clips
+from scene.measure.encode import codec_run
+from scene.measure.libvmaf import METRICS_VERSION
+from scene.measure.point import Comparison, compare
+from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.metrics.bjontegaard import bd_rate
-from scene.metrics.libvmaf import METRICS_VERSION
 from scene.video.ffmpeg import FFmpeg
 
 # docs/measuring.md, "By hand".

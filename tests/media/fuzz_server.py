@@ -61,7 +61,7 @@ def run_case(arguments):
 if __name__ == "__main__":
     import scene.cli
     import scene.jobs.encode
-    import scene.video.verify
+    import scene.video.container.verify
 
     if sys.argv[1:]:
         os.setuid(int(sys.argv[1]))

@@ -10,7 +10,7 @@ import av
 import numpy as np
 import torch
 
-from scene.cli import _run
+from scene.cli import run
 from scene.model import NetworkConfig, build_network, save_network
 from scene.video.pixel_format import frame_picture, picture_format
 
@@ -151,4 +151,4 @@ def make_network(
 
 def encode(*arguments: object) -> int:
     """`scene encode` in this process; the exit code."""
-    return _run(["encode", *map(str, arguments)], debug=False)
+    return run(["encode", *map(str, arguments)])

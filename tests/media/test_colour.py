@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from making import assert_same_pictures, decoded, encode, make_network, make_video
 
-from scene.cli import _run
+from scene.cli import run
 from scene.enhance import Enhancer
 from scene.errors import InputError
-from scene.evaluation.clip import open_clips
+from scene.measure.clip import open_clips
 from scene.model import load_model
 from scene.picture import Picture, PictureFormat
-from scene.video.excerpt import read_excerpt
 from scene.video.pixel_format import guess_matrix
-from scene.video.probe import probe
+from scene.video.source.excerpt import read_excerpt
+from scene.video.source.probe import probe
 
 LOSSLESS = {
     "x264": ["--codec", "x264", "--preset", "ultrafast", "--encoder-args", "qp=0"],
@@ -204,7 +204,7 @@ def test_alpha_in_the_picture_is_refused(tmp_path, capfd, pix_fmt):
 def test_filter_gives_planar_samples(tmp_path, suffix, codec, pix_fmt, model):
     source = make_video(tmp_path / f"in.{suffix}", codec=codec, pix_fmt=pix_fmt, frames=3)
     weights = model if model == "none" else make_network(tmp_path / "net.safetensors")
-    assert _run(["filter", str(source), str(tmp_path / "out.nut"), "--model", str(weights)], debug=False) == 0
+    assert run(["filter", str(source), str(tmp_path / "out.nut"), "--model", str(weights)]) == 0
     with av.open(str(tmp_path / "out.nut")) as file:
         assert file.streams.video[0].pix_fmt == ("gbrp" if pix_fmt == "gbrp" else "yuv420p")
     before, after = decoded(source), decoded(tmp_path / "out.nut")

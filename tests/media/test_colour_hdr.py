@@ -10,7 +10,7 @@ from making import encode, make_network, make_video
 from scene.errors import MissingError
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.hdr import MasteringDisplay
-from scene.video.probe import probe
+from scene.video.source.probe import probe
 
 PQ, HLG, BT2020 = 16, 18, 9
 DISPLAY = MasteringDisplay(

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from scene.cli import _run
+from scene.cli import run
 from scene.video import encode
 
 
 def examined(capfd, code=0):
-    assert _run(["doctor", "--json"], debug=False) == code
+    assert run(["doctor", "--json"]) == code
     out, err = capfd.readouterr()
     return {finding["part"]: finding for finding in json.loads(out)}, err
 
@@ -27,7 +27,7 @@ def test_everything_that_is_installed_works(capfd):
 
 
 def test_lines_say_the_same(capfd):
-    assert _run(["doctor"], debug=False) == 0
+    assert run(["doctor"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert all(line.startswith(("ok       ", "missing  ")) for line in lines)
     assert any(line.split()[1] == "x264" for line in lines)

@@ -14,7 +14,7 @@ import av
 import pytest
 from making import decoded, encode, make_network, make_video
 
-from scene.cli import _run
+from scene.cli import run
 
 
 @pytest.fixture
@@ -256,7 +256,7 @@ def test_flipped_bits_give_documented_codes(tmp_path, capfd):
 
 
 def test_a_failed_verification_leaves_nothing(source, tmp_path, capfd, monkeypatch):
-    import scene.video.mux as mux
+    import scene.video.container.writer as mux
 
     write = mux.Writer.write
 
@@ -302,7 +302,7 @@ def test_signals_leave_nothing(tmp_path, codec, preset, number, code, said):
 
 def test_help_needs_neither_torch_nor_av():
     program = (
-        "import sys; from scene.cli import _run; code = _run(['encode', '--help'], False); "
+        "import sys; from scene.cli import run; code = run(['encode', '--help'], False); "
         "sys.exit(code or int(bool({'torch', 'av', 'numpy'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -314,7 +314,7 @@ def test_overwriting_replaces_the_file_a_link_points_to(source, tmp_path):
     real, link = tmp_path / "real.mkv", tmp_path / "link.mkv"
     real.write_text("old")
     link.symlink_to(real)
-    assert _run(["encode", str(source), str(link), "-y", "--model", "none"], debug=False) == 0
+    assert run(["encode", str(source), str(link), "-y", "--model", "none"]) == 0
     assert link.is_symlink() and len(decoded(Path(real))) == 3
     mask = os.umask(0)
     os.umask(mask)

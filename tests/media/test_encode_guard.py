@@ -17,12 +17,12 @@ from skimage import data
 
 from scene.errors import SceneError
 from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
-from scene.training.pan import pan
-from scene.video.codecs import EncoderSettings
-from scene.video.mux import Writer
+from scene.training.data.pan import pan
+from scene.video.container.writer import Writer
+from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.trial import try_encode
 from scene.video.pixel_format import frame_picture
-from scene.video.probe import probe
-from scene.video.trial import try_encode
+from scene.video.source.probe import probe
 
 GRADIENT = np.repeat(np.repeat(np.linspace(30, 220, 640)[None, :, None], 400, 0), 3, 2).astype(np.uint8)
 # x264 gives the same bytes each time where a row has a multiple of eight macroblocks.

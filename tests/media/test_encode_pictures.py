@@ -96,7 +96,8 @@ def test_a_network_that_is_told_the_quantiser_gets_that_of_the_crf(tmp_path, cod
     before, after = decoded(source), decoded(tmp_path / "out.mkv")
     fmt = PictureFormat(64, 48, 8, "420", False, "bt601")
     right, wrong = (
-        Enhancer(load_model(weights), device="cpu", step=told, strength=strength) for told in (step, step * 0.8)
+        Enhancer(load_model(weights), device="cpu", step=conditioned, strength=strength)
+        for conditioned in (step, step * 0.8)
     )
     differences = {"right": 0, "wrong": 0}
     for a, b in zip(before, after, strict=True):

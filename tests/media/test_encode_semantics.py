@@ -10,8 +10,8 @@ import torch
 from making import decoded, encode, make_network, make_video
 from safetensors.torch import load_file, save_file
 
-from scene.cli import _run
-from scene.evaluation.methods import parse_method
+from scene.cli import run
+from scene.evaluation.grid.methods import parse_method
 from scene.model import NetworkConfig, Semantics, build_network, save_network
 from scene.model.semantics import load_encoder
 from scene.model.semantics.student import StudentConfig, StudentEncoder, save_student
@@ -55,7 +55,7 @@ def test_what_steers_the_model_changes_the_output(tmp_path: Path, source: Path, 
     for semantics in ("auto", "none", "constant", "random", "shuffled"):
         destination = tmp_path / f"{semantics}.mkv"
         arguments = ["--model", str(model), "--semantics", semantics, "--encoder-args", "qp=0"]
-        assert _run(["encode", str(source), str(destination), *arguments], debug=True) == 0
+        assert run(["encode", str(source), str(destination), *arguments], debug=True) == 0
         outputs[semantics] = luma(destination)
     kinds = list(outputs)
     for index, kind in enumerate(kinds):
@@ -77,12 +77,12 @@ def test_mistakes_are_one_sentence(
         (["--model", str(model), "--semantic-interval", "-1"], 2, "interval"),
     ]
     for arguments, code, text in cases:
-        assert _run(["encode", str(source), str(tmp_path / "out.mkv"), *arguments], debug=False) == code
+        assert run(["encode", str(source), str(tmp_path / "out.mkv"), *arguments]) == code
         err = capfd.readouterr().err
         assert len(err.splitlines()) == 1 and text in err
         assert not (tmp_path / "out.mkv").exists()
     student.unlink()
-    assert _run(["encode", str(source), str(tmp_path / "out.mkv"), "--model", str(model)], debug=False) == 3
+    assert run(["encode", str(source), str(tmp_path / "out.mkv"), "--model", str(model)]) == 3
     assert "--semantics" in capfd.readouterr().err
 
 
@@ -102,7 +102,7 @@ def test_controls_are_methods_of_an_evaluation(model: Path, tmp_path: Path) -> N
 
 
 def test_the_cost_of_semantics_is_measured(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["bench", "semantics", str(model), "--size", "64x48"], debug=False) == 0
+    assert run(["bench", "semantics", str(model), "--size", "64x48"]) == 0
     out = capsys.readouterr().out
     assert "student@" in out and "model@" in out and "% of the time" in out
-    assert _run(["bench", "semantics", str(model), "--size", "64"], debug=False) == 2
+    assert run(["bench", "semantics", str(model), "--size", "64"]) == 2

@@ -9,7 +9,7 @@ import av
 import pytest
 from making import MS, assert_same_pictures, assert_same_times, decoded, encode, make_network, make_video, packets
 
-from scene.video.probe import probe
+from scene.video.source.probe import probe
 
 FAST = {"x264": "ultrafast", "x265": "ultrafast", "svtav1": "12"}
 TS = Fraction(1, 90000)

@@ -20,12 +20,12 @@ from scene.errors import MissingError, UsageError
 from scene.jobs.search import SearchRequest, Target, search_crf
 from scene.picture import Picture, PictureFormat
 from scene.video import packet_process
-from scene.video.codecs import EncoderSettings
+from scene.video.container.digest import TrackDigest
+from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.packet_process import PacketProcess
+from scene.video.encoders.vvenc import raw_planes
 from scene.video.ffmpeg import ProcessError, find_encoding_ffmpeg
-from scene.video.packet_process import PacketProcess
-from scene.video.probe import probe
-from scene.video.track_sum import TrackSum
-from scene.video.vvenc import raw_planes
+from scene.video.source.probe import probe
 
 UNEVEN = [0, 7, 80, 81, 300, 340, 377, 900, 901, 1400, 1500, 1533]
 HDR10 = (
@@ -305,8 +305,8 @@ def test_frames_that_are_lost_on_the_way(tmp_path, capfd, monkeypatch):
 
 
 def children(process: int) -> list[int]:
-    told = Path(f"/proc/{process}/task")
-    return [int(child) for task in told.iterdir() for child in (task / "children").read_text().split()]
+    conditioned = Path(f"/proc/{process}/task")
+    return [int(child) for task in conditioned.iterdir() for child in (task / "children").read_text().split()]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are looked for in /proc")
@@ -357,7 +357,7 @@ def test_nobody_waits_for_a_process_that_was_killed(tmp_path):
 
 def test_damaged_packets_are_seen(tmp_path, monkeypatch, capfd):
     source = make_video(tmp_path / "in.mkv", frames=10)
-    real = TrackSum.add
+    real = TrackDigest.add
     seen = []
 
     def add(self, packet):
@@ -370,5 +370,5 @@ def test_damaged_packets_are_seen(tmp_path, monkeypatch, capfd):
             return real(self, other)
         return real(self, packet)
 
-    monkeypatch.setattr(TrackSum, "add", add)
+    monkeypatch.setattr(TrackDigest, "add", add)
     assert "the content of the video has changed" in refused(capfd, 4, source, tmp_path / "out.ts")

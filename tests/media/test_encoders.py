@@ -13,12 +13,12 @@ from making import assert_same_pictures, decoded, encode, make_network, make_vid
 from sources import ffmpeg
 
 from scene.errors import UsageError
-from scene.video.codecs import CODECS, EncoderSettings, check_settings
-from scene.video.decode import Decoder
-from scene.video.encode import encoder_pixel_format, open_encoder
-from scene.video.encoder_report import reported_settings
-from scene.video.probe import probe
-from scene.video.ready_frame import ready_frame
+from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders.encode import encoder_pixel_format, open_encoder
+from scene.video.encoders.ready_frame import ready_frame
+from scene.video.encoders.report import reported_settings
+from scene.video.source.decode import Decoder
+from scene.video.source.probe import probe
 
 _FAST = {"x264": ["--preset", "ultrafast"], "x265": ["--preset", "ultrafast"], "svtav1": ["--preset", "10"]}
 
@@ -105,7 +105,7 @@ def test_what_x264_says_that_it_ignores_is_told(source, tmp_path, capfd):
 )
 def test_networks_are_told_a_constant_quantiser(source, tmp_path, monkeypatch, codec, arguments, crf):
     from scene import enhance
-    from scene.enhance.quantiser import told_step
+    from scene.video.encoders.quantiser import conditioning_step
 
     steps = []
 
@@ -118,7 +118,7 @@ def test_networks_are_told_a_constant_quantiser(source, tmp_path, monkeypatch, c
     network = make_network(tmp_path / "told.safetensors", quantiser=(2, 200))
     given = ["--codec", codec, *_FAST[codec], "--encoder-args", arguments]
     assert encode(source, tmp_path / "out.mkv", "--model", network, *given) == 0
-    assert steps == [told_step(codec, crf)]
+    assert steps == [conditioning_step(codec, crf)]
 
 
 def _no_gpu() -> bool:
@@ -177,10 +177,7 @@ def test_unknown_codecs():
 def test_a_bitrate_without_a_network_loads_no_torch(tmp_path):
     source = make_video(tmp_path / "in.mkv", frames=5)
     arguments = ["encode", str(source), str(tmp_path / "out.mkv"), "--model", "none", "--bitrate", "300"]
-    code = (
-        "import sys\nfrom scene.cli import _run\n"
-        f"assert _run({arguments!r}, debug=False) == 0\nassert 'torch' not in sys.modules"
-    )
+    code = f"import sys\nfrom scene.cli import run\nassert run({arguments!r}) == 0\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
 
 

@@ -9,7 +9,7 @@ import pytest
 from making import assert_same_times, decoded, encode, make_network, make_video
 
 from scene.jobs import EncodeRequest, encode_file
-from scene.video.codecs import EncoderSettings
+from scene.video.encoders.codecs import EncoderSettings
 
 _FAST = {"x264": [], "x265": ["--preset", "fast"], "svtav1": ["--preset", "10"]}
 
@@ -90,7 +90,7 @@ def test_passes_agree_on_frames(tmp_path, temporary, codec, kind):
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_path, monkeypatch, codec):
     from scene.enhance import Enhancer
-    from scene.enhance.quantiser import told_step
+    from scene.video.encoders.quantiser import conditioning_step
 
     steps = []
 
@@ -110,7 +110,7 @@ def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_p
         return
     # The quantiser of a CRF and of the bitrate that it gave are about the same, four CRFs at most apart.
     for step, crf in zip(steps, (26, 38), strict=True):
-        assert told_step(codec, crf - 4) < step < told_step(codec, crf + 4)
+        assert conditioning_step(codec, crf - 4) < step < conditioning_step(codec, crf + 4)
 
 
 def test_a_damaged_source_is_skipped_alike_in_both_passes(tmp_path, temporary, capfd):

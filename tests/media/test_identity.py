@@ -12,7 +12,7 @@ from scene.enhance import Enhancer
 from scene.errors import MissingError
 from scene.model import load_model
 from scene.picture import Picture, PictureFormat
-from scene.video.codecs import CODECS
+from scene.video.encoders.codecs import CODECS
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.pixel_format import write_picture
 from scene.video.sample_layout import sample_layout
@@ -141,7 +141,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from scene.jobs import EncodeRequest, encode_file
-from scene.video.codecs import EncoderSettings
+from scene.video.encoders.codecs import EncoderSettings
 source, folder, codec, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 kept = []
 for index in range(3):

@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 from making import encode, make_network, make_video
 
-from scene.cli import _run
+from scene.cli import run
 from scene.cli.console import announce, setup_logging
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "log.schema.json").read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ def test_an_encode_ends_with_its_result(tmp_path, capfd):
 def test_a_filter_ends_with_its_result(tmp_path, capfd):
     source = make_video(tmp_path / "in.mkv", subtitles=True)
     assert (
-        _run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none", "--log-format", "json"], False) == 0
+        run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none", "--log-format", "json"], False) == 0
     )
     *_, progress, result = events(capfd.readouterr().err)
     assert (progress["task"], progress["unit"], progress["done"]) == ("filter", "frames", 8)
@@ -58,7 +58,7 @@ def test_a_filter_ends_with_its_result(tmp_path, capfd):
 def test_a_search_logs_each_crf(tmp_path, capfd):
     source = make_video(tmp_path / "in.mkv", size=(256, 256), frames=3)
     arguments = ["--target", "vmaf=20", "--model", "none", "--preset", "ultrafast", "--log-format", "json"]
-    assert _run(["search", str(source), *arguments], debug=False) == 0
+    assert run(["search", str(source), *arguments]) == 0
     lines = events(capfd.readouterr().err)
     assert {line["event"] for line in lines} == {"log", "progress"}
     assert any(line.get("message", "").startswith("unprocessed, CRF 23: ") for line in lines)
@@ -79,7 +79,7 @@ def test_a_search_logs_each_crf(tmp_path, capfd):
 @pytest.mark.parametrize("option", [["--log-format", "json"], ["--log-format=json"]])
 def test_an_error_is_the_last_line(tmp_path, capfd, monkeypatch, arguments, code, said, option):
     monkeypatch.chdir(tmp_path)
-    assert _run([*arguments, *option], debug=False) == code
+    assert run([*arguments, *option]) == code
     *_, last = events(capfd.readouterr().err)
     assert (last["event"], last["code"]) == ("error", code)
     assert said in last["message"]

@@ -18,16 +18,16 @@ import pytest
 from making import encode, make_network, make_video
 from skimage import data
 
-from scene.cli import _run
+from scene.cli import run
 from scene.errors import InputError, UsageError
 from scene.jobs import search as search_module
-from scene.jobs.sample_scores import find_scoring_ffmpeg
+from scene.measure.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target
-from scene.training.pan import pan
-from scene.video.codecs import EncoderSettings
+from scene.training.data.pan import pan
+from scene.video.encoders.codecs import EncoderSettings
 from scene.video.pixel_format import frame_picture
-from scene.video.probe import probe
-from scene.video.samples import Span, read_samples, video_seconds
+from scene.video.source.probe import probe
+from scene.video.source.samples import Span, read_samples, video_seconds
 
 # x264 gives the same bytes each time where a row has a multiple of eight macroblocks.
 SIZE = (384, 256)
@@ -69,7 +69,7 @@ def clip(tmp_path_factory):
 
 def search(*arguments):
     """`scene search` in this process; the exit code."""
-    return _run(["search", *map(str, arguments)], debug=False)
+    return run(["search", *map(str, arguments)])
 
 
 def searched(capfd, *arguments):
@@ -97,7 +97,7 @@ def test_rate_and_scores_are_those_of_the_encode(tmp_path, capfd, pix_fmt, colou
     if size != SIZE:
         # x264 made it even, and `scene compare` wants one size.
         return
-    assert _run(["compare", str(source), str(out), "--json"], debug=False) == 0
+    assert run(["compare", str(source), str(out), "--json"]) == 0
     measured = json.loads(capfd.readouterr().out)["points"][0]
     for name, score in answer["scores"].items():
         assert score == pytest.approx(measured[name], abs=0.002), name
@@ -118,7 +118,7 @@ def test_the_answer_is_the_coarsest_that_meets_and_its_command_works(clip, tmp_p
     assert f"scene: unprocessed, CRF {crf:g}: " in err
     words = shlex.split(lines[-1])
     assert words[:3] == ["scene", "encode", str(source)]
-    assert _run(words[1:], debug=False) == 0
+    assert run(words[1:]) == 0
     assert (tmp_path / "it's in-x264.mkv").exists()
     # The same input gives the same answer.
     assert search(source, "--target", "vmaf-neg=88", "--model", "none", *FAST) == 0
@@ -130,10 +130,10 @@ def test_the_answer_is_the_coarsest_that_meets_and_its_command_works(clip, tmp_p
 )
 def test_a_network_is_told_every_crf(clip, tmp_path, monkeypatch, capfd, codec, preset, step):
     network = make_network(tmp_path / "same.safetensors", identity=True, quantiser=(6.0, 60.0))
-    load, told = search_module.open_enhancer, []
+    load, conditioned = search_module.open_enhancer, []
 
     def loading(enhancement, codec, crf, fmt):
-        told.append(crf)
+        conditioned.append(crf)
         return load(enhancement, codec, crf, fmt)
 
     monkeypatch.setattr(search_module, "open_enhancer", loading)
@@ -143,7 +143,7 @@ def test_a_network_is_told_every_crf(clip, tmp_path, monkeypatch, capfd, codec, 
     )
     plain, enhanced = found["unprocessed"], found["enhanced"]
     # Once more for what can go wrong before work begins.
-    assert sorted(told[1:]) == [one["crf"] for one in enhanced["probes"]]
+    assert sorted(conditioned[1:]) == [one["crf"] for one in enhanced["probes"]]
     assert all(one["crf"] / step == round(one["crf"] / step) for one in plain["probes"])
     assert 2 <= len(enhanced["probes"]) <= 4
     # A network that changes nothing saves nothing.

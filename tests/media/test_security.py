@@ -12,7 +12,7 @@ import pytest
 from loopback import Listener
 from making import assert_same_pictures, decoded, make_video
 
-from scene.cli import _run
+from scene.cli import run
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_no_playlist_is_followed(tmp_path, capfd, listener, name, suffix):
     path = tmp_path / (name + suffix)
     path.write_text(playlists(listener.port, neighbour)[name])
     before = sorted(tmp_path.iterdir())
-    assert _run(["encode", str(path), str(tmp_path / "out.mkv"), "--model", "none"], debug=False) == 3
+    assert run(["encode", str(path), str(tmp_path / "out.mkv"), "--model", "none"]) == 3
     said = capfd.readouterr().err
     assert "cannot be opened as video" in said
     assert ("--allow-network" in said) == name.endswith((".m3u8", ".ffconcat", ".sdp", ".mpd"))
@@ -76,7 +76,7 @@ def test_nor_by_other_commands(tmp_path, capfd, listener, command, name):
         "search": ["--target", "vmaf-neg=90", "--model", "none"],
         "filter": [str(tmp_path / "out.y4m"), "--model", "none"],
     }[command]
-    assert _run([command, str(path), *arguments], debug=False) == 3
+    assert run([command, str(path), *arguments]) == 3
     assert name in capfd.readouterr().err
     assert listener.calls == []
 
@@ -114,8 +114,8 @@ def test_playlists_are_followed_where_that_is_allowed(tmp_path, server, kind, wh
     )
     out = tmp_path / "out.mkv"
     arguments = ["encode", str(path), str(out), "--model", "none", "--preset", "ultrafast", "--encoder-args", "qp=0"]
-    assert _run(arguments, debug=False) == 3
-    assert _run([*arguments, "--allow-network"], debug=False) == 0
+    assert run(arguments) == 3
+    assert run([*arguments, "--allow-network"]) == 0
     assert_same_pictures(decoded(piece), decoded(out))
 
 
@@ -124,7 +124,7 @@ def test_sdp_and_dash_are_refused_in_any_case(tmp_path, capfd, listener, name):
     path = tmp_path / name
     path.write_text(playlists(listener.port, path)[name])
     arguments = ["encode", str(path), str(tmp_path / "out.mkv"), "--model", "none", "--allow-network"]
-    assert _run(arguments, debug=False) == 3
+    assert run(arguments) == 3
     assert "cannot be opened as video" in capfd.readouterr().err
     assert listener.calls == []
 
@@ -162,10 +162,10 @@ def test_a_name_is_only_a_name(tmp_path, monkeypatch, capfd, name):
     source.rename(tmp_path / name)
     written = "out" + name
     arguments = ["encode", "--model", "none", "--preset", "ultrafast", "--", name, written]
-    assert _run(arguments, debug=False) == 0, capfd.readouterr().err
+    assert run(arguments) == 0, capfd.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([name, written])
     shutil.copy(written, tmp_path / ("-" + written))
-    assert _run(["compare", "--out", "results", "--", name, written], debug=False) == 0, capfd.readouterr().err
+    assert run(["compare", "--out", "results", "--", name, written]) == 0, capfd.readouterr().err
     assert not (tmp_path / "b").exists() and not (tmp_path / "c").exists()
 
 

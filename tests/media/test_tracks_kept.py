@@ -19,7 +19,7 @@ from sources import (
     with_second_stream,
 )
 
-from scene.video.probe import probe
+from scene.video.source.probe import probe
 
 NAMED = "cannot be held by"
 
@@ -116,8 +116,8 @@ def test_subtitles_that_overlap_are_told_of_where_one_hides_the_other(tmp_path, 
     ffmpeg(*PICTURES, "-i", text, "-c:v", "ffv1", "-c:s", "subrip", source)
     assert encode(source, target, *for_suffix(suffix)) == 0
     assert [words[-3:] for words in contents(target, "subtitle")] == [b"One", b"Two"]
-    told = "stream 1 (subrip subtitle) has subtitles that overlap" in capfd.readouterr().err
-    assert told == (overlap and suffix != ".mkv")
+    conditioned = "stream 1 (subrip subtitle) has subtitles that overlap" in capfd.readouterr().err
+    assert conditioned == (overlap and suffix != ".mkv")
 
 
 PICTURE_SUBTITLES = {

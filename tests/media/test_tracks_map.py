@@ -6,7 +6,7 @@ from making import decoded, encode
 from sources import ffmpeg, streams
 
 from scene.errors import UsageError
-from scene.video.selection import parse_map
+from scene.video.container.select import parse_map
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from making import encode, make_network, make_video
 from sources import ffmpeg, for_suffix
 
 import scene.jobs.encode
-from scene.video.track_sum import TrackSum
-from scene.video.verify import verify
+from scene.video.container.digest import TrackDigest
+from scene.video.container.verify import verify
 
 # Noise, so that frames are large enough to be hit; several key frames.
 NOISY = "testsrc2=s=96x64:r=25:d=1.6,noise=alls=40:allf=t"
@@ -135,7 +135,7 @@ def test_video_out_of_step(source, tmp_path, capfd, damaged, suffix):
 
 def totals(path):
     """Size and checksum of the video's content."""
-    video = TrackSum("video", "h264", "")
+    video = TrackDigest("video", "h264", "")
     with av.open(str(path)) as file:
         for packet in file.demux(video=0):
             video.add(packet)
@@ -264,7 +264,7 @@ def test_lost_hdr_metadata(tmp_path, capfd, monkeypatch):
     )
     folder = tmp_path / "out"
     folder.mkdir()
-    monkeypatch.setattr("scene.video.encode.encoder_params", lambda codec, hdr: [])
+    monkeypatch.setattr("scene.video.encoders.encode.encoder_params", lambda codec, hdr: [])
     assert encode(source, folder / "out.mkv", "--codec", "x265", "--model", "none") == 4
     refused(capfd, folder, "its content light level was lost")
 

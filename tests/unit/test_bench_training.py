@@ -16,16 +16,16 @@ import torch.nn.functional as F
 from PIL import Image
 from skimage import data as photographs
 
-from scene.cli import _run
+from scene.benchmarks.training import _ignore, _Trainee, bench_training
+from scene.cli import run
 from scene.errors import UsageError
 from scene.metrics.thin_convolutions import ThinConvolutions
 from scene.model import NetworkConfig
 from scene.progress import Progress
 from scene.training import TrainingConfig
-from scene.training.bench import _ignore, _Trainee, bench_training
 from scene.training.config import DataConfig, LossConfig, OptimiserConfig, ProxyConfig, RunConfig
-from scene.training.data import ConsecutiveBatches, Crops, Sample, collate
-from scene.training.sources import open_source
+from scene.training.data.crops import ConsecutiveBatches, Crops, Sample, collate
+from scene.training.data.sources import open_source
 
 TINY = TrainingConfig(
     network=NetworkConfig(guidance="features", planes="luma", channels=8),
@@ -117,9 +117,11 @@ def test_the_figures_hang_together(config: TrainingConfig, photos: Path) -> None
     assert result.loader.samples_per_second > 0
     assert result.loader.first_seen == result.first_seen == 0.0
     folded = 4 if config.network.planes == "luma" else 12
-    told = 0 if config.network.quantiser is None else 1
+    conditioned = 0 if config.network.quantiser is None else 1
     positions = (config.crop_side // 2) ** 2
-    assert result.limit.gmac_per_patch == pytest.approx(9 * ((2 * folded + told) * 8 + 6 * 8 * 8) * positions / 1e9)
+    assert result.limit.gmac_per_patch == pytest.approx(
+        9 * ((2 * folded + conditioned) * 8 + 6 * 8 * 8) * positions / 1e9
+    )
     assert result.limit.ratio == pytest.approx(result.limit.network_s / result.limit.convolutions_s)
 
 
@@ -136,11 +138,11 @@ def test_the_command_prints_a_table_or_one_object(
         '[network]\nguidance = "features"\nplanes = "luma"\nchannels = 8\n[data]\ncrop = 64\n[run]\nbatch = 2\n'
     )
     command = ["bench", "training", str(config), "--data", str(photos), "--steps", "1", "--device", "cpu"]
-    assert _run([*command, "--json"], debug=False) == 0
+    assert run([*command, "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["batch"] == 2
     assert {"name", "forward_s", "backward_s", "total_s", "share"} == set(result["parts"][0])
-    assert _run(command, debug=False) == 0
+    assert run(command) == 0
     captured = capsys.readouterr()
     assert "patches/s (2 x 64 x 64, float32" in captured.out
     assert all(part in captured.out for part in ("data", "network", "proxy", "vmaf", "optimiser"))
@@ -149,8 +151,8 @@ def test_the_command_prints_a_table_or_one_object(
 
 def test_its_help_loads_no_torch() -> None:
     code = (
-        "import sys; from scene.cli import _run\n"
-        "assert _run(['bench', 'training', '--help'], False) == 0; assert 'torch' not in sys.modules"
+        "import sys; from scene.cli import run\n"
+        "assert run(['bench', 'training', '--help'], False) == 0; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from scene.benchmarks.semantics import bench_semantics
 from scene.enhance import Enhancer, SemanticGuide, open_semantics
-from scene.enhance.bench import bench_semantics
 from scene.enhance.cadence import SMOOTHING, EmbeddingCadence, ShotDetector
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.model import Network, NetworkConfig, Semantics, build_network

@@ -27,8 +27,8 @@ from scene.errors import InputError, SceneError
 from scene.model.semantics.encoder import SemanticEncoder, unit_mean_square
 from scene.progress import Progress
 from scene.training import embedding_table, embeddings
-from scene.training.embedding_table import EmbeddingTable
-from scene.training.embeddings import compute_embeddings
+from scene.training.data.embedding_table import EmbeddingTable
+from scene.training.data.embeddings import compute_embeddings
 
 WIDTH = 6
 
@@ -106,9 +106,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("spatial", [False, True])
 def test_rows_are_the_encoders_for_whole_middle_frames(tmp_path: Path, spatial: bool) -> None:
     source = Windows(21, small=(3, 10, 20))
-    told: list[Progress] = []
+    conditioned: list[Progress] = []
     table = compute_embeddings(
-        source, Regions(), tmp_path / "cache", spatial=spatial, device="cpu", on_progress=told.append
+        source, Regions(), tmp_path / "cache", spatial=spatial, device="cpu", on_progress=conditioned.append
     )
     assert len(table) == 21 and table.shape == ((WIDTH, 2, 2) if spatial else (WIDTH, 1, 1))
     rows = table.lookup([20, 0, 0, 7])
@@ -117,7 +117,7 @@ def test_rows_are_the_encoders_for_whole_middle_frames(tmp_path: Path, spatial: 
         # float16 rounds to 11 bits, and batches of other sizes may sum in another order.
         torch.testing.assert_close(row, expected(source, number, spatial=spatial), rtol=2**-10, atol=1e-4)
     assert torch.equal(table.lookup(torch.tensor([20, 0, 0, 7])), rows)
-    assert [(p.done, p.total) for p in told] == [(8, 21), (16, 21), (21, 21)]
+    assert [(p.done, p.total) for p in conditioned] == [(8, 21), (16, 21), (21, 21)]
     with pytest.raises(IndexError):
         table.lookup([21])
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 
 from scene.errors import UsageError
-from scene.jobs.passes import told_crf, wants_first_pass
-from scene.video.codecs import CODECS, EncoderSettings, check_settings
-from scene.video.encoder_args import (
+from scene.jobs.passes import conditioning_crf, wants_first_pass
+from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders.first_pass import equivalent_crf
+from scene.video.encoders.params import (
     check_encoder_args,
     constant_quantiser,
     join_encoder_args,
     joined_items,
     parse_encoder_args,
 )
-from scene.video.encoder_report import altered, nearest, reported_settings
-from scene.video.first_pass import equivalent_crf
+from scene.video.encoders.report import altered, nearest, reported_settings
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_same_name_may_mean_something_else_to_another_encoder() -> None:
 )
 def test_a_constant_quantiser_is_what_networks_are_told(codec: str, text: str, depth: int, crf: float) -> None:
     settings = EncoderSettings(codec, encoder_args=text)
-    assert told_crf(CODECS[codec], settings, depth) == crf
+    assert conditioning_crf(CODECS[codec], settings, depth) == crf
     assert (constant_quantiser(codec, parse_encoder_args(text), depth) is None) == (crf in {23, 28, 35})
 
 
@@ -120,9 +120,12 @@ def test_rate_options_that_exclude_each_other() -> None:
         ("nvenc-h264", None, False, False),
     ],
 )
-def test_when_the_source_is_encoded_before(codec: str, passes: int | None, told: bool, first: bool) -> None:
-    assert wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), told=told) is first
-    assert not wants_first_pass(CODECS[codec], EncoderSettings(codec), told=told)
+def test_when_the_source_is_encoded_before(codec: str, passes: int | None, conditioned: bool, first: bool) -> None:
+    assert (
+        wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
+        is first
+    )
+    assert not wants_first_pass(CODECS[codec], EncoderSettings(codec), conditioned=conditioned)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +137,9 @@ def test_when_the_source_is_encoded_before(codec: str, passes: int | None, told:
         ("svtav1", 2, False, "one pass"),
     ],
 )
-def test_passes_that_cannot_be_meant(codec: str, passes: int | None, told: bool, text: str) -> None:
+def test_passes_that_cannot_be_meant(codec: str, passes: int | None, conditioned: bool, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), told=told)
+        wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
 
 
 def test_what_an_encoder_reports_is_read() -> None:

@@ -21,12 +21,15 @@ from tiny_training import TINY, changed
 from scene.enhance import Enhancer
 from scene.enhance.enhancer import Precision
 from scene.errors import MissingError, UsageError
-from scene.evaluation.raw_video import count_raw_video
+from scene.measure.raw_video import count_raw_video
 from scene.model import NetworkConfig, build_network
 from scene.picture import Picture
 from scene.progress import Progress
 from scene.training import encoder_validation, judging
 from scene.training.config import ValidationConfig
+from scene.training.data.frames import FrameSource
+from scene.training.data.pan import pan, spread
+from scene.training.data.sources import open_source
 from scene.training.encoder_validation import (
     METRICS,
     EncoderValidation,
@@ -36,9 +39,6 @@ from scene.training.encoder_validation import (
     _pictures,
     _summarise,
 )
-from scene.training.frames import FrameSource
-from scene.training.pan import pan, spread
-from scene.training.sources import open_source
 from scene.training.validation import Validation
 from scene.video.ffmpeg import FFmpeg, ProcessError
 
@@ -96,10 +96,10 @@ def test_no_change_is_zero_and_the_unprocessed_clips_are_measured_once(
         return measure(*arguments)
 
     monkeypatch.setattr(encoder_validation, "_measure_point", counting)
-    told: list[Progress] = []
-    first = validator(unchanged, on_progress=told.append)
+    conditioned: list[Progress] = []
+    first = validator(unchanged, on_progress=conditioned.append)
     assert len(measured) == 2 * POINTS
-    assert [(p.done, p.total) for p in told] == [(n + 1, 2 * POINTS) for n in range(2 * POINTS)]
+    assert [(p.done, p.total) for p in conditioned] == [(n + 1, 2 * POINTS) for n in range(2 * POINTS)]
     assert first == EncoderValidation(0.0, {name: MetricReading(0.0, 0.0, 0) for name in METRICS}, CONFIG.clips)
     assert validator(unchanged) == first
     assert len(measured) == 3 * POINTS
@@ -127,12 +127,12 @@ def test_contrast_buys_vmaf_and_the_figures_repeat(validator: EncoderValidator) 
 def test_a_network_that_is_told_the_quantiser_enhances_once_a_crf(validator: EncoderValidator) -> None:
     calls: list[float | None] = []
 
-    def told(pictures: list[Picture], step: float | None) -> list[Picture]:
+    def conditioned(pictures: list[Picture], step: float | None) -> list[Picture]:
         calls.append(step)
         # Only what is told of x264's CRF 32 is changed.
         return with_luma(pictures, 1.05) if step == pytest.approx(25.2, abs=0.1) else pictures
 
-    reading = validator(told, True)
+    reading = validator(conditioned, True)
     steps = [0.625 * 2 ** (crf / 6) for crf in CONFIG.crf]
     assert calls == [pytest.approx(step) for step in steps * CONFIG.clips]
     # One point of four on a better curve.
@@ -141,7 +141,7 @@ def test_a_network_that_is_told_the_quantiser_enhances_once_a_crf(validator: Enc
     assert whole is not None and part is not None
     assert whole < part < -0.2
     calls.clear()
-    validator(told)
+    validator(conditioned)
     assert calls == [None] * CONFIG.clips
 
 
@@ -160,9 +160,9 @@ def test_a_judge_enhances_with_x264s_step_and_in_the_precision_of_the_training(
     class X264:
         def __init__(self, *_: object) -> None: ...
 
-        def __call__(self, enhance: Enhance, told: bool) -> EncoderValidation:
-            assert told is (quantiser is not None)
-            for step in (10.0, 30.0) if told else (None,):
+        def __call__(self, enhance: Enhance, conditioned: bool) -> EncoderValidation:
+            assert conditioned is (quantiser is not None)
+            for step in (10.0, 30.0) if conditioned else (None,):
                 made[step] = enhance(source, step)
             return EncoderValidation(-3.0, {}, 1)
 
@@ -221,7 +221,7 @@ def test_it_runs_where_pyav_is_not_installed(photos: FrameSource) -> None:
         "from pathlib import Path\n"
         "from scene.training.config import ValidationConfig\n"
         "from scene.training.encoder_validation import EncoderValidator\n"
-        "from scene.training.sources import open_source\n"
+        "from scene.training.data.sources import open_source\n"
         "config = ValidationConfig(clips=1, frames=2, size=(216, 176))\n"
         f"photos = open_source(Path({str(folder)!r}), 'images')\n"
         "assert EncoderValidator(photos, config)(lambda pictures, _: pictures).objective == 0\n"

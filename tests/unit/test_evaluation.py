@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 from scene.cli.evaluate import _presets
-from scene.enhance.quantiser import fit_of, step_of
 from scene.errors import CheckpointError, UsageError
-from scene.evaluation.cache import Measurement, PointCache, default_cache_folder
-from scene.evaluation.clip import Clip, Recipe, reference_arguments
-from scene.evaluation.codecs import codec_run, encode_arguments, encoder_options
-from scene.evaluation.equal_rate import crf_of_equal_rate
-from scene.evaluation.figure import mean_curve
-from scene.evaluation.grid import Failure, Measured, Point
-from scene.evaluation.methods import NONE, Method, fit_to_codecs, methods_for, parse_method, parse_methods
-from scene.evaluation.names import printable
-from scene.evaluation.summary import clip_rows, mean_rows
+from scene.evaluation.grid.grid import Failure, Measured, Point
+from scene.evaluation.grid.methods import NONE, Method, fit_to_codecs, methods_for, parse_method, parse_methods
+from scene.evaluation.report.equal_rate import crf_of_equal_rate
+from scene.evaluation.report.figures import mean_curve
+from scene.evaluation.report.summary import clip_rows, mean_rows
 from scene.files import write_atomically
+from scene.measure.cache import Measurement, PointCache, default_cache_folder
+from scene.measure.clip import Clip, Recipe, reference_arguments
+from scene.measure.encode import codec_run, encode_arguments, encoder_options
+from scene.measure.names import printable
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
+from scene.video.encoders.quantiser import fit_of, step_of
 
 RATES = {18: 1135.0, 22: 671.4, 26: 405.1, 30: 247.3, 34: 152.7}
 SCORES = {18: 97.5, 22: 92.9, 26: 86.8, 30: 78.6, 34: 67.8}

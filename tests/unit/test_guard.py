@@ -17,11 +17,11 @@ from test_cadence import enhancer as semantic_enhancer
 from scene.errors import SceneError, UsageError
 from scene.jobs.guard import PROBE_FRAMES, Guard, guarded
 from scene.jobs.shot_probe import ShotProbe, crop, window_of
-from scene.metrics.saving import Saving
+from scene.metrics.rate_saving import Saving
 from scene.picture import Picture, PictureFormat
-from scene.video.codecs import EncoderSettings
-from scene.video.decode import Unit
+from scene.video.encoders.codecs import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
+from scene.video.source.decode import Unit
 
 
 class FakeFrame:

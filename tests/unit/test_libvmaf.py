@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scene.errors import InputError
-from scene.metrics.libvmaf import (
+from scene.measure.libvmaf import (
     compare_arguments,
     escape_option,
     filter_graph,

@@ -12,13 +12,21 @@ import pytest
 
 from scene.cli.evaluate import _names, _paths, _recipe, _runs
 from scene.errors import InputError, MissingError, SceneError, UsageError
-from scene.evaluation.clip import Clip, Recipe, open_clips, reference_arguments, reference_key
-from scene.evaluation.codecs import codec_run, encoder_options
-from scene.evaluation.methods import NONE, SVTAV1_VMAF, Method, methods_for, parse_filter, parse_method, parse_methods
-from scene.evaluation.protocol import ClipSet, find_clips, read_protocol
-from scene.evaluation.raw_names import RawLayout, raw_layout
-from scene.evaluation.summary import ClipRow
+from scene.evaluation.grid.methods import (
+    NONE,
+    SVTAV1_VMAF,
+    Method,
+    methods_for,
+    parse_filter,
+    parse_method,
+    parse_methods,
+)
+from scene.evaluation.grid.protocol import ClipSet, find_clips, read_protocol
+from scene.evaluation.report.summary import ClipRow
 from scene.evaluation.tuning import CANDIDATES, best_setting, place_tuned, thin
+from scene.measure.clip import Clip, Recipe, open_clips, reference_arguments, reference_key
+from scene.measure.encode import codec_run, encoder_options
+from scene.measure.raw_names import RawLayout, raw_layout
 from scene.video.external import run_external
 from scene.video.ffmpeg import ProcessError, StoppedError
 
@@ -394,18 +402,18 @@ def test_a_program_that_fails_says_why(tmp_path: Path) -> None:
 def test_a_stop_kills_a_program_and_its_children(tmp_path: Path) -> None:
     (tmp_path / "in").touch()
     stop = threading.Event()
-    told = tmp_path / "child"
+    conditioned = tmp_path / "child"
     code = (
         "import pathlib, subprocess, sys\n"
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
         f"path = pathlib.Path({str(tmp_path / 'new')!r})\n"
         "path.write_text(str(child.pid))\n"
-        f"path.rename({str(told)!r})\n"
+        f"path.rename({str(conditioned)!r})\n"
         "child.wait()\n"
     )
 
     def stop_when_told() -> None:
-        while not told.exists() and not stop.wait(0.02):
+        while not conditioned.exists() and not stop.wait(0.02):
             pass
         stop.set()
 
@@ -417,7 +425,7 @@ def test_a_stop_kills_a_program_and_its_children(tmp_path: Path) -> None:
     finally:
         stop.set()
         watcher.join()
-    assert ended(int(told.read_text()))
+    assert ended(int(conditioned.read_text()))
     with pytest.raises(StoppedError):
         run_external(python("1"), tmp_path / "in", tmp_path / "out", stop)
 

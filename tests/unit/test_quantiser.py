@@ -6,9 +6,9 @@ import itertools
 
 import pytest
 
-from scene.enhance.quantiser import fit_of, step_of, told_step
 from scene.errors import UsageError
-from scene.evaluation.codecs import CODECS
+from scene.measure.encode import CODECS
+from scene.video.encoders.quantiser import conditioning_step, fit_of, step_of
 
 
 @pytest.mark.parametrize("codec", ["x264", "x265", "vvenc"])
@@ -51,9 +51,9 @@ def test_what_there_is_not_is_refused() -> None:
 
 def test_networks_are_told_less_before_an_encoder_that_keeps_more() -> None:
     for codec in ("x264", "x265", "vvenc"):
-        assert told_step(codec, 30) == step_of(codec, 30)
+        assert conditioning_step(codec, 30) == step_of(codec, 30)
         assert (fit_of(codec).step, fit_of(codec).strength) == (1.0, 1.0)
     fit = fit_of("svtav1")
     assert 0 < fit.step < 1
     assert 0 < fit.strength < 1
-    assert told_step("svtav1", 35) == fit.step * step_of("svtav1", 35)
+    assert conditioning_step("svtav1", 35) == fit.step * step_of("svtav1", 35)

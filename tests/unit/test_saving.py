@@ -15,11 +15,11 @@ from scene.errors import UsageError
 from scene.model import build_network, load_model
 from scene.progress import Progress
 from scene.training import TrainingConfig, loop, read_config, train
-from scene.training.data import Crops, Sample, collate
+from scene.training.data.crops import Crops, Sample, collate
+from scene.training.data.sources import open_source
+from scene.training.distributed import Processes
 from scene.training.loop import _draw
-from scene.training.processes import Processes
-from scene.training.saving import SavingLoss, open_loss, saving_sums, savings
-from scene.training.sources import open_source
+from scene.training.rate_saving import SavingLoss, open_loss, saving_sums, savings
 from scene.training.validation import Validator
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from scene.metrics.saving import BOUND, Reading, judge, percent
+from scene.metrics.rate_saving import BOUND, Reading, judge, percent
 
 # Ten points for a unit of the logarithm of the rate, of both metrics.
 PLAIN = Reading(1000, {"vmaf_neg": 80.0, "vmaf_v1": 70.0})

@@ -12,23 +12,23 @@ import pytest
 
 from scene.cli.search_report import encode_words, table_text
 from scene.errors import InputError, TargetError, UsageError
-from scene.jobs.sample_scores import SampleScore, write_lumas
 from scene.jobs.search import SearchRequest, SearchResult, _choose, _saving
 from scene.jobs.search_bench import Bench, Probe, Worst, expected_bytes
 from scene.jobs.search_curve import Answer
-from scene.metrics.libvmaf import (
+from scene.measure.libvmaf import (
     parse_frames,
     parse_xpsnr_frames,
     pool,
     probe_graph,
     xpsnr_graph,
 )
+from scene.measure.sample_scores import SampleScore, write_lumas
 from scene.metrics.targets import Target, parse_target
 from scene.picture import Picture, PictureFormat
-from scene.video.codecs import EncoderSettings
-from scene.video.samples import Sample, Span, plan_spans
-from scene.video.trial import key_frame_interval
-from scene.video.y4m import read_frames, read_header
+from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.trial import key_frame_interval
+from scene.video.rawvideo.y4m import read_frames, read_header
+from scene.video.source.samples import Sample, Span, plan_spans
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from skimage import data as photographs
 from torch import Tensor
 
-from scene.cli import _run
+from scene.cli import run
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.model.semantics import SemanticEncoder, encoder_names, load_encoder, unit_mean_square
 from scene.model.semantics.mobilenet import MobileNetEncoder
@@ -235,14 +235,14 @@ def test_the_command_distils_and_its_mistakes_are_one_sentence(
 ) -> None:
     out = tmp_path / "student.safetensors"
     arguments = ["distill", "--teacher", str(teacher_file), "--data", str(photos), "--validation", str(photos)]
-    assert _run([*arguments, "--out", str(out), "--steps", "2", "--batch", "2"], debug=False) == 0
+    assert run([*arguments, "--out", str(out), "--steps", "2", "--batch", "2"]) == 0
     captured = capsys.readouterr()
     assert captured.out.strip() == str(out)
     assert "retrieval" in captured.err
     assert load_encoder(str(out)).width == 1280
-    assert _run([*arguments, "--out", str(tmp_path / "no" / "s.safetensors")], debug=False) == 2
-    assert _run([*arguments, "--out", str(out), "--steps", "0"], debug=False) == 2
-    assert _run(["distill", "--teacher", "nothing", "--data", str(photos)], debug=False) == 2
+    assert run([*arguments, "--out", str(tmp_path / "no" / "s.safetensors")]) == 2
+    assert run([*arguments, "--out", str(out), "--steps", "0"]) == 2
+    assert run(["distill", "--teacher", "nothing", "--data", str(photos)]) == 2
 
 
 def test_the_shipped_student_says_whose_it_is() -> None:

@@ -10,24 +10,24 @@ import pytest
 from PIL import Image
 
 from scene.errors import VerificationError
-from scene.evaluation.cache import Measurement, PointCache
-from scene.evaluation.clip import Clip, Recipe
-from scene.evaluation.codecs import codec_run
 from scene.evaluation.comparison.alignment import frame_shift
-from scene.evaluation.equal_rate import crf_at_rate, crf_of_equal_rate
-from scene.evaluation.grid import Grid, Measured, Point
-from scene.evaluation.methods import NONE, Method, parse_method
-from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.evaluation.results import Report, make_report
-from scene.evaluation.slides.cache import load_slide, store_slide
-from scene.evaluation.slides.detail import most_different_crop, most_different_frame
-from scene.evaluation.slides.plan import choose_pairs, plan_slides
-from scene.evaluation.slides.slide import Pane, Slide
-from scene.evaluation.still import lossless_webp, read_picture, to_rgb, webp
+from scene.evaluation.grid.grid import Grid, Measured, Point
+from scene.evaluation.grid.methods import NONE, Method, parse_method
+from scene.evaluation.report.equal_rate import crf_at_rate, crf_of_equal_rate
+from scene.evaluation.report.results import Report, make_report
+from scene.evaluation.visuals.cache import load_slide, store_slide
+from scene.evaluation.visuals.detail import most_different_crop, most_different_frame
+from scene.evaluation.visuals.plan import choose_pairs, plan_slides
+from scene.evaluation.visuals.still import lossless_webp, read_picture, to_rgb, webp
+from scene.evaluation.visuals.view import Pane, Slide
+from scene.measure.cache import Measurement, PointCache
+from scene.measure.clip import Clip, Recipe
+from scene.measure.encode import codec_run
+from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.metrics.scores import Scores
 from scene.picture import Matrix, Picture, PictureFormat
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
-from scene.video.y4m import Y4MHeader, write_frame, write_header
+from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 
 CONTRAST = parse_method("contrast")
 CRFS = (20.0, 30.0, 40.0, 50.0)

@@ -18,10 +18,10 @@ from PIL import Image
 from skimage import data as photographs
 
 from scene.errors import InputError, MissingError
-from scene.training.frames import FrameSource
-from scene.training.sources import open_source
-from scene.training.split import in_part
-from scene.video.excerpt import read_excerpt
+from scene.training.data.frames import FrameSource
+from scene.training.data.sources import open_source
+from scene.training.data.split import in_part
+from scene.video.source.excerpt import read_excerpt
 
 WIDTH, HEIGHT = 64, 48
 PARTS = ("train", "held-out")
@@ -231,8 +231,8 @@ def test_unreadable_videos_are_left_out(tmp_path: Path, caplog: pytest.LogCaptur
 def test_videos_need_pyav_only_where_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_video(tmp_path / "a.mp4", 30)
     source = open_source(tmp_path, "videos")
-    monkeypatch.setitem(sys.modules, "scene.video.probe", None)
-    monkeypatch.setitem(sys.modules, "scene.video.excerpt", None)
+    monkeypatch.setitem(sys.modules, "scene.video.source.probe", None)
+    monkeypatch.setitem(sys.modules, "scene.video.source.excerpt", None)
     with pytest.raises(MissingError, match="pip install av"):
         open_source(tmp_path, "videos")
     with pytest.raises(MissingError, match="pip install av"):

@@ -18,8 +18,8 @@ from scene.model import Network, NetworkConfig, build_network, load_model
 from scene.model.semantics import Control, control_embeddings, load_encoder
 from scene.progress import Progress
 from scene.training import TrainingConfig, train
-from scene.training.data import Crops, Sample, collate
-from scene.training.embedding_table import EmbeddingTable
+from scene.training.data.crops import Crops, Sample, collate
+from scene.training.data.embedding_table import EmbeddingTable
 from scene.training.steering import Steering, crop_grid, set_references
 
 CPU = torch.device("cpu")

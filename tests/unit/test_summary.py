@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 
 from scene.errors import UsageError
-from scene.evaluation.cache import Measurement
-from scene.evaluation.clip import Clip, Recipe
-from scene.evaluation.codecs import codec_run
-from scene.evaluation.figure import mean_curve, write_figures
-from scene.evaluation.grid import Failure, Grid, Measured, Point, Timing, Treated
-from scene.evaluation.methods import NONE, Method, parse_method
+from scene.evaluation.grid.grid import Failure, Grid, Measured, Point, Timing, Treated
+from scene.evaluation.grid.methods import NONE, Method, parse_method
+from scene.evaluation.grid.prefilter import Treatment
 from scene.evaluation.output import write_report
-from scene.evaluation.results import Report, frames_json, make_report, results_document, results_json
-from scene.evaluation.summary import clip_rows, equal_crf_rows, mean_rows
-from scene.evaluation.table import (
+from scene.evaluation.report.figures import mean_curve, write_figures
+from scene.evaluation.report.results import Report, frames_json, make_report, results_document, results_json
+from scene.evaluation.report.summary import clip_rows, equal_crf_rows, mean_rows
+from scene.evaluation.report.tables import (
     bd_rate_table,
     detail_table,
     equal_crf_table,
@@ -26,7 +24,9 @@ from scene.evaluation.table import (
     table_markdown,
     treatment_table,
 )
-from scene.evaluation.treatment import Treatment
+from scene.measure.cache import Measurement
+from scene.measure.clip import Clip, Recipe
+from scene.measure.encode import codec_run
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, METRICS, Scores
 from scene.video.ffmpeg import FFmpeg
 

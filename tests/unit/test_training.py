@@ -19,10 +19,10 @@ from scene.model import NetworkConfig, build_network, load_model, read_record
 from scene.progress import Progress
 from scene.training import TrainingConfig, read_config, train
 from scene.training.config import DataConfig, LossConfig, ProxyConfig, RunConfig
-from scene.training.data import ConsecutiveBatches, Crops, collate, rgb_to_luma
+from scene.training.data.crops import ConsecutiveBatches, Crops, collate, rgb_to_luma
+from scene.training.data.sources import open_source
 from scene.training.loop import _draw
 from scene.training.loss import CodecLoss
-from scene.training.sources import open_source
 
 TINY = TrainingConfig(
     network=NetworkConfig(guidance="features", planes="luma", channels=8),

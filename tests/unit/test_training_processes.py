@@ -19,10 +19,10 @@ from tiny_training import DRIVER, TINY, assert_same, changed, read_log, start, w
 from scene.errors import UsageError
 from scene.model import read_record
 from scene.training import TrainingConfig, loop, train
-from scene.training.data import ConsecutiveBatches
+from scene.training.data.crops import ConsecutiveBatches
+from scene.training.distributed import Processes
 from scene.training.loop import _draw, _share
 from scene.training.loss import CodecLoss
-from scene.training.processes import Processes
 
 CPU = torch.device("cpu")
 # With this cap the smaller half of the gradients decides, in which all or none of a process's own may lie.

@@ -39,14 +39,14 @@ from scene.model import load_model, read_record
 from scene.progress import Progress
 from scene.training import TrainingConfig, guidance, loop, train
 from scene.training.config import ValidationConfig
-from scene.training.data import Crops, read_image
+from scene.training.data.crops import Crops, read_image
+from scene.training.data.sources import open_source
 from scene.training.encoder_validation import EncoderValidation, EncoderValidator
 from scene.training.judging import Judge
 from scene.training.log import rewind_log
 from scene.training.loop import _count_steps
 from scene.training.loss import CodecLoss
-from scene.training.sources import open_source
-from scene.training.stopping import StopSignals
+from scene.training.signals import StopSignals
 
 
 class TerminatedError(BaseException):

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from skimage import data
 
-from scene.evaluation.methods import parse_method
-from scene.evaluation.raw_video import RawVideo, count_raw_video
-from scene.evaluation.treatment import Treatment, measure_treatment, read_treatment, treatment_record
-from scene.evaluation.variant import make_variant
+from scene.evaluation.grid.methods import parse_method
+from scene.evaluation.grid.prefilter import Treatment, measure_treatment, read_treatment, treatment_record
+from scene.evaluation.grid.variant import make_variant
+from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.picture import Picture, PictureFormat, Plane
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
-from scene.video.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
+from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 
 @pytest.fixture(scope="module")

@@ -12,16 +12,16 @@ from scene.cli.encode import encode
 from scene.errors import UsageError
 from scene.jobs import EncodeRequest
 from scene.picture import PictureFormat
-from scene.video.codecs import CODECS, EncoderSettings, StatisticsPass
-from scene.video.containers import container_of
-from scene.video.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
-from scene.video.frame_numbers import FrameNumbers
+from scene.video.container.formats import container_of
+from scene.video.encoders.codecs import CODECS, EncoderSettings, StatisticsPass
+from scene.video.encoders.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
+from scene.video.encoders.frame_numbers import FrameNumbers
+from scene.video.encoders.vvenc import refusal, vvenc_arguments
+from scene.video.encoders.x264_asm import steady_params
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
 from scene.video.pixel_format import guess_matrix
-from scene.video.probe import ColourTags, SourceInfo
 from scene.video.sample_layout import sample_layout
-from scene.video.vvenc import refusal, vvenc_arguments
-from scene.video.x264_asm import steady_params
+from scene.video.source.probe import ColourTags, SourceInfo
 
 DISPLAY = MasteringDisplay(
     red=(0.708, 0.292),
@@ -117,8 +117,8 @@ def test_what_vvenc_is_told():
     ],
 )
 def test_why_vvenc_refuses(messages, said):
-    told = refusal(messages, (64, 48))
-    assert told is None if said is None else said in told
+    conditioned = refusal(messages, (64, 48))
+    assert conditioned is None if said is None else said in conditioned
 
 
 def test_frame_numbers_become_times():

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from scene.video.containers import CONTAINERS, container_of
+from scene.video.container.file_tags import file_tags
+from scene.video.container.formats import CONTAINERS, container_of
 from scene.video.demuxers import DEMUXERS
 from scene.video.ffmpeg import SAFE_INPUT
-from scene.video.file_tags import file_tags
 
 MADE = "scene 0.1.0; model none; strength 0; codec x264; crf 23; preset medium"
 EARLIER = "scene 0.0.9; model old@123456789abc; strength 1; codec x265; crf 28; preset medium"

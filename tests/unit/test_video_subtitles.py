@@ -1,6 +1,6 @@
 """Text subtitles from one container's form to the other's."""
 
-from scene.video.subtitles import conversion, text_to_timed_text, timed_text_to_text
+from scene.video.container.subtitles import conversion, text_to_timed_text, timed_text_to_text
 
 
 def test_markup_is_dropped_and_lines_are_kept():

@@ -5,13 +5,13 @@ from fractions import Fraction
 import av
 import pytest
 
-from scene.video.track_sum import TrackSum
+from scene.video.container.digest import TrackDigest
 
 SLICE, OTHER, SPS, AUD = b"\x65\x88\x84\x01", b"\x41\x9a\x02", b"\x67\x64\x00\x0a", b"\x09\xf0"
 
 
 def total(codec, *contents, durations=1024):
-    track = TrackSum("audio", codec, "")
+    track = TrackDigest("audio", codec, "")
     for index, content in enumerate(contents):
         packet = av.Packet(content)
         packet.time_base = Fraction(1, 48000)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scene.evaluation.workspace import PREFIX, remove_leftovers, workspace
+from scene.measure.workspace import PREFIX, remove_leftovers, workspace
 
 
 @pytest.fixture(autouse=True)

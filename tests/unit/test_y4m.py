@@ -8,7 +8,7 @@ import pytest
 
 from scene.errors import InputError
 from scene.picture import Chroma, Picture, PictureFormat
-from scene.video.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
+from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 RATE = Fraction(24000, 1001)
 

@@ -53,10 +53,11 @@ def main(argv: list[str] | None = None) -> None:
     if debug:
         arguments.remove("--debug")
     signal.signal(signal.SIGTERM, _on_sigterm)
-    sys.exit(_run(arguments, debug))
+    sys.exit(run(arguments, debug=debug))
 
 
-def _run(arguments: list[str], debug: bool) -> int:
+def run(arguments: list[str], *, debug: bool = False) -> int:
+    """Runs a command, says what went wrong, and gives the exit code."""
     log_format = _log_format(arguments)
     try:
         app(

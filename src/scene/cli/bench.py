@@ -9,7 +9,7 @@ import cyclopts
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from scene.training.bench import TrainingBenchmark
+    from scene.benchmarks.training import TrainingBenchmark
 
 bench = cyclopts.App(name="bench", help="Measure how fast this machine is.", help_format="markdown")
 
@@ -42,10 +42,10 @@ def training(
     import dataclasses
     from json import dumps
 
+    from scene.benchmarks.training import bench_training
     from scene.cli.console import progress_display, setup_logging
     from scene.enhance import resolve_device
     from scene.training import read_config
-    from scene.training.bench import bench_training
 
     setup_logging("text")
     settings = read_config(config)
@@ -87,7 +87,7 @@ def semantics(
     import dataclasses
     from json import dumps
 
-    from scene.enhance.bench import bench_semantics
+    from scene.benchmarks.semantics import bench_semantics
     from scene.errors import UsageError
     from scene.model import load_model
 

@@ -52,7 +52,7 @@ def compare(
     from scene.errors import UsageError
     from scene.evaluation.comparison.files import compare_files, open_files
     from scene.evaluation.comparison.report import json_text, results_document, table_text, write_compared
-    from scene.evaluation.names import printable
+    from scene.measure.names import printable
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -16,11 +17,14 @@ LogFormat = Literal["text", "json"]
 
 _PLAIN_INTERVAL_S = 5.0
 
+# Options that may be given again are named in the singular.
+_FLAGS = {"maps": "map", "targets": "target"}
+
 
 class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        return f"scene: {prefix}{printable(record.getMessage())}"
+        return f"scene: {prefix}{printable(with_flags(record.getMessage()))}"
 
 
 class _JsonFormatter(logging.Formatter):
@@ -28,7 +32,7 @@ class _JsonFormatter(logging.Formatter):
         result = getattr(record, "result", None)
         if result is not None:
             return result_event(record.getMessage(), result)
-        return log_event(record.levelname.lower(), record.getMessage())
+        return log_event(record.levelname.lower(), with_flags(record.getMessage()))
 
 
 def setup_logging(log_format: LogFormat) -> None:
@@ -48,9 +52,20 @@ def announce(message: str, result: Mapping[str, Any]) -> None:
 
 def complain(message: str, code: int, log_format: LogFormat) -> int:
     """Says on stderr why the command ends, and gives the exit code back."""
+    message = with_flags(message)
     line = error_event(message, code) if log_format == "json" else f"scene: {printable(message)}"
     print(line, file=sys.stderr)
     return code
+
+
+def with_flags(text: str) -> str:
+    """A message of the library in the command line's words: `encoder_args` becomes --encoder-args."""
+    return re.sub(r"`([a-z_]+)`", lambda match: flag_of(match[1]), text)
+
+
+def flag_of(field: str) -> str:
+    """The option that sets a field of a request."""
+    return f"--{_FLAGS.get(field, field).replace('_', '-')}"
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scene.cli.console import LogFormat
-from scene.evaluation.equal_rate import crf_of_equal_rate
+from scene.evaluation.report.equal_rate import crf_of_equal_rate
 
 if TYPE_CHECKING:
     from scene.video.ffmpeg import FFmpeg
@@ -49,18 +49,18 @@ def demo(
 
     from scene.cli.console import progress_display, setup_logging
     from scene.errors import UsageError
-    from scene.evaluation.cache import PointCache, default_cache_folder
-    from scene.evaluation.clip import Recipe, open_clips
-    from scene.evaluation.codecs import codec_run
-    from scene.evaluation.grid import Grid, measure_grid
-    from scene.evaluation.methods import methods_for, parse_methods
+    from scene.evaluation.grid.grid import Grid, measure_grid
+    from scene.evaluation.grid.methods import methods_for, parse_methods
     from scene.evaluation.output import write_html, write_report
-    from scene.evaluation.results import make_report
+    from scene.evaluation.report.results import make_report
+    from scene.evaluation.report.tables import table_markdown
     from scene.evaluation.sample import make_sample
-    from scene.evaluation.slides import make_slides
-    from scene.evaluation.table import table_markdown
+    from scene.evaluation.visuals import make_slides
     from scene.jobs import EncodeRequest, encode_file
-    from scene.video.codecs import EncoderSettings
+    from scene.measure.cache import PointCache, default_cache_folder
+    from scene.measure.clip import Recipe, open_clips
+    from scene.measure.encode import codec_run
+    from scene.video.encoders.codecs import EncoderSettings
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)
@@ -124,10 +124,10 @@ def _claim(folder: Path) -> None:
 def _draw_still(program: FFmpeg, source: Path, encodes: dict[Path, tuple[str, float]], path: Path) -> None:
     import tempfile
 
-    from scene.evaluation.clip import Recipe, make_reference, open_clips
-    from scene.evaluation.point import compare
     from scene.evaluation.sample import HEIGHT, WIDTH
-    from scene.evaluation.still import Column, read_frame, write_still
+    from scene.evaluation.visuals.still import Column, read_frame, write_still
+    from scene.measure.clip import Recipe, make_reference, open_clips
+    from scene.measure.point import compare
 
     with tempfile.TemporaryDirectory(prefix="scene-demo-") as name:
         folder = Path(name)

@@ -18,7 +18,7 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     import json as writer
     from dataclasses import asdict
 
-    from scene.cli.console import printable
+    from scene.cli.console import printable, with_flags
     from scene.errors import MissingError
     from scene.jobs.doctor import examine
 
@@ -28,9 +28,9 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
         if not json:
             remedy = f" ({finding.remedy})" if finding.remedy else ""
             mark = "ok     " if finding.ok else "missing"
-            print(f"{mark}  {finding.part:32}  {printable(finding.detail + remedy)}", flush=True)
+            print(f"{mark}  {finding.part:32}  {printable(with_flags(finding.detail + remedy))}", flush=True)
     if json:
-        print(writer.dumps([asdict(finding) for finding in findings], indent=2))
+        print(with_flags(writer.dumps([asdict(finding) for finding in findings], indent=2)))
     lacking = [finding.part for finding in findings if finding.needed and not finding.ok]
     if lacking:
         raise MissingError(f"scene encode cannot work here without {', '.join(lacking)}.")

@@ -10,9 +10,9 @@ from cyclopts import Parameter
 from scene.cli.console import LogFormat
 
 if TYPE_CHECKING:
-    from scene.evaluation.clip import Recipe
-    from scene.evaluation.codecs import CodecRun
-    from scene.evaluation.protocol import Protocol
+    from scene.evaluation.grid.protocol import Protocol
+    from scene.measure.clip import Recipe
+    from scene.measure.encode import CodecRun
 
 _METHODS = "none,contrast,unsharp,asconvsr,scene"
 _CODECS = "x264,x265"
@@ -100,17 +100,17 @@ def evaluate(
 
     from scene.cli.console import progress_display, setup_logging
     from scene.errors import SceneError, UsageError
-    from scene.evaluation.cache import PointCache, default_cache_folder
-    from scene.evaluation.clip import open_clips
-    from scene.evaluation.grid import Grid, measure_grid
-    from scene.evaluation.methods import methods_for, parse_methods
-    from scene.evaluation.names import printable
+    from scene.evaluation.grid.grid import Grid, measure_grid
+    from scene.evaluation.grid.methods import methods_for, parse_methods
+    from scene.evaluation.grid.protocol import read_protocol
     from scene.evaluation.output import write_html, write_report
-    from scene.evaluation.protocol import read_protocol
-    from scene.evaluation.results import make_report
-    from scene.evaluation.slides import make_slides
-    from scene.evaluation.table import table_markdown
+    from scene.evaluation.report.results import make_report
+    from scene.evaluation.report.tables import table_markdown
     from scene.evaluation.tuning import is_tuned, place_tuned, tune
+    from scene.evaluation.visuals import make_slides
+    from scene.measure.cache import PointCache, default_cache_folder
+    from scene.measure.clip import open_clips
+    from scene.measure.names import printable
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)
@@ -170,7 +170,7 @@ def evaluate(
 def _paths(clips: tuple[Path, ...], plan: Protocol | None, data: Path | None) -> list[Path]:
     """The clips of the command line, else those of the protocol."""
     from scene.errors import UsageError
-    from scene.evaluation.protocol import find_clips
+    from scene.evaluation.grid.protocol import find_clips
 
     if data is not None and plan is None:
         raise UsageError("--data is the folder of a protocol's clips; give --protocol, or clips alone.")
@@ -190,7 +190,7 @@ def _runs(
 ) -> tuple[CodecRun, ...]:
     """The codecs with their settings: the command line's, else the protocol's, else the codec's own."""
     from scene.errors import UsageError
-    from scene.evaluation.codecs import codec_run
+    from scene.measure.encode import codec_run
 
     planned = {} if plan is None else {run.codec.name: run for run in plan.codecs}
     names = _words(codecs if codecs is not None else ",".join(planned) or _CODECS)
@@ -213,7 +213,7 @@ def _runs(
 
 def _names(models: str | None, plan: Protocol | None, runs: tuple[CodecRun, ...]) -> list[str]:
     """The methods of the command line, else those of the protocol that the codecs can be measured with."""
-    from scene.evaluation.methods import SVTAV1_VMAF
+    from scene.evaluation.grid.methods import SVTAV1_VMAF
 
     if models is not None or plan is None:
         return _words(_METHODS if models is None else models)
@@ -222,7 +222,7 @@ def _names(models: str | None, plan: Protocol | None, runs: tuple[CodecRun, ...]
 
 
 def _recipe(frames: int | None, halve_above: int | None, plan: Protocol | None) -> Recipe:
-    from scene.evaluation.clip import Recipe
+    from scene.measure.clip import Recipe
 
     settled = Recipe() if plan is None else plan.recipe
     return Recipe(

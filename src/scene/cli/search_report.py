@@ -7,11 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from scene.evaluation.names import printable
 from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL
 from scene.jobs.search import SearchRequest, SearchResult
 from scene.jobs.search_bench import Probe
 from scene.jobs.search_curve import Answer
+from scene.measure.names import printable
 from scene.metrics.targets import score_text, title
 
 FORMAT = 1

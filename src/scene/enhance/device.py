@@ -17,7 +17,7 @@ def resolve_device(name: str) -> torch.device:
     if name not in {"auto", "cpu", "cuda"}:
         raise UsageError(f"device {name!r} is unknown; choose auto, cpu or cuda.")
     if name == "cuda" and not torch.cuda.is_available():
-        raise MissingError("no CUDA device is available to this torch; use --device auto or cpu.")
+        raise MissingError("no CUDA device is available to this torch; use `device` auto or cpu.")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

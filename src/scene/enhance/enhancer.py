@@ -49,7 +49,7 @@ class Enhancer:
             given. Networks without embeddings ignore it.
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
         step: quantiser step of the encoder to come, in 8-bit code values, for a network that is told it; see
-            `scene.enhance.quantiser`. Networks that are not told ignore it.
+            `scene.video.encoders.quantiser`. Networks that are not told ignore it.
         precision: of the convolutions of a network that predicts a change; others are always float32. No change stays
             none in bfloat16, and others differ by one or two hundredths of themselves.
 
@@ -86,7 +86,7 @@ class Enhancer:
             self._semantics = semantics or open_semantics(network, device=device)
         self._cadence = EmbeddingCadence(interval)
         self.identity = network.identity
-        self.told = network.config.quantiser is not None
+        self.conditioned = network.config.quantiser is not None
         # Pictures a call that keep the device busy; more only costs memory and delay.
         self.batch = 4 if self.device.type == "cuda" else 1
         self._planes = network.config.planes
@@ -101,7 +101,7 @@ class Enhancer:
         if self._planes == "yuv420" and fmt.chroma != "420":
             raise UsageError(f"this model takes 4:2:0 video only, and the source is {_chroma_name(fmt)}.")
 
-    def tell(self, step: float) -> None:
+    def set_quantiser_step(self, step: float) -> None:
         """Takes another quantiser step than that of the beginning, before the first picture."""
         self._step = torch.tensor([step], device=self.device)
 

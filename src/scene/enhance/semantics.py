@@ -55,7 +55,7 @@ def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto"
     Args:
         network: it says which encoder it was trained with.
         choice: "auto" takes that encoder, or the control that stood in for it; "none", "constant", "random" and
-            "shuffled" are the controls of `scene.model.semantics.controls`; anything else is an encoder that
+            "shuffled" are the controls of `scene.model.controls`; anything else is an encoder that
             `scene.model.semantics.load_encoder` takes, of the same embedding width, such as a student of the teacher
             that the network was trained with.
         device: "auto", "cpu" or "cuda".
@@ -72,7 +72,7 @@ def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto"
         if trained is None:
             raise CheckpointError(
                 f"model {network.identity} does not say which semantic encoder it was trained with; name it with"
-                " --semantics"
+                " `semantics`"
             )
         control, name = trained.control, trained.encoder
     elif choice in get_args(Control) and choice != "embedding":
@@ -88,12 +88,12 @@ def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto"
             raise
         raise InputError(
             f"model {network.identity} was trained with the semantic encoder {name!r}, which is not here ({error});"
-            " name where it is with --semantics"
+            " name where it is with `semantics`"
         ) from error
     if choice == AUTO and trained is not None and encoder.identity != trained.identity:
         raise CheckpointError(
             f"model {network.identity} was trained with the semantic encoder {trained.identity}, and {name!r} is now"
-            f" {encoder.identity}; name the right one with --semantics"
+            f" {encoder.identity}; name the right one with `semantics`"
         )
     if encoder.width != network.config.embedding_width:
         raise UsageError(

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scene.errors import SceneError
-from scene.evaluation.figure import write_figures
-from scene.evaluation.results import Report, frames_document, frames_json, results_document, results_json
-from scene.evaluation.slides.slide import Slide
-from scene.evaluation.table import results_markdown
+from scene.evaluation.report.figures import write_figures
+from scene.evaluation.report.results import Report, frames_document, frames_json, results_document, results_json
+from scene.evaluation.report.tables import results_markdown
+from scene.evaluation.visuals.view import Slide
 from scene.files import write_atomically
 
 
@@ -56,5 +56,5 @@ def _writing_to(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SceneError(
-            f"{error.filename or folder} cannot be written ({error.strerror}); give another folder with --out"
+            f"{error.filename or folder} cannot be written ({error.strerror}); give another folder with `out`"
         ) from error

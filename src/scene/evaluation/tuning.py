@@ -11,12 +11,12 @@ from dataclasses import replace
 from itertools import chain, groupby
 
 from scene.errors import SceneError, UsageError
-from scene.evaluation.cache import PointCache
-from scene.evaluation.clip import Clip, Recipe
-from scene.evaluation.codecs import CodecRun
-from scene.evaluation.grid import Grid, measure_grid
-from scene.evaluation.methods import Method, parse_methods
-from scene.evaluation.summary import ClipRow, clip_rows
+from scene.evaluation.grid.grid import Grid, measure_grid
+from scene.evaluation.grid.methods import Method, parse_methods
+from scene.evaluation.report.summary import ClipRow, clip_rows
+from scene.measure.cache import PointCache
+from scene.measure.clip import Clip, Recipe
+from scene.measure.encode import CodecRun
 from scene.progress import OnProgress, silent
 from scene.video.ffmpeg import FFmpeg
 
@@ -94,7 +94,7 @@ def best_setting(candidates: Sequence[Method], codec: str, rows: Sequence[ClipRo
     Of equals the first, which is the mildest.
 
     Args:
-        rows: of `scene.evaluation.summary.clip_rows`.
+        rows: of `scene.evaluation.report.summary.clip_rows`.
 
     Raises:
         SceneError: none is defined on any clip.

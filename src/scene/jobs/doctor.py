@@ -13,16 +13,16 @@ from pathlib import Path
 
 from scene import __version__
 from scene.errors import SceneError
-from scene.video.codecs import CODECS
-from scene.video.encoder_check import try_encoder
+from scene.video.encoders.check import try_encoder
+from scene.video.encoders.codecs import CODECS
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
-from scene.video.opening import library_versions
+from scene.video.source.open import library_versions
 
 # Extra of the package: what it is for, and modules of it.
 _EXTRAS = {
     "train": ("scene train, scene distill", ("PIL", "pytorch_msssim", "schedulefree", "tensorboard", "vmaf_torch")),
     "semantics": ("SigLIP 2 encoders", ("transformers",)),
-    "cluster": ("scene evaluate --ray", ("ray",)),
+    "cluster": ("scene evaluate `ray`", ("ray",)),
 }
 _LEAST_FREE_GB = 2
 
@@ -73,7 +73,7 @@ def _encoder(name: str) -> Finding:
 
 
 def _ffmpeg() -> Iterator[Finding]:
-    remedy = "install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for --guard and vvenc"
+    remedy = "install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for `guard` and vvenc"
     try:
         ffmpeg = find_ffmpeg()
     except SceneError as error:
@@ -85,7 +85,7 @@ def _ffmpeg() -> Iterator[Finding]:
     yield Finding(
         "ffmpeg: libvvenc",
         vvenc,
-        "VVenC, 10 bit: scene encode --codec vvenc" if vvenc else "not in this build",
+        "VVenC, 10 bit: scene encode `codec` vvenc" if vvenc else "not in this build",
         "" if vvenc else "install imageio-ffmpeg; only vvenc needs it",
     )
 
@@ -100,7 +100,7 @@ def _measuring(ffmpeg: FFmpeg) -> Finding:
             "ffmpeg: libvmaf",
             False,
             _clause(error),
-            "scene encode works without it; evaluate, compare, demo, search and --guard do not",
+            "scene encode works without it; evaluate, compare, demo, search and `guard` do not",
         )
     rest = "" if has_filter(ffmpeg, "xpsnr") else ", but no xpsnr, which scene evaluate needs"
     return Finding("ffmpeg: libvmaf", not rest, f"VMAF, VMAF NEG, VMAF v1, MS-SSIM{rest}")

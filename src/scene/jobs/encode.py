@@ -23,19 +23,19 @@ from scene.jobs.enhancing import (
     warn_of_hdr,
 )
 from scene.jobs.made_with import made_with
-from scene.jobs.passes import run_first_pass, told_crf, wants_first_pass
+from scene.jobs.passes import conditioning_crf, run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
-from scene.video.codecs import CODECS, EncoderSettings, check_settings
-from scene.video.containers import container_of
-from scene.video.decode import DecodedFrame, Decoder, Unit
-from scene.video.encode import check_colour, encoder_pixel_format
-from scene.video.mux import Writer
-from scene.video.opening import open_input, require_readable
-from scene.video.probe import SourceInfo, probe
-from scene.video.selection import Selection, choose_streams
-from scene.video.verify import Thoroughness, verify
+from scene.video.container.formats import container_of
+from scene.video.container.select import Selection, choose_streams
+from scene.video.container.verify import Thoroughness, verify
+from scene.video.container.writer import Writer
+from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders.encode import check_colour, encoder_pixel_format
+from scene.video.source.decode import DecodedFrame, Decoder, Unit
+from scene.video.source.open import open_input, require_readable
+from scene.video.source.probe import SourceInfo, probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -60,9 +60,9 @@ class EncodeRequest:
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
         allow_network: follow HLS playlists and concat scripts, over the network too.
-        maps, audio: which of the source's streams to take over; see `scene.video.selection.Selection`.
+        maps, audio: which of the source's streams to take over; see `scene.video.container.select.Selection`.
         deinterlace: make a progressive frame of each interlaced one, which are refused otherwise.
-        verify: how much of the output is decoded at the end; see `scene.video.verify.verify`.
+        verify: how much of the output is decoded at the end; see `scene.video.container.verify.verify`.
     """
 
     source: Path
@@ -132,7 +132,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     encoder_pixel_format(codec, info)
     check_colour(codec, info)
     # With a bitrate that is a beginning only, which a first pass corrects before the first picture.
-    crf = told_crf(codec, request.settings, info.format.bit_depth)
+    crf = conditioning_crf(codec, request.settings, info.format.bit_depth)
     enhancement = Enhancement(
         *(request.model, request.strength, request.semantics, request.semantic_interval, request.device)
     )
@@ -140,8 +140,8 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     if enhancer:
         warn_of_hdr(str(info.path), info.colour.transfer)
     guard = _open_guard(request, enhancer, info)
-    told = enhancer is not None and enhancer.told
-    two_passes = wants_first_pass(codec, request.settings, told=told)
+    conditioned = enhancer is not None and enhancer.conditioned
+    two_passes = wants_first_pass(codec, request.settings, conditioned=conditioned)
     model = enhancer.identity if enhancer else BYPASS
     tag = made_with(request, codec, model, guard=guard is not None)
     with (
@@ -163,10 +163,10 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
             if two_passes:
                 folder = stack.enter_context(TemporaryDirectory(prefix="scene-passes-", ignore_cleanup_errors=True))
                 first = run_first_pass(
-                    info, request.settings, Path(folder), request.skip_damage, on_progress, told=told
+                    info, request.settings, Path(folder), request.skip_damage, on_progress, conditioned=conditioned
                 )
                 if enhancer is not None and first.step is not None:
-                    enhancer.tell(first.step)
+                    enhancer.set_quantiser_step(first.step)
                 writer.start(first.turn)
             else:
                 writer.start()
@@ -197,13 +197,13 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceI
     if not request.guard:
         return None
     if request.settings.bitrate is not None:
-        raise UsageError("--guard tries shots at a CRF; give --crf instead of --bitrate, or leave --guard out.")
+        raise UsageError("`guard` tries shots at a CRF; give `crf` instead of `bitrate`, or leave `guard` out.")
     codec = CODECS[request.settings.codec]
     if not codec.has_trials:
         name = "NVENC" if codec.is_nvenc else codec.name
-        raise UsageError(f"--guard cannot try shots with {name}; use x264, x265 or svtav1, or leave --guard out.")
+        raise UsageError(f"`guard` cannot try shots with {name}; use x264, x265 or svtav1, or leave `guard` out.")
     if enhancer is None:
-        raise UsageError("--guard has nothing to decide without a model; leave it out, or give a model and a strength.")
+        raise UsageError("`guard` has nothing to decide without a model; leave it out, or give a model and a strength.")
     from scene.jobs.guard import Guard
     from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
 
@@ -211,7 +211,7 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceI
     if probe.metrics:
         return Guard(enhancer, probe)
     size = f"{info.format.width}x{info.format.height}"
-    log.warning("%s: pictures of %s are too small to be probed, so --guard changes nothing.", info.path, size)
+    log.warning("%s: pictures of %s are too small to be probed, so `guard` changes nothing.", info.path, size)
     return None
 
 

@@ -49,7 +49,7 @@ def open_enhancer(enhancement: Enhancement, codec: str, crf: float | None, fmt: 
     """The enhancer of frames that an encoder takes afterwards; None where frames stay as they are.
 
     Args:
-        codec: of the encoder to come, see `scene.enhance.quantiser`.
+        codec: of the encoder to come, see `scene.video.encoders.quantiser`.
         crf: of it, None where it is not known.
         fmt: of the frames.
 
@@ -61,28 +61,28 @@ def open_enhancer(enhancement: Enhancement, codec: str, crf: float | None, fmt: 
         return None
     # Torch takes seconds to import, and a bypass does without.
     from scene.enhance import Enhancer, open_semantics
-    from scene.enhance.quantiser import fit_of, told_step
     from scene.model import load_model
+    from scene.video.encoders.quantiser import conditioning_step, fit_of
 
     network = load_model(enhancement.model)
     guide = None
     if network.config.guidance == "embedding":
         guide = open_semantics(network, enhancement.semantics, device=enhancement.device)
     elif enhancement.semantics != "auto":
-        raise UsageError(f"model {network.identity} takes no semantic embedding; leave --semantics out.")
-    told = network.config.quantiser is not None
-    if told and crf is None:
+        raise UsageError(f"model {network.identity} takes no semantic embedding; leave `semantics` out.")
+    conditioned = network.config.quantiser is not None
+    if conditioned and crf is None:
         raise UsageError(
-            f"model {network.identity} is told how coarsely the encoder to come will quantise; give --codec and --crf "
+            f"model {network.identity} is told how coarsely the encoder to come will quantise; give `codec` and `crf` "
             "of that encoder."
         )
     enhancer = Enhancer(
         network,
-        strength=enhancement.strength * (fit_of(codec).strength if told else 1.0),
+        strength=enhancement.strength * (fit_of(codec).strength if conditioned else 1.0),
         device=enhancement.device,
         semantics=guide,
         interval=enhancement.semantic_interval,
-        step=None if crf is None else told_step(codec, crf),
+        step=None if crf is None else conditioning_step(codec, crf),
     )
     enhancer.check(fmt)
     return enhancer
@@ -92,4 +92,4 @@ def warn_of_hdr(name: str, transfer: int) -> None:
     """Logs a warning where a model is to enhance a source with a transfer function of HDR."""
     hdr = HDR_TRANSFERS.get(transfer)
     if hdr:
-        log.warning("%s is HDR (%s), and models see SDR only in training; compare with --model none.", name, hdr)
+        log.warning("%s is HDR (%s), and models see SDR only in training; compare with `model` none.", name, hdr)

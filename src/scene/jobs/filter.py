@@ -18,12 +18,12 @@ from scene.jobs.enhancing import BYPASS, Enhancement, open_enhancer, warn_of_hdr
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
 from scene.progress import OnProgress, Progress, silent
-from scene.video.opening import reason
-from scene.video.raw_source import FileSource, StreamSource, open_source
-from scene.video.raw_stream import RawFrame, RawKind
-from scene.video.raw_target import is_pipe, make_sink, open_pipe
-from scene.video.steadiness import Steadiness
-from scene.video.y4m import has_siting
+from scene.video.rawvideo.sink import is_pipe, make_sink, open_pipe
+from scene.video.rawvideo.source import FileSource, StreamSource, open_source
+from scene.video.rawvideo.steadiness import ConstantRateCheck
+from scene.video.rawvideo.streams import RawFrame, RawKind
+from scene.video.rawvideo.y4m import has_siting
+from scene.video.source.open import reason
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -100,7 +100,7 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
             _warn_of_losses(source, kind)
             if enhancer:
                 warn_of_hdr(source.name, source.details.colour.transfer)
-        steadiness = Steadiness(source.name, source.info.time_base, source.info.rate)
+        steadiness = ConstantRateCheck(source.name, source.info.time_base, source.info.rate)
         frames = 0
 
         def read() -> Iterator[RawFrame]:
@@ -142,7 +142,7 @@ def _wanted_kind(request: FilterRequest) -> RawKind | None:
     if suffix not in _SUFFIXES:
         raise UsageError(f"{request.destination}: give the output one of the suffixes .y4m, .nut, or - for a pipe.")
     if request.kind not in {None, _SUFFIXES[suffix]}:
-        raise UsageError(f"{request.destination} and --format {request.kind} contradict each other; leave one out.")
+        raise UsageError(f"{request.destination} and `format` {request.kind} contradict each other; leave one out.")
     return _SUFFIXES[suffix]
 
 

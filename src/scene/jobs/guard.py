@@ -1,4 +1,4 @@
-"""Shot by shot, enhancement where it pays and the source's own pictures where it does not: `scene encode --guard`."""
+"""Shot by shot, enhancement where it pays and the source's own pictures where it does not."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scene.enhance import Enhancer
 from scene.enhance.cadence import ShotDetector
 from scene.enhance.colour import studio_luma
 from scene.errors import SceneError
-from scene.metrics.saving import Saving, percent
+from scene.metrics.rate_saving import Saving, percent
 from scene.metrics.scores import METRICS
 from scene.picture import Picture
-from scene.video.decode import DecodedFrame, Unit
+from scene.video.source.decode import DecodedFrame, Unit
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _TITLES = {metric.name: metric.title for metric in METRICS}
 
 
 class Frame(Protocol):
-    """What a guard needs of a frame; `scene.video.decode.DecodedFrame` is one."""
+    """What a guard needs of a frame; `scene.video.source.decode.DecodedFrame` is one."""
 
     @property
     def pts(self) -> int:

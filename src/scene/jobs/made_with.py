@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import scene
-from scene.video.codecs import Codec
-from scene.video.encoder_args import join_encoder_args, joined_items
+from scene.video.encoders.codecs import Codec
+from scene.video.encoders.params import join_encoder_args, joined_items
 
 if TYPE_CHECKING:
     from scene.jobs.encode import EncodeRequest

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.progress import OnProgress, Progress
-from scene.video.codecs import CODECS, Codec, EncoderSettings, StatisticsPass
-from scene.video.encoder_args import constant_quantiser, parse_encoder_args
-from scene.video.first_pass import encode_first_pass
-from scene.video.probe import SourceInfo
+from scene.video.encoders.codecs import CODECS, Codec, EncoderSettings, StatisticsPass
+from scene.video.encoders.first_pass import encode_first_pass
+from scene.video.encoders.params import constant_quantiser, parse_encoder_args
+from scene.video.source.probe import SourceInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class FirstPass:
     step: float | None
 
 
-def told_crf(codec: Codec, settings: EncoderSettings, bit_depth: int) -> float:
+def conditioning_crf(codec: Codec, settings: EncoderSettings, bit_depth: int) -> float:
     """The CRF whose step a network is told: of the parameters' constant quantiser, else of the settings."""
     fixed = constant_quantiser(codec.name, parse_encoder_args(settings.encoder_args), bit_depth)
     if fixed is not None:
@@ -35,7 +35,7 @@ def told_crf(codec: Codec, settings: EncoderSettings, bit_depth: int) -> float:
     return codec.default_crf if settings.crf is None else settings.crf
 
 
-def wants_first_pass(codec: Codec, settings: EncoderSettings, *, told: bool) -> bool:
+def wants_first_pass(codec: Codec, settings: EncoderSettings, *, conditioned: bool) -> bool:
     """Whether the source is encoded once before: for x264's and x265's statistics, or for a network's quantiser.
 
     Args:
@@ -46,21 +46,27 @@ def wants_first_pass(codec: Codec, settings: EncoderSettings, *, told: bool) -> 
     """
     if settings.bitrate is None:
         return False
-    if told and (settings.passes == 1 or not codec.has_trials):
+    if conditioned and (settings.passes == 1 or not codec.has_trials):
         raise UsageError(
-            "this model is told the encoder's quantiser, which one pass with --bitrate cannot know; "
-            + ("give --crf" if not codec.has_trials else "leave --passes out, give --crf")
-            + " or use a model that is not told, such as --model asconvsr."
+            "this model is told the encoder's quantiser, which one pass with `bitrate` cannot know; "
+            + ("give `crf`" if not codec.has_trials else "leave `passes` out, give `crf`")
+            + " or use a model that is not told, such as `model` asconvsr."
         )
     if codec.has_statistics:
         return settings.passes != 1
-    if settings.passes == 2 and not told:
-        raise UsageError(f"{codec.name} makes one pass here; leave --passes out.")
-    return told
+    if settings.passes == 2 and not conditioned:
+        raise UsageError(f"{codec.name} makes one pass here; leave `passes` out.")
+    return conditioned
 
 
 def run_first_pass(
-    info: SourceInfo, settings: EncoderSettings, folder: Path, tolerant: bool, on_progress: OnProgress, *, told: bool
+    info: SourceInfo,
+    settings: EncoderSettings,
+    folder: Path,
+    tolerant: bool,
+    on_progress: OnProgress,
+    *,
+    conditioned: bool,
 ) -> FirstPass:
     """Encodes the source as it is, without the network; errors as of `encode_first_pass`.
 
@@ -78,8 +84,8 @@ def run_first_pass(
 
     crf = encode_first_pass(info, settings, statistics, tolerant=tolerant, on_frame=report)
     step = None
-    if told and crf is not None:
-        from scene.enhance.quantiser import told_step  # loads torch, which takes seconds
+    if conditioned and crf is not None:
+        from scene.video.encoders.quantiser import conditioning_step  # loads torch, which takes seconds
 
-        step = told_step(settings.codec, crf)
+        step = conditioning_step(settings.codec, crf)
     return FirstPass(StatisticsPass(2, statistics) if CODECS[settings.codec].has_statistics else None, step)

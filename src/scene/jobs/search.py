@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 
 from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.enhancing import DEFAULT_MODEL, Enhancement, open_enhancer, warn_of_hdr
-from scene.jobs.sample_scores import find_scoring_ffmpeg
 from scene.jobs.search_bench import open_bench
 from scene.jobs.search_curve import FAR, Answer, Curve, Demands, nearness
-from scene.metrics.libvmaf import LEAST_SIDES
+from scene.measure.libvmaf import LEAST_SIDES
+from scene.measure.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target, title
 from scene.progress import OnProgress, Progress, silent
-from scene.video.codecs import Codec, EncoderSettings, check_settings
-from scene.video.declared_size import missing_bytes
-from scene.video.encode import check_colour, encoder_pixel_format
-from scene.video.encoder_args import parse_encoder_args
-from scene.video.opening import require_readable
-from scene.video.probe import SourceInfo, probe
-from scene.video.trial import check_trial
+from scene.video.encoders.codecs import Codec, EncoderSettings, check_settings
+from scene.video.encoders.encode import check_colour, encoder_pixel_format
+from scene.video.encoders.params import parse_encoder_args
+from scene.video.encoders.trial import check_trial
+from scene.video.source.declared_size import missing_bytes
+from scene.video.source.open import require_readable
+from scene.video.source.probe import SourceInfo, probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -168,21 +168,21 @@ def _check(request: SearchRequest) -> Codec:
     if request.settings.crf is not None:
         raise UsageError("a search finds the CRF itself; leave it out of the settings.")
     if request.settings.bitrate is not None:
-        raise UsageError("a search has no bitrate; give --max-kbps as a bound.")
+        raise UsageError("a search has no bitrate; give `max_kbps` as a bound.")
     for name, value in parse_encoder_args(request.settings.encoder_args):
         if name in _FIXED_QUALITY:
-            raise UsageError(f"--encoder-args {name}={value} leaves nothing to search; leave it out.")
+            raise UsageError(f"`encoder_args` {name}={value} leaves nothing to search; leave it out.")
     if not request.targets:
-        raise UsageError("give at least one --target, such as vmaf-neg=93.")
+        raise UsageError("give at least one `targets`, such as vmaf-neg=93.")
     metrics = [target.metric for target in request.targets]
     if len(set(metrics)) < len(metrics):
-        raise UsageError("a metric is given as --target twice; give the higher value alone.")
+        raise UsageError("a metric is given as `targets` twice; give the higher value alone.")
     if request.max_kbps is not None and not (math.isfinite(request.max_kbps) and request.max_kbps > 0):
-        raise UsageError(f"--max-kbps {request.max_kbps:g} makes no sense; give kbit/s, such as 2000.")
+        raise UsageError(f"`max_kbps` {request.max_kbps:g} makes no sense; give kbit/s, such as 2000.")
     if request.samples is not None and request.samples < 1:
-        raise UsageError("--samples must be at least 1.")
+        raise UsageError("`samples` must be at least 1.")
     if not (math.isfinite(request.sample_seconds) and request.sample_seconds >= 0.1):
-        raise UsageError("--sample-seconds must be at least 0.1.")
+        raise UsageError("`sample_seconds` must be at least 0.1.")
     return codec
 
 
@@ -228,7 +228,7 @@ def _choose(request: SearchRequest, plain: Answer, enhanced: Answer | None, savi
         both = "" if enhanced is None else f" with enhancement ({plain.missed} without)"
         said = f"{request.source}: {(enhanced or plain).missed}{both}"
         if not request.best_effort:
-            raise TargetError(f"{said}; ask for less, or give --best-effort.")
+            raise TargetError(f"{said}; ask for less, or give `best_effort`.")
         log.warning("%s; this is the nearest.", said)
     return chosen
 

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import SceneError
-from scene.jobs.sample_scores import PREFIX, SampleScore, SampleScorer
-from scene.metrics.libvmaf import pool
+from scene.measure.libvmaf import pool
+from scene.measure.sample_scores import PREFIX, SampleScore, SampleScorer
 from scene.picture import Picture
-from scene.video.codecs import EncoderSettings
+from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.trial import key_frame_interval
 from scene.video.ffmpeg import FFmpeg
-from scene.video.probe import SourceInfo
-from scene.video.samples import Sample, Span, plan_spans, read_samples, video_seconds
-from scene.video.trial import key_frame_interval
+from scene.video.source.probe import SourceInfo
+from scene.video.source.samples import Sample, Span, plan_spans, read_samples, video_seconds
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -238,7 +238,7 @@ def _require_room(folder: Path, info: SourceInfo, spans: Sequence[Span], seconds
     if free < needed:
         raise SceneError(
             f"the samples need {needed / 1e9:.1f} GB in {folder.parent} and {free / 1e9:.1f} GB are free; set TMPDIR "
-            "to a folder with more, or give fewer --samples or --sample-seconds."
+            "to a folder with more, or give fewer `samples` or `sample_seconds`."
         )
     count = "1 sample" if len(spans) == 1 else f"{len(spans)} samples"
     log.info("%s, %.2f GB of temporary files in %s", count, needed / 1e9, folder.parent)

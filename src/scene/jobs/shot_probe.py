@@ -12,14 +12,14 @@ from typing import cast
 import numpy as np
 
 from scene.errors import InputError, MissingError, SceneError
-from scene.metrics.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
-from scene.metrics.saving import Reading, Saving, judge
+from scene.measure.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
+from scene.metrics.rate_saving import Reading, Saving, judge
 from scene.picture import Picture, PictureFormat, Plane
-from scene.video.codecs import CODECS, EncoderSettings
+from scene.video.encoders.codecs import CODECS, EncoderSettings
+from scene.video.encoders.trial import Trial, check_part, try_encode
 from scene.video.ffmpeg import FFmpeg, ProcessError, find_ffmpeg, input_name
-from scene.video.probe import SourceInfo
-from scene.video.trial import Trial, check_part, try_encode
-from scene.video.y4m import Y4MHeader, write_frame, write_header
+from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
+from scene.video.source.probe import SourceInfo
 
 # The window's longer and shorter side at most.
 _LONG, _SHORT = 640, 360
@@ -32,7 +32,7 @@ _METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim")
 _CRF_STEPS = {"x264": 3, "x265": 3, "svtav1": 5}
 _PREFIX = "scene-guard-"
 _NEEDED = (
-    "--guard needs an ffmpeg program whose libvmaf has the model of VMAF v1: install imageio-ffmpeg or name one in "
+    "`guard` needs an ffmpeg program whose libvmaf has the model of VMAF v1: install imageio-ffmpeg or name one in "
     "$SCENE_FFMPEG"
 )
 

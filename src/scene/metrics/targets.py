@@ -41,17 +41,17 @@ def parse_target(text: str) -> Target:
     name, equals, value = text.partition("=")
     metric = name.strip().lower().replace("-", "_")
     if not equals:
-        raise UsageError(f"--target {text!r} is not of the form METRIC=VALUE, such as vmaf-neg=93.")
+        raise UsageError(f"`targets` {text!r} is not of the form METRIC=VALUE, such as vmaf-neg=93.")
     if metric not in _LARGEST:
         raise UsageError(
-            f"--target {name!r} is not a metric that can be asked for; choose {', '.join(target_names())}."
+            f"`targets` {name!r} is not a metric that can be asked for; choose {', '.join(target_names())}."
         )
     try:
         number = float(value)
     except ValueError:
-        raise UsageError(f"--target {text!r}: {value!r} is not a number.") from None
+        raise UsageError(f"`targets` {text!r}: {value!r} is not a number.") from None
     if not (math.isfinite(number) and 0 < number <= _LARGEST[metric]):
-        raise UsageError(f"--target {text!r} is out of range; {name} goes from 0 to {_LARGEST[metric]:g}.")
+        raise UsageError(f"`targets` {text!r} is out of range; {name} goes from 0 to {_LARGEST[metric]:g}.")
     return Target(metric, number)
 
 

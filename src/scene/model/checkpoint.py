@@ -12,8 +12,8 @@ from safetensors.torch import save
 
 from scene.errors import CheckpointError, UsageError
 from scene.files import write_atomically
+from scene.model.controls import Control
 from scene.model.network import Network, NetworkConfig, Semantics
-from scene.model.semantics.controls import Control
 from scene.model.tensors import read_tensors
 
 FORMAT = "scene-network"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from scene.errors import UsageError
 from scene.model.assembled import AssembledConv2d
 from scene.model.control import ControlModule, Normalisation
-from scene.model.semantics.controls import Control
+from scene.model.controls import Control
 
 Planes = Literal["rgb", "luma", "yuv420"]
 Guidance = Literal["embedding", "features"]
@@ -172,8 +172,8 @@ class Network(nn.Module):
         self.identity = "untrained"
         self.semantics: Semantics | None = None
         folded = _UNSHUFFLED_CHANNELS[config.planes]
-        told = 0 if config.quantiser is None else 1
-        self.head = nn.Conv2d(folded + told, config.channels, 3, padding=1)
+        conditioned = 0 if config.quantiser is None else 1
+        self.head = nn.Conv2d(folded + conditioned, config.channels, 3, padding=1)
         self.blocks = nn.ModuleList([AssembledBlock(config, config.guidance), AssembledBlock(config, "features")])
         self.tail = nn.Conv2d(config.channels, folded, 3, padding=1)
         if config.guidance == "embedding":

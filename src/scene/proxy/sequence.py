@@ -42,7 +42,7 @@ class SequenceProxy(nn.Module):
     Args:
         tables, rounding, smoothing: of the first frame, see `JpegProxy`; residuals are quantised flat.
         inter_rounding: as `rounding`, for residuals: 1/6 is what x264 uses in predicted blocks.
-        inter_step: their step over that of the first frame; above 1, as in x264, whose --ipratio is 1.4.
+        inter_step: their step over that of the first frame; above 1, as in x264, whose ipratio is 1.4.
         blocks: sides of the transform, which the samples of a batch take in turn: an encoder has several, and a network
             that has met one alone learns what suits that one.
     """

@@ -14,14 +14,14 @@ from typing import Any, Literal
 from scene.errors import InputError, UsageError
 from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.model import NetworkConfig
-from scene.model.semantics.controls import Control
+from scene.model.controls import Control
 from scene.proxy.blocks import BLOCK, BLOCKS
+from scene.training.data.split import Layout
 
 # MS-SSIM halves a picture four times and then needs more than its window of 11.
 MS_SSIM_SIDE = 160
 
 RateUnit = Literal["bits_per_pixel", "relative"]
-Layout = Literal["auto", "images", "videos", "vimeo-septuplet", "vimeo-triplet"]
 Precision = Literal["float32", "bfloat16"]
 Objective = Literal["weighted", "saving"]
 SavingMetric = Literal["vmaf", "vmaf_neg", "ms_ssim", "psnr"]
@@ -38,7 +38,7 @@ class DataConfig:
     """Crops of photographs or video frames.
 
     Attributes:
-        layout: how the folder is laid out; see `scene.training.sources.open_source`.
+        layout: how the folder is laid out; see `scene.training.data.sources.open_source`.
         crop: side of the square crops in pixels (paper: 256); with several frames, of the window that moves.
         pan: largest shift, in pixels along each axis, between a crop and the neighbour that VMAF's motion is
             measured against, where the source has no neighbouring frame.
@@ -115,7 +115,7 @@ class LossConfig:
 
     Attributes:
         objective: "weighted" is Eq. 3. "saving", beyond the paper, is the rate saved at equal score, see
-            `scene.training.saving`; of Eq. 3 only the terms `before` and `after` are then added.
+            `scene.training.rate_saving`; of Eq. 3 only the terms `before` and `after` are then added.
         vmaf, vmaf_neg, ms_ssim, psnr: weights of the metrics in "saving"; one without a weight is not computed. PSNR
             can only lose; a small weight keeps brightness and gain, which the others hardly see, from drifting.
         bound: of a metric's saving, as the log of a rate; the nearer a saving comes to it, the less more of it counts.
@@ -199,7 +199,7 @@ class SemanticsConfig:
     Attributes:
         encoder: see `scene.model.load_encoder`: a shipped student's name, a student's file, or a SigLIP 2 checkpoint
             by local folder or hub id.
-        control: the encoder's own embedding, or one of the controls of `scene.model.semantics.controls`.
+        control: the encoder's own embedding, or one of the controls of `scene.model.controls`.
     """
 
     encoder: str = "google/siglip2-so400m-patch14-384"
@@ -379,7 +379,7 @@ def _parse_setting(text: str) -> tuple[str, str, Any]:
     name, equals, value = text.partition("=")
     section, dot, key = name.strip().partition(".")
     if not (equals and dot and section and key):
-        raise UsageError(f"--set {text!r} must be SECTION.KEY=VALUE, for example run.batch=4")
+        raise UsageError(f"`set` {text!r} must be SECTION.KEY=VALUE, for example run.batch=4")
     try:
         return section, key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

@@ -21,8 +21,8 @@ from scene.errors import InputError, SceneError, UsageError
 from scene.model.semantics import SemanticEncoder, unit_mean_square
 from scene.model.semantics.student import StudentConfig, StudentEncoder, save_student
 from scene.progress import OnProgress, Progress, silent
-from scene.training.frames import FrameSource, Image
-from scene.training.sources import open_source
+from scene.training.data.frames import FrameSource, Image
+from scene.training.data.sources import open_source
 
 _LOG = logging.getLogger("scene.training")
 

@@ -20,24 +20,24 @@ import numpy as np
 import torch
 
 from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
-from scene.enhance.quantiser import step_of
 from scene.errors import MissingError, SceneError
-from scene.evaluation.cache import Measurement
-from scene.evaluation.codecs import (
+from scene.measure.cache import Measurement
+from scene.measure.encode import (
     GOP_SECONDS,
     CodecRun,
     codec_run,
 )
-from scene.evaluation.point import measure_point
-from scene.evaluation.raw_video import RawVideo
+from scene.measure.point import measure_point
+from scene.measure.raw_video import RawVideo
 from scene.metrics.bjontegaard import bd_rate
 from scene.picture import Picture, PictureFormat
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import ValidationConfig
-from scene.training.frames import FrameSource, Image
-from scene.training.pan import pan, spread
+from scene.training.data.frames import FrameSource, Image
+from scene.training.data.pan import pan, spread
+from scene.video.encoders.quantiser import step_of
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
-from scene.video.y4m import Y4MHeader, write_frame, write_header
+from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 
 # Pictures, and the quantiser step of the encode to come in 8-bit code values, None for a network that is not told it.
 Enhance = Callable[[list[Picture], float | None], list[Picture]]
@@ -128,7 +128,9 @@ class EncoderValidator:
         self._ffmpeg = _find_ffmpeg(self._run, self._clips[0][:2])
         self._anchors: list[_Curve] | None = None
 
-    def __call__(self, enhance: Enhance, told: bool = False, *, on_progress: OnProgress = silent) -> EncoderValidation:
+    def __call__(
+        self, enhance: Enhance, conditioned: bool = False, *, on_progress: OnProgress = silent
+    ) -> EncoderValidation:
         """Measures a network; the first call also measures the unprocessed clips.
 
         On an error or interruption running encoders are killed and raw video is deleted; the next call starts afresh.
@@ -145,7 +147,7 @@ class EncoderValidator:
             InputError: libvmaf's log cannot be read.
         """
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
-            anchors, tests = self._measure(enhance, told, Path(folder), on_progress)
+            anchors, tests = self._measure(enhance, conditioned, Path(folder), on_progress)
         self._anchors = anchors
         metrics = {name: _read_metric(anchors, tests, name) for name in METRICS}
         means = [metrics[name].mean for name in self.config.metrics]
@@ -154,7 +156,7 @@ class EncoderValidator:
         return EncoderValidation(objective, metrics, len(tests))
 
     def _measure(
-        self, enhance: Enhance, told: bool, folder: Path, on_progress: OnProgress
+        self, enhance: Enhance, conditioned: bool, folder: Path, on_progress: OnProgress
     ) -> tuple[list[_Curve], list[_Curve]]:
         """The curves of all clips, unprocessed and enhanced; the former measured only where they are not known."""
         ffmpeg = replace(self._ffmpeg, stop=threading.Event())
@@ -164,7 +166,7 @@ class EncoderValidator:
 
         crfs = self._run.crfs
         # What is encoded at each step, and the CRFs that it is encoded at.
-        shares = [(step_of("x264", crf), (crf,)) for crf in crfs] if told else [(None, crfs)]
+        shares = [(step_of("x264", crf), (crf,)) for crf in crfs] if conditioned else [(None, crfs)]
 
         def submit(processed: RawVideo, reference: RawVideo, crfs: Sequence[float]) -> list[Future[Measurement]]:
             return [pool.submit(_measure_point, ffmpeg, processed, reference, self._run, crf, folder) for crf in crfs]

@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import torch
 
-from scene.evaluation.cache import default_cache_folder
+from scene.measure.cache import default_cache_folder
 from scene.model import Network, Semantics, build_network
 from scene.model.semantics import SemanticEncoder, load_encoder
 from scene.progress import OnProgress, silent
 from scene.training.config import TrainingConfig
-from scene.training.embedding_table import EmbeddingTable
-from scene.training.embeddings import compute_embeddings
-from scene.training.frames import FrameSource
-from scene.training.processes import Processes
+from scene.training.data.embedding_table import EmbeddingTable
+from scene.training.data.embeddings import compute_embeddings
+from scene.training.data.frames import FrameSource
+from scene.training.distributed import Processes
 from scene.training.steering import Steering, set_references
 
 

@@ -12,8 +12,8 @@ from scene.model import Network
 from scene.model.semantics import SemanticEncoder
 from scene.picture import Picture
 from scene.training.config import TrainingConfig
+from scene.training.data.frames import FrameSource
 from scene.training.encoder_validation import EncoderValidation, EncoderValidator
-from scene.training.frames import FrameSource
 from scene.training.loss import CodecLoss
 from scene.training.steering import Steering
 from scene.training.validation import Validation, Validator
@@ -81,9 +81,9 @@ class Judge:
             control = network.semantics.control
             semantics = SemanticGuide(self._encoder if control == "embedding" else None, control, "")
 
-        told = network.config.quantiser is not None
+        conditioned = network.config.quantiser is not None
         # A network that is told the quantiser enhances every clip several times.
-        precision = self._precision if told else "float32"
+        precision = self._precision if conditioned else "float32"
 
         def enhance(pictures: list[Picture], encoder_step: float | None) -> list[Picture]:
             # An enhancer a clip: each is a video of its own.
@@ -93,5 +93,5 @@ class Judge:
             starts = range(0, len(pictures), enhancer.batch)
             return [done for start in starts for done in enhancer(pictures[start : start + enhancer.batch])]
 
-        reading = self._x264(enhance, told)
+        reading = self._x264(enhance, conditioned)
         return Judgement(proxy, reading, reading.objective, math.isfinite(reading.objective))

@@ -29,7 +29,7 @@ def writing(what: str) -> Iterator[None]:
     except OSError as error:
         raise SceneError(
             f"{what} cannot be written ({error.strerror or error}); the last checkpoint is untouched:"
-            " make room and go on with --resume"
+            " make room and go on with `resume`"
         ) from error
 
 

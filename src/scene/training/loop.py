@@ -23,17 +23,17 @@ from scene.errors import MissingError, SceneError, UsageError
 from scene.model import Network, save_network
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import TrainingConfig, config_as_dict
-from scene.training.data import ConsecutiveBatches, Crops, Sample, open_loader
+from scene.training.data.crops import ConsecutiveBatches, Crops, Sample, open_loader
+from scene.training.data.sources import open_sources
+from scene.training.distributed import Processes, join_processes
 from scene.training.guidance import build, steer
 from scene.training.judging import Judge
 from scene.training.log import NAME as LOG
 from scene.training.log import RunLog, rewind_log, writing
 from scene.training.loss import CodecLoss, LossTerms
-from scene.training.processes import Processes, join_processes
-from scene.training.saving import draw_shifts, open_loss, savings
-from scene.training.sources import open_sources
+from scene.training.rate_saving import draw_shifts, open_loss, savings
+from scene.training.signals import StopSignals
 from scene.training.state import load_state, save_state
-from scene.training.stopping import StopSignals
 
 _LOG = logging.getLogger("scene.training")
 _LOG_EVERY = 10
@@ -100,7 +100,7 @@ def train(
         raise MissingError(f"training needs {error.name}: pip install 'scene-codec[train]'") from error
     state_path = out / STATE
     if state_path.exists() and not resume:
-        raise UsageError(f"{out} already holds a training run: pass --resume to go on, or another --out")
+        raise UsageError(f"{out} already holds a training run: pass `resume` to go on, or another `out`")
 
     with ExitStack() as stack:
         # First in, last out: a signal finds its old handler only when everything else is closed.
@@ -200,8 +200,8 @@ def train(
                 optimiser.zero_grad(set_to_none=True)
                 terms.total.backward()
                 # One exchange a step: all processes learn the joint loss, and whether any of them was told to stop.
-                told = torch.tensor(float(signals.received is not None), device=here)
-                total, stop = processes.mean(torch.stack([terms.total.detach(), told])).tolist()
+                conditioned = torch.tensor(float(signals.received is not None), device=here)
+                total, stop = processes.mean(torch.stack([terms.total.detach(), conditioned])).tolist()
                 if not math.isfinite(total):
                     # The last checkpoint is better than what diverged after it.
                     whole = False
@@ -234,7 +234,7 @@ def train(
             raise
         signals.deliver()
         if stop:
-            raise SceneError(f"another process was told to stop: stopped after step {done}, go on with --resume")
+            raise SceneError(f"another process was told to stop: stopped after step {done}, go on with `resume`")
     best = out / BEST_WEIGHTS if progress["best_loss"] is not None else None
     return TrainingResult(out / WEIGHTS, best, done, float(progress["seconds"]))
 

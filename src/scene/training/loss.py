@@ -13,7 +13,7 @@ from scene.metrics.thin_convolutions import ThinConvolutions
 from scene.metrics.vmaf import DifferentiableVmaf, bound_score
 from scene.proxy import JpegProxy
 from scene.training.config import LossConfig, ProxyConfig
-from scene.training.data import Sample, rgb_to_luma
+from scene.training.data.crops import Sample, rgb_to_luma
 
 # An identical pair scores about 97.4 to 100, depending on motion.
 _PERFECT = 100.0
@@ -32,7 +32,7 @@ class LossTerms:
         rate_change: mean log of rate over the unprocessed crop's at the same step, detached.
         structure: mean log(1 - MS-SSIM), detached; zero where it has no weight.
         before, after: batch means of the two L1 terms in 8-bit code values, detached.
-        sums: (5, M) what savings are computed from, see `scene.training.saving`; M is 0 with Eq. 3. Detached.
+        sums: (5, M) what savings are computed from, see `scene.training.rate_saving`; M is 0 with Eq. 3. Detached.
     """
 
     total: Tensor

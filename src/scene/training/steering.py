@@ -9,8 +9,8 @@ from torch import Tensor
 from scene.errors import InputError
 from scene.model import Network
 from scene.model.semantics import Control, control_embeddings
-from scene.training.data import Sample
-from scene.training.embedding_table import EmbeddingTable
+from scene.training.data.crops import Sample
+from scene.training.data.embedding_table import EmbeddingTable
 
 
 class Steering:

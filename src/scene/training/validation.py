@@ -12,10 +12,10 @@ from torch import Tensor
 from scene.errors import InputError
 from scene.model import Network
 from scene.training.config import TrainingConfig
-from scene.training.data import Sample, collate
-from scene.training.frames import FrameSource
+from scene.training.data.crops import Sample, collate
+from scene.training.data.frames import FrameSource
 from scene.training.loss import CodecLoss, LossTerms
-from scene.training.saving import draw_shifts, savings
+from scene.training.rate_saving import draw_shifts, savings
 
 # Where the quantiser is measured, within the range that training draws from.
 _STEPS_MEASURED = 4
@@ -71,7 +71,7 @@ class Validator:
         if not self.samples:
             raise InputError(f"no held-out frame is readable and at least {crop} by {crop} pixels to validate on")
         self.steps = [float(s) for s in np.geomspace(*config.proxy.steps, _STEPS_MEASURED)]
-        self._told = config.network.quantiser is not None
+        self._conditioned = config.network.quantiser is not None
         self._limits = config.loss.gain_limits if config.loss.objective == "weighted" else (0.0,)
         self._shifts = draw_shifts(len(self.samples), config.proxy.shift, torch.Generator().manual_seed(0))
         self._embed = embed
@@ -109,7 +109,7 @@ class Validator:
             ones = torch.ones_like(motion)
             enhanced = source
             for number, step in enumerate(self.steps):
-                if network is not None and (number == 0 or self._told):
+                if network is not None and (number == 0 or self._conditioned):
                     enhanced = network(source, embedding, step * ones)
                 for limit in self._limits:
                     yield loss(source, enhanced, motion, step * ones, limit * ones, shifts)

@@ -78,13 +78,13 @@ def find_ffmpeg(given: Path | None = None) -> FFmpeg:
     """
     path = _locate(given)
     try:
-        told = _run([str(path), "-version"], threading.Event()).stdout.decode("utf-8", "replace")
+        conditioned = _run([str(path), "-version"], threading.Event()).stdout.decode("utf-8", "replace")
     except ProcessError:
-        told = ""
-    words = told.split()
+        conditioned = ""
+    words = conditioned.split()
     if words[:2] != ["ffmpeg", "version"] or len(words) < 3:
-        raise MissingError(f"{path} is not ffmpeg; give another with --ffmpeg PATH")
-    return FFmpeg(path, words[2], hashlib.sha256(told.encode()).hexdigest()[:12])
+        raise MissingError(f"{path} is not ffmpeg; give another with `ffmpeg` PATH")
+    return FFmpeg(path, words[2], hashlib.sha256(conditioned.encode()).hexdigest()[:12])
 
 
 def has_filter(ffmpeg: FFmpeg, name: str) -> bool:
@@ -134,10 +134,10 @@ def _locate(given: Path | None) -> Path:
 
             return Path(imageio_ffmpeg.get_ffmpeg_exe())
         except (ImportError, RuntimeError) as error:
-            raise MissingError("no ffmpeg was found: install imageio-ffmpeg or give one with --ffmpeg PATH") from error
+            raise MissingError("no ffmpeg was found: install imageio-ffmpeg or give one with `ffmpeg` PATH") from error
     found = shutil.which(wanted)
     if found is None:
-        raise MissingError(f"{wanted} is not a program; give an ffmpeg with --ffmpeg PATH or $SCENE_FFMPEG")
+        raise MissingError(f"{wanted} is not a program; give an ffmpeg with `ffmpeg` PATH or $SCENE_FFMPEG")
     return Path(found)
 
 

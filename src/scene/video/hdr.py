@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.video.stream import VideoStream
 
-from scene.video.messages import ffmpeg_log
+from scene.video.av_log import ffmpeg_log
 
 # Transfer characteristics of ITU-T H.273.
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}

@@ -14,7 +14,7 @@ from scene.video.sample_layout import plane_sample_views, sample_layout
 LIMITED_RANGE, FULL_RANGE = 1, 2
 # AVColorSpace of a stream that declares none.
 UNSPECIFIED = 2
-HOW_TO_DEINTERLACE = "deinterlace it first; scene encode does with --deinterlace"
+HOW_TO_DEINTERLACE = "deinterlace it first; scene encode does with `deinterlace`"
 # AVColorSpace to the matrix that networks are told. RGB, unspecified and reserved say nothing about Y'CbCr; the rest,
 # BT.2020 with constant luminance and ICtCp among them, is no matrix between gamma-coded R'G'B' and what is stored.
 _UNDECLARED = frozenset({0, UNSPECIFIED, 3})

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import numpy.typing as npt
 
-from scene.evaluation.raw_video import RawVideo, read_lumas
+from scene.measure.raw_video import RawVideo, read_lumas
 
 _BLOCK = 16
 _FRAMES = 250

@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from scene.errors import MissingError, UsageError, VerificationError
-from scene.evaluation.clip import Clip, Recipe, make_reference, open_clips
 from scene.evaluation.comparison.alignment import frame_shift
 from scene.evaluation.comparison.packets import VideoPackets, video_packets
-from scene.evaluation.names import printable
-from scene.evaluation.point import Comparison, compare
-from scene.evaluation.raw_video import RawVideo
-from scene.evaluation.slides.drawing import Version, caption, draw
-from scene.evaluation.slides.slide import Slide
-from scene.evaluation.workspace import workspace
+from scene.evaluation.visuals.draw import Version, caption, draw
+from scene.evaluation.visuals.view import Slide
+from scene.measure.clip import Clip, Recipe, make_reference, open_clips
+from scene.measure.names import printable
+from scene.measure.point import Comparison, compare
+from scene.measure.raw_video import RawVideo
+from scene.measure.workspace import workspace
 from scene.progress import OnProgress, Progress, silent
 from scene.video.ffmpeg import FFmpeg, has_filter
 
@@ -126,7 +126,7 @@ def compare_files(
     ffmpeg = replace(ffmpeg, stop=threading.Event())
     for name in ("libvmaf", "xpsnr"):
         if not has_filter(ffmpeg, name):
-            raise MissingError(f"{ffmpeg.path} was built without {name}; give another with --ffmpeg PATH")
+            raise MissingError(f"{ffmpeg.path} was built without {name}; give another with `ffmpeg` PATH")
     recipe = Recipe(frames)
     done = 0
     on_progress(Progress(done, len(distorted)))
@@ -172,7 +172,7 @@ class _Bench:
             if raw.frames != self.reference.frames:
                 raise VerificationError(
                     f"{clip.name} has {raw.frames} frames and the reference has {self.reference.frames}; "
-                    "limit both with --frames if they begin at the same frame"
+                    "limit both with `frames` if they begin at the same frame"
                 )
             shift = frame_shift(self.reference, raw)
             if shift:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scene.errors import InputError
-from scene.evaluation.clip import Clip
-from scene.evaluation.raw_names import raw_layout
+from scene.measure.clip import Clip
+from scene.measure.raw_names import raw_layout
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
 
 _UNSET = -(1 << 63)

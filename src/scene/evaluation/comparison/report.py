@@ -130,7 +130,7 @@ def write_compared(compared: ComparedFiles, document: Document, folder: Path) ->
             write_atomically(folder / name, content)
     except OSError as error:
         raise SceneError(
-            f"{error.filename or folder} cannot be written ({error.strerror}); give another folder with --out"
+            f"{error.filename or folder} cannot be written ({error.strerror}); give another folder with `out`"
         ) from error
     return [folder / name for name in contents]
 

@@ -14,7 +14,7 @@ from typing import Any
 from scene.evaluation.page.heading import headline, sentence
 from scene.evaluation.page.repeat import repeat_html
 from scene.evaluation.page.summary import summary_html
-from scene.evaluation.slides import Slide
+from scene.evaluation.visuals import Slide
 from scene.metrics.scores import METRICS
 
 # In this order they are one module.

@@ -1,6 +1,6 @@
 """Semantic encoders, which steer a network's first block, and the controls that stand in for them."""
 
-from scene.model.semantics.controls import Control, control_embeddings
+from scene.model.controls import Control, control_embeddings
 from scene.model.semantics.encoder import SemanticEncoder, unit_mean_square
 from scene.model.semantics.loading import encoder_names, load_encoder
 

@@ -1,0 +1,1 @@
+"""The rate-distortion grid: what is measured, and where."""

@@ -1,0 +1,228 @@
+"""The grid clip x method x codec x CRF: what is cached is taken, the rest is measured, here or on a cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from scene.errors import MissingError
+from scene.evaluation.grid.local import Site, measure_here
+from scene.evaluation.grid.methods import NONE, Method
+from scene.evaluation.grid.prefilter import TREATMENT_VERSION, Treatment
+from scene.evaluation.grid.tasks import TREATMENT_QUALITY, Board, PointTask, Task, TreatmentTask
+from scene.measure.cache import Measurement, PointCache
+from scene.measure.clip import Clip, Recipe, reference_key
+from scene.measure.encode import GOP_SECONDS, CodecRun, encoder_options, encoder_version
+from scene.measure.libvmaf import METRICS_VERSION
+from scene.measure.workspace import workspace
+from scene.progress import OnProgress, silent
+from scene.video.ffmpeg import FFmpeg, has_filter
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What to measure.
+
+    Attributes:
+        clips: from `open_clips`.
+        recipe: how references are made.
+        methods: from `parse_methods`, the anchor `none` first.
+        codecs: with their presets and CRFs.
+    """
+
+    clips: tuple[Clip, ...]
+    recipe: Recipe
+    methods: tuple[Method, ...]
+    codecs: tuple[CodecRun, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One encode of the grid and what it measured.
+
+    Attributes:
+        clip, method, codec, crf: its place in the grid.
+        encoder: the encoder's version.
+        measurement: size and scores.
+    """
+
+    clip: Clip
+    method: Method
+    run: CodecRun
+    crf: float
+    encoder: str
+    measurement: Measurement
+
+    @property
+    def kbps(self) -> float:
+        """Rate of the elementary stream in kilobits per second."""
+        seconds = self.measurement.scores.frames / self.clip.rate
+        return float(self.measurement.bytes * 8 / seconds / 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A point that could not be measured, and why."""
+
+    clip: str
+    method: str
+    codec: str
+    crf: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Treated:
+    """What a method did to a clip's pictures before any encoder."""
+
+    clip: Clip
+    method: Method
+    treatment: Treatment
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of a measurement went; points from the cache take none.
+
+    Attributes:
+        wall_seconds: from beginning to end.
+        encode_seconds, compare_seconds: inside encoders, and inside decoders and metrics, summed over workers.
+        jobs: workers side by side.
+        points: how many were measured.
+    """
+
+    wall_seconds: float
+    encode_seconds: float
+    compare_seconds: float
+    jobs: int
+    points: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The grid after measuring.
+
+    Attributes:
+        points: in the grid's order.
+        encoders: versions by codec.
+        failures: points that could not be measured.
+        treatments: by clip and method, in the grid's order; `none` has none.
+        timing: None where nothing is known of it.
+    """
+
+    points: tuple[Point, ...]
+    encoders: dict[str, str]
+    failures: tuple[Failure, ...]
+    treatments: tuple[Treated, ...] = ()
+    timing: Timing | None = field(default=None, compare=False)
+
+
+def measure_grid(
+    grid: Grid,
+    ffmpeg: FFmpeg,
+    cache: PointCache,
+    *,
+    jobs: int = 1,
+    threads: int = 1,
+    device: str = "auto",
+    ray: str | None = None,
+    treatments: bool = True,
+    on_progress: OnProgress = silent,
+) -> Measured:
+    """Measures every point of the grid, and every method's treatment of every clip, each at most once for one cache.
+
+    What fails is tried once more; if it fails again the rest goes on without it, and the next call tries it again. On
+    an interruption running encoders are killed, raw video is deleted, and what was measured stays in the cache. What a
+    killed call left of raw video is deleted by the next.
+
+    Args:
+        jobs: how many points to measure side by side.
+        threads: of libvmaf, in each.
+        device: for networks.
+        ray: None to measure on this machine; "auto" to do so through Ray, or on the cluster that $RAY_ADDRESS names;
+            else a cluster's address. See `scene.evaluation.grid.ray`.
+        treatments: False to measure points alone.
+        on_progress: counts points and treatments.
+
+    Raises:
+        MissingError: ffmpeg lacks an encoder or libvmaf, the device is not on this machine, Ray is not installed, or a
+            machine of the cluster has another ffmpeg.
+        UsageError: a network that cannot be run on video like this.
+        SceneError: the cache cannot be written to, or the cluster cannot be reached.
+    """
+    began = time.monotonic()
+    # Giving up here must not stop whatever else the caller runs.
+    ffmpeg = replace(ffmpeg, stop=threading.Event())
+    with workspace() as folder:
+        encoders = {run.codec.name: encoder_version(ffmpeg, run.codec, folder) for run in grid.codecs}
+        tasks = [t for t in plan(grid, ffmpeg, encoders) if treatments or not isinstance(t, TreatmentTask)]
+        board = Board(tasks, cache, on_progress)
+        if board.missing:
+            if not has_filter(ffmpeg, "libvmaf"):
+                raise MissingError(f"{ffmpeg.path} was built without libvmaf; give another with `ffmpeg` PATH")
+            site = Site(ffmpeg, grid.recipe, folder, jobs, threads, device)
+            if ray is None:
+                measure_here(board, site)
+            else:
+                from scene.evaluation.grid.ray import measure_on_cluster
+
+                jobs = measure_on_cluster(board, site, ray)
+    return _gather(board, encoders, time.monotonic() - began, jobs)
+
+
+def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Task]:
+    """What a grid consists of, in its order: by clip, method, codec and CRF, each method's treatment first.
+
+    Args:
+        encoders: versions by codec.
+    """
+    for clip in grid.clips:
+        reference = reference_key(clip, grid.recipe)
+        common = {"reference": reference, "ffmpeg": ffmpeg.build, "metrics": METRICS_VERSION}
+        gop = max(1, round(GOP_SECONDS * clip.rate))
+        for method in grid.methods:
+            runs = [run for run in grid.codecs if method.serves(run.codec.name)]
+            # First, since it takes longest: at the end of a grid all workers should end together.
+            if runs and _changes_pictures(method):
+                identity = method.identity_at(method.step(*TREATMENT_QUALITY))
+                yield TreatmentTask(clip, method, {**common, "method": identity, "treatment": TREATMENT_VERSION})
+            for run in runs:
+                for crf in run.crfs:
+                    key = {
+                        **common,
+                        "method": method.identity_at(method.step(run.codec.name, crf)),
+                        "encoder": encoders[run.codec.name],
+                        "options": encoder_options(run, crf, gop, method.parameters),
+                    }
+                    yield PointTask(clip, method, run, crf, gop, key)
+
+
+def _changes_pictures(method: Method) -> bool:
+    """Whether there is a treatment to measure; a method that is a setting of the encoder has none."""
+    return method.identity != NONE.identity and not method.parameters
+
+
+def _gather(board: Board, encoders: dict[str, str], wall_seconds: float, jobs: int) -> Measured:
+    points, failures, treatments, fresh = [], [], [], []
+    for index, task in enumerate(board.tasks):
+        outcome = board.done.get(index)
+        if isinstance(task, TreatmentTask):
+            if isinstance(outcome, Treatment):
+                treatments.append(Treated(task.clip, task.method, outcome))
+        elif isinstance(outcome, Measurement):
+            points.append(Point(task.clip, task.method, task.run, task.crf, encoders[task.run.codec.name], outcome))
+            if index not in board.cached:
+                fresh.append(outcome)
+        else:
+            reason = board.failed[index]
+            failures.append(Failure(task.clip.name, task.method.label, task.run.codec.name, task.crf, reason))
+    timing = Timing(
+        wall_seconds=wall_seconds,
+        encode_seconds=sum(measurement.encode_seconds for measurement in fresh),
+        compare_seconds=sum(measurement.compare_seconds for measurement in fresh),
+        jobs=jobs,
+        points=len(fresh),
+    )
+    return Measured(tuple(points), encoders, tuple(failures), tuple(treatments), timing if fresh else None)

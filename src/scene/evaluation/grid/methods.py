@@ -1,0 +1,252 @@
+"""What may be done before the encoder: nothing, a trivial filter, a network, a program, or the encoder's own tuning."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scene.errors import UsageError
+from scene.measure.encode import CODECS
+from scene.measure.names import printable
+from scene.video.external import locate_program
+
+if TYPE_CHECKING:
+    from scene.model import Network
+
+# To be raised whenever the same weights would give other pictures than before.
+_ENHANCE_VERSION = 2
+# To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
+_SEMANTICS_VERSION = 2
+
+_NUMBER = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,6})?")
+_CONTROLS = ("none", "constant", "random", "shuffled")
+
+DEFAULT_CONTRAST = 1.05
+DEFAULT_UNSHARP = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One column of the comparison.
+
+    Attributes:
+        label: its name in results, unique among the methods of a codec.
+        identity: tells methods with different results apart; part of every cache key.
+        contrast: factor of luma around mid grey, or None.
+        unsharp: amount of a 5x5 unsharp mask on luma, or None.
+        network: a network of `scene.model`, or None.
+        command: a program and its arguments that reads and writes YUV4MPEG2, or None.
+        strength: how much of the network's change is applied.
+        semantics: what steers a network that takes embeddings; see `scene.enhance.open_semantics`.
+        codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
+        parameters: further settings of the encoder, `key=value`, that belong to the method.
+    """
+
+    label: str
+    identity: str
+    contrast: float | None = None
+    unsharp: float | None = None
+    network: Network | None = None
+    command: tuple[str, ...] | None = None
+    strength: float = 1.0
+    semantics: str = "auto"
+    codecs: tuple[str, ...] | None = None
+    parameters: tuple[str, ...] = ()
+
+    def serves(self, codec: str) -> bool:
+        """Whether it is measured with this codec."""
+        return self.codecs is None or codec in self.codecs
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether it is a network that is told the quantiser: its pictures then depend on codec and CRF."""
+        return self.network is not None and self.network.config.quantiser is not None
+
+    def step(self, codec: str, crf: float) -> float | None:
+        """The step that its network is told before an encode at this CRF, None for one that is told none.
+
+        It is clamped into the range of the training, beyond which the network gives the same pictures.
+        """
+        if self.network is None or self.network.config.quantiser is None:
+            return None
+        # Imported here: torch takes seconds to load, and only networks need it.
+        from scene.video.encoders.quantiser import conditioning_step
+
+        low, high = self.network.config.quantiser
+        return min(max(conditioning_step(codec, crf), low), high)
+
+    def identity_at(self, step: float | None) -> str:
+        """What tells its pictures apart from those of other methods and, where it has a step, of other steps."""
+        return self.identity if step is None else f"{self.identity}:step={step:.4g}"
+
+    def filter_graph(self, bit_depth: int) -> str | None:
+        """The method as a filter of ffmpeg, if it is one."""
+        if self.contrast is not None:
+            grey = 128 << (bit_depth - 8)
+            return f"lutyuv=y='round((val-{grey})*{self.contrast:g}+{grey})'"
+        if self.unsharp is not None:
+            return f"unsharp=5:5:{self.unsharp:g}"
+        return None
+
+
+NONE = Method("none", "none")
+# SVT-AV1 with this tune sharpens the pictures that it is given: a pre-processor inside the encoder. Of two values of
+# one key the encoder takes the last.
+SVTAV1_VMAF = Method("svtav1:vmaf", "svtav1:tune=5", codecs=("svtav1",), parameters=("tune=5",))
+
+
+def parse_method(text: str, *, strength: float = 1.0) -> Method:
+    """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], svtav1:vmaf, a shipped network, or a weights file.
+
+    A network may be followed by a strength of its own, as in `scene:0.5`, and one that takes semantic embeddings by the
+    control that stands in for them: `scene:none`, `scene:constant`, `scene:random`, `scene:shuffled`.
+
+    Args:
+        strength: of networks that have none of their own.
+
+    Raises:
+        UsageError: an unknown name, or a parameter out of range.
+        InputError, CheckpointError: the weights file is missing or damaged.
+    """
+    name, _, parameter = text.partition(":")
+    if text in (NONE.label, SVTAV1_VMAF.label):
+        return NONE if text == NONE.label else SVTAV1_VMAF
+    if name == "contrast":
+        factor = _parameter(text, parameter, DEFAULT_CONTRAST, 0.0, 4.0)
+        return Method(text, f"contrast:{factor:g}", contrast=factor)
+    if name == "unsharp":
+        amount = _parameter(text, parameter, DEFAULT_UNSHARP, -2.0, 5.0)
+        return Method(text, f"unsharp:5:5:{amount:g}", unsharp=amount)
+    network, _, suffix = text.rpartition(":")
+    if network and suffix in _CONTROLS:
+        return _network_method(network, strength, suffix)
+    if network and _NUMBER.fullmatch(suffix):
+        method = _network_method(network, _parameter(text, suffix, strength, 0.0, 4.0), "auto")
+        return replace(method, label=f"{method.label}:{suffix}")
+    return _network_method(text, strength, "auto")
+
+
+def parse_filter(text: str) -> Method:
+    """A method of a program of the user's own, of `NAME=PROGRAM ARGUMENTS`; quotes as in a shell, but there is none.
+
+    The identity holds the words and the content of every one that is a file, the program first of all; of other
+    things that the program reads it knows nothing.
+
+    Raises:
+        UsageError: no name, no program, or quotes that do not close.
+        MissingError: there is no such program.
+    """
+    label, equals, command = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", label):
+        raise UsageError(f"{printable(text)!r} must be NAME=PROGRAM ARGUMENTS, for example dn=denoise -s 2.")
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"{printable(command)!r} cannot be taken apart into words ({error}).") from error
+    if not words:
+        raise UsageError(f"{printable(text)!r} names no program.")
+    files = [locate_program(words[0]), *(path for path in map(Path, words[1:]) if path.is_file())]
+    content = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
+    return Method(label, f"command:{printable(shlex.join(words))}:{content[:16]}", command=tuple(words))
+
+
+def parse_methods(names: Sequence[str], *, strength: float = 1.0, filters: Sequence[str] = ()) -> tuple[Method, ...]:
+    """Several methods, `none` first: it is the anchor of every BD-rate, so it is always among them.
+
+    Two files of one name get the start of their hash appended.
+
+    Args:
+        filters: programs, see `parse_filter`; they come last.
+
+    Raises:
+        UsageError, InputError, CheckpointError: see `parse_method`.
+        MissingError: see `parse_filter`.
+    """
+    methods = [parse_method(name, strength=strength) for name in dict.fromkeys(names) if name != "none"]
+    labels = [method.label for method in methods]
+    unique: list[Method] = [NONE]
+    for method in methods:
+        label = method.label
+        if label == "none" or labels.count(label) > 1:
+            label = f"{label}@{method.identity.split(':')[1][:8]}"
+        unique.append(replace(method, label=label))
+    unique = [fitted for method in unique for fitted in fit_to_codecs(method)]
+    for method in map(parse_filter, filters):
+        if method.label in [other.label for other in unique]:
+            raise UsageError(f"the name {method.label!r} of `filter` is taken; give it another.")
+        unique.append(method)
+    return tuple(unique)
+
+
+def fit_to_codecs(method: Method) -> tuple[Method, ...]:
+    """A method as it is used before each codec: several of one label where the codecs' `EncoderFit` differ."""
+    if method.network is None or not method.conditioned or method.codecs is not None:
+        return (method,)
+    from scene.video.encoders.quantiser import fit_of
+
+    groups: dict[float, list[str]] = {}
+    for codec in CODECS:
+        groups.setdefault(method.strength * fit_of(codec).strength, []).append(codec)
+    return tuple(
+        replace(
+            method,
+            identity=_network_identity(method.network, strength, method.semantics),
+            strength=strength,
+            codecs=tuple(names),
+        )
+        for strength, names in groups.items()
+    )
+
+
+def methods_for(methods: Sequence[Method], codecs: Sequence[str]) -> tuple[Method, ...]:
+    """The methods that have a part in measuring these codecs, in order.
+
+    Raises:
+        UsageError: one that was asked for is for none of them.
+    """
+    serving = tuple(method for method in methods if any(map(method.serves, codecs)))
+    labels = {method.label for method in serving}
+    for method in methods:
+        if method.label not in labels:
+            raise UsageError(f"{method.label} is for {', '.join(method.codecs or ())}, which is not among the codecs.")
+    return serving
+
+
+def _network_method(text: str, strength: float, semantics: str) -> Method:
+    # Imported here: torch takes seconds to load, and filters do not need it.
+    from scene.model import load_model, model_names
+
+    shipped = text in model_names()
+    looks_like_file = text.endswith(".safetensors") or "/" in text or Path(text).exists()
+    if not shipped and not looks_like_file:
+        known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, *model_names()])
+        raise UsageError(f"method {text!r} is unknown; choose from {known}, or give a .safetensors file.")
+    network = load_model(text)
+    label = text if shipped else printable(Path(text).stem)
+    if semantics != "auto":
+        if network.config.guidance != "embedding":
+            raise UsageError(f"{text!r} takes no semantic embedding, so that {semantics!r} cannot stand in for one.")
+        label = f"{label}:{semantics}"
+    identity = _network_identity(network, strength, semantics)
+    return Method(label, identity, network=network, strength=strength, semantics=semantics)
+
+
+def _network_identity(network: Network, strength: float, semantics: str) -> str:
+    fingerprint = network.identity.rpartition("@")[2]
+    identity = f"network:{fingerprint}:strength={strength:g}:v{_ENHANCE_VERSION}"
+    if network.config.guidance == "embedding":
+        identity += f":semantics={semantics}:v{_SEMANTICS_VERSION}"
+    return identity
+
+
+def _parameter(text: str, parameter: str, default: float, low: float, high: float) -> float:
+    if ":" not in text:
+        return default
+    if not _NUMBER.fullmatch(parameter) or not low <= float(parameter) <= high:
+        raise UsageError(f"{text!r}: the value after the colon must be a number from {low:g} to {high:g}.")
+    return float(parameter)

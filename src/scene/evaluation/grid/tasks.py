@@ -1,0 +1,218 @@
+"""The units of work of a grid, wherever they are done: what is to be measured, doing it, and what is known so far."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from scene.errors import MissingError, SceneError, UsageError
+from scene.evaluation.grid.methods import Method
+from scene.evaluation.grid.prefilter import Treatment, measure_treatment, read_treatment, treatment_record
+from scene.measure.cache import Measurement, PointCache
+from scene.measure.clip import Clip
+from scene.measure.encode import CodecRun
+from scene.measure.point import measure_point
+from scene.measure.raw_video import RawVideo
+from scene.progress import OnProgress, Progress
+from scene.video.ffmpeg import FFmpeg, StoppedError
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+# Not the fault of one clip or point: no other would fare better.
+FATAL = (StoppedError, UsageError, MissingError)
+# Codec and CRF whose step a network is told for its treatment, which has no encoder.
+TREATMENT_QUALITY = ("x264", 30.0)
+# What the cache calls entries of this kind.
+_TREATMENT = "treatment"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PointTask:
+    """A point to measure.
+
+    Attributes:
+        clip, method, run, crf: its place in the grid.
+        gop: key-frame interval in frames.
+        key: of its cache entry.
+    """
+
+    clip: Clip
+    method: Method
+    run: CodecRun
+    crf: float
+    gop: int
+    key: Mapping[str, Any]
+
+    @property
+    def step(self) -> float | None:
+        """See `Method.step`; tasks of one clip, method and step work on the same pictures."""
+        return self.method.step(self.run.codec.name, self.crf)
+
+    @property
+    def place(self) -> str:
+        """Its place in words."""
+        return f"{self.clip.name}, {self.method.label}, {self.run.codec.name} at CRF {self.crf:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class TreatmentTask:
+    """A method's change to a clip's pictures to measure; attributes as of `PointTask`.
+
+    Of a network that is told the quantiser it is the change at x264's CRF 30, the middle of its ladder.
+    """
+
+    clip: Clip
+    method: Method
+    key: Mapping[str, Any]
+
+    @property
+    def step(self) -> float | None:
+        """See `PointTask.step`."""
+        return self.method.step(*TREATMENT_QUALITY)
+
+    @property
+    def place(self) -> str:
+        """Its place in words."""
+        return f"{self.clip.name}, {self.method.label} before any encoder"
+
+
+Task = PointTask | TreatmentTask
+Outcome = Measurement | Treatment
+
+
+def by_step(tasks: Sequence[Task], indices: Iterable[int]) -> list[list[int]]:
+    """Tasks of one clip and method, as indices of `tasks`, in groups that work on the same pictures.
+
+    The groups are in the order of their first tasks. There is one but for networks that are told the quantiser, whose
+    codecs meet where their CRFs have the same step: x264's and x265's always do.
+    """
+    groups: dict[float | None, list[int]] = {}
+    for index in indices:
+        groups.setdefault(tasks[index].step, []).append(index)
+    return list(groups.values())
+
+
+def perform(
+    ffmpeg: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, *, folder: Path, threads: int
+) -> Outcome:
+    """Does one task.
+
+    Args:
+        reference, processed: the task's clip, and what its method made of it.
+        folder: where a private folder may be made.
+        threads: of libvmaf.
+
+    Raises:
+        ProcessError, VerificationError, InputError: see `measure_point` and `measure_treatment`.
+    """
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
+        private = Path(name)
+        if isinstance(task, TreatmentTask):
+            return measure_treatment(ffmpeg, reference, processed, folder=private, threads=threads)
+        return measure_point(
+            *(ffmpeg, reference, processed, task.run, task.crf, task.gop),
+            parameters=task.method.parameters,
+            folder=private,
+            threads=threads,
+        )
+
+
+def tried(attempt: Callable[[], T], place: str) -> T | str:
+    """What `attempt` gives, or after the last failure the reason in words.
+
+    Whatever goes wrong with one unit must not lose the others, so every error counts as its failure, but for those of
+    `FATAL`, which are raised.
+    """
+    reason = ""
+    for number in range(1, ATTEMPTS + 1):
+        try:
+            return attempt()
+        except FATAL:
+            raise
+        except Exception as error:
+            reason = str(error) if isinstance(error, SceneError) else f"{type(error).__name__}: {error}"
+            if number < ATTEMPTS:
+                _log.warning("%s: %s (trying once more)", place, reason)
+    return reason
+
+
+class Board:
+    """What is known of each task; the workers write to it, from any thread.
+
+    Attributes:
+        tasks: in the grid's order; tasks are named by their index here.
+        done: results by task.
+        failed: reasons by task.
+        cached: the tasks whose results were known before.
+    """
+
+    def __init__(self, tasks: Sequence[Task], cache: PointCache, on_progress: OnProgress) -> None:
+        self.tasks = tasks
+        self.done: dict[int, Outcome] = {}
+        self.failed: dict[int, str] = {}
+        self._cache = cache
+        self._on_progress = on_progress
+        self._lock = threading.Lock()
+        # Tasks of one key have one result: a tuned filter may have chosen a setting that is measured anyway.
+        first: dict[str, int] = {}
+        self._twins: dict[int, list[int]] = {}
+        for index, task in enumerate(tasks):
+            key = json.dumps(dict(task.key), sort_keys=True)
+            self._twins.setdefault(first.setdefault(key, index), []).append(index)
+        for index, task in enumerate(tasks):
+            found: Outcome | None
+            if isinstance(task, TreatmentTask):
+                found = cache.load_record(task.key, _TREATMENT, read_treatment)
+            else:
+                found = cache.load(task.key)
+            if found is not None:
+                self.done[index] = found
+        self.cached = frozenset(self.done)
+        self._report()
+
+    @property
+    def missing(self) -> list[int]:
+        """The tasks without a result that have not failed; of several with one key, the first."""
+        return [index for index in self._twins if index not in self.done and index not in self.failed]
+
+    def finish(self, index: int, outcome: Outcome | str) -> None:
+        """Takes a task's result, which goes into the cache, or the reason why there is none.
+
+        Raises:
+            SceneError: the cache cannot be written to.
+        """
+        if isinstance(outcome, str):
+            _log.warning("%s: %s (given up)", self.tasks[index].place, outcome)
+        elif isinstance(outcome, Treatment):
+            self._cache.store_record(self.tasks[index].key, _TREATMENT, treatment_record(outcome))
+        else:
+            self._cache.store(self.tasks[index].key, outcome)
+        with self._lock:
+            for twin in self._twins[index]:
+                if isinstance(outcome, str):
+                    self.failed[twin] = outcome
+                else:
+                    self.done[twin] = outcome
+            self._report()
+
+    def lose(self, indices: Sequence[int], reason: str) -> None:
+        """Takes note of tasks that cannot even be begun."""
+        _log.warning("%d measurements are lost: %s", len(indices), reason)
+        with self._lock:
+            self.failed.update((twin, reason) for index in indices for twin in self._twins[index])
+            self._report()
+
+    def _report(self) -> None:
+        fields: dict[str, int] = {"cached": len(self.cached)}
+        if self.failed:
+            fields["failed"] = len(self.failed)
+        self._on_progress(Progress(len(self.done) + len(self.failed), len(self.tasks), fields))

@@ -1,0 +1,1 @@
+"""From points to documents: BD-rates, tables, figures, the page."""

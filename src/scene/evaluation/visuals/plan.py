@@ -1,0 +1,132 @@
+"""Which slides an evaluation gets, and at which CRF every method is shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from scene.evaluation.grid.grid import Point
+from scene.evaluation.grid.methods import Method
+from scene.evaluation.report.equal_rate import crf_at_rate
+from scene.evaluation.report.results import Report
+from scene.measure.clip import Clip, reference_key
+from scene.measure.encode import GOP_SECONDS, CodecRun, encoder_options
+from scene.measure.libvmaf import METRICS_VERSION
+from scene.video.ffmpeg import FFmpeg
+
+# To be raised whenever the same points would give another slide than before.
+_VERSION = 2
+_MOST = 24
+_MIDDLE_VMAF = 75.0
+# How finely the encoders take a CRF.
+_STEPS = {"x264": 0.1, "x265": 0.1, "svtav1": 0.25}
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A method on a slide.
+
+    Attributes:
+        method: which one.
+        curve: its measured points of the slide's clip and codec.
+        crf: where it is expected to have the rate of the slide.
+    """
+
+    method: Method
+    curve: tuple[Point, ...]
+    crf: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlidePlan:
+    """A slide to be made.
+
+    Attributes:
+        clip, run: whose it is.
+        shots: the codec alone, at a measured point that sets the rate, then the methods.
+        key: all that the slide depends on.
+    """
+
+    clip: Clip
+    run: CodecRun
+    shots: tuple[Shot, ...]
+    key: dict[str, Any]
+
+    @property
+    def gop(self) -> int:
+        """Key-frame interval in frames, as in the grid."""
+        return max(1, round(GOP_SECONDS * self.clip.rate))
+
+    def crf_at_rate(self, shot: Shot, kbps: float) -> float:
+        """The CRF, as finely as the encoder takes it, at which a shot is expected to have a rate."""
+        return crf_at_rate(shot.curve, kbps, _step(self.run))
+
+    def options(self, shot: Shot, crf: float) -> list[str]:
+        """Encoder options of a shot, at any CRF that the encoder takes."""
+        # ffmpeg's own option for SVT-AV1 drops fractions; the encoder's list takes quarters, and the last word counts.
+        fraction = (f"crf={crf:g}",) if self.run.codec.name == "svtav1" and crf % 1 else ()
+        return encoder_options(self.run, crf, self.gop, (*shot.method.parameters, *fraction))
+
+
+def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
+    """The slides of a measured grid, 24 at most, in the grid's order.
+
+    The rate of a slide is that of the codec alone at the measured point whose VMAF is closest to 75. Pairs of clip and
+    codec without such a point have no slide, methods without points are not on it.
+    """
+    grid = report.grid
+    plans = []
+    for clip_number, codec_number in choose_pairs(len(grid.clips), len(grid.codecs), _MOST):
+        clip, run = grid.clips[clip_number], grid.codecs[codec_number]
+        curves = {
+            method.label: tuple(
+                point
+                for point in report.measured.points
+                if (point.clip.name, point.run.codec.name, point.method.label)
+                == (clip.name, run.codec.name, method.label)
+            )
+            for method in grid.methods
+        }
+        anchors = curves[grid.methods[0].label]
+        if not anchors:
+            continue
+        middle = min(anchors, key=lambda point: abs(point.measurement.scores.vmaf - _MIDDLE_VMAF))
+        shots = [Shot(grid.methods[0], anchors, middle.crf)]
+        for method in grid.methods[1:]:
+            if method.serves(run.codec.name) and curves[method.label]:
+                curve = curves[method.label]
+                shots.append(Shot(method, curve, crf_at_rate(curve, middle.kbps, _step(run))))
+        plan = SlidePlan(clip, run, tuple(shots), {})
+        key = {
+            "slide": _VERSION,
+            "clip": clip.name,
+            "codec": run.codec.name,
+            "reference": reference_key(clip, grid.recipe),
+            "encoder": report.measured.encoders[run.codec.name],
+            "shots": [
+                [s.method.label, s.method.identity_at(s.method.step(run.codec.name, s.crf)), plan.options(s, s.crf)]
+                for s in shots
+            ],
+            "crfs": list(run.crfs),
+            "ffmpeg": ffmpeg.build,
+            "metrics": METRICS_VERSION,
+        }
+        plans.append(SlidePlan(clip, run, tuple(shots), key))
+    return plans
+
+
+def choose_pairs(clips: int, codecs: int, most: int) -> list[tuple[int, int]]:
+    """Indices of clip and codec, at most so many, in order.
+
+    Where there are more, every clip comes once before any comes twice, with the codecs in turn; clips are left out
+    evenly where even that is too many.
+    """
+    if clips * codecs <= most:
+        return [(clip, codec) for clip in range(clips) for codec in range(codecs)]
+    kept = [number * clips // most for number in range(most)] if clips > most else list(range(clips))
+    turns = [(clip, (place + turn) % codecs) for turn in range(codecs) for place, clip in enumerate(kept)]
+    return sorted(turns[:most])
+
+
+def _step(run: CodecRun) -> float:
+    return _STEPS.get(run.codec.name, 1.0)

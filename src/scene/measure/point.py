@@ -1,0 +1,113 @@
+"""One point of a rate-distortion curve: encode, decode, compare, count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scene.errors import VerificationError
+from scene.measure.cache import Measurement
+from scene.measure.encode import CodecRun, encode_arguments, encoder_options
+from scene.measure.libvmaf import compare_arguments, filter_graph, parse_logs
+from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
+from scene.metrics.flicker import flicker
+from scene.metrics.scores import Scores
+from scene.picture import PictureFormat
+from scene.video.ffmpeg import FFmpeg, input_name
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A distorted clip against its reference.
+
+    Attributes:
+        scores: of the whole clip.
+        frames: of every frame, by name of `scene.metrics.scores.FRAME_METRICS`.
+    """
+
+    scores: Scores
+    frames: Mapping[str, tuple[float, ...]]
+
+
+def measure_point(
+    ffmpeg: FFmpeg,
+    reference: RawVideo,
+    processed: RawVideo,
+    run: CodecRun,
+    crf: float,
+    gop: int,
+    *,
+    parameters: tuple[str, ...] = (),
+    folder: Path,
+    threads: int = 1,
+) -> Measurement:
+    """Encodes `processed` at one CRF and compares the decoded result with `reference`.
+
+    Args:
+        parameters: see `encoder_options`.
+        folder: private and empty; what is written there may be deleted afterwards.
+        threads: of libvmaf.
+
+    Raises:
+        ProcessError: ffmpeg failed.
+        VerificationError: the decoded frames are not as many as the reference's, or not of its size.
+        InputError: libvmaf gave no scores.
+    """
+    stream = folder / f"encoded{run.codec.suffix}"
+    began = time.monotonic()
+    ffmpeg.run(encode_arguments(processed.path, stream, encoder_options(run, crf, gop, parameters)))
+    encoded = time.monotonic()
+    size = stream.stat().st_size
+    comparison = compare(ffmpeg, stream, reference, folder=folder, threads=threads)
+    fmt = reference.header.format
+    return Measurement(
+        *(size, fmt.width, fmt.height, fmt.bit_depth, comparison.scores, comparison.frames),
+        encode_seconds=encoded - began,
+        compare_seconds=time.monotonic() - encoded,
+    )
+
+
+def compare(ffmpeg: FFmpeg, distorted: Path, reference: RawVideo, *, folder: Path, threads: int = 1) -> Comparison:
+    """The scores of a video file against the reference; errors as for `measure_point`."""
+    fmt = reference.header.format
+    raw = folder / "decoded.y4m"
+    ffmpeg.run(decode_arguments(distorted, raw, fmt))
+    decoded = count_raw_video(raw, fmt.matrix)
+    if decoded.frames != reference.frames:
+        raise VerificationError(f"{decoded.frames} frames came out of the encoder and {reference.frames} went in")
+    own = decoded.header.format
+    if (own.width, own.height) != (fmt.width, fmt.height):
+        raise VerificationError(
+            f"{own.width}x{own.height} came out of the encoder and {fmt.width}x{fmt.height} went in"
+        )
+    logs = folder / "libvmaf.json", folder / "xpsnr.txt"
+    for log in logs:
+        log.unlink(missing_ok=True)
+    distorted_input, reference_input = (["-i", input_name(path)] for path in (raw, reference.path))
+    completed = ffmpeg.run(compare_arguments(distorted_input, reference_input, filter_graph(*logs, threads)))
+    # libvmaf can fail (a picture too small for one of its features) while ffmpeg ends with 0.
+    if not all(log.exists() for log in logs):
+        reason = completed.messages.splitlines()[:1] or ["no message"]
+        raise VerificationError(f"libvmaf gave no scores: {reason[0]}")
+    reading = parse_logs(logs[0].read_bytes(), logs[1].read_text("ascii", "replace"))
+    frames = len(reading.frames["vmaf"])
+    if frames != reference.frames:
+        raise VerificationError(f"libvmaf compared {frames} frames of {reference.frames}")
+    unsteady = flicker(zip(read_lumas(reference), read_lumas(decoded), strict=True), fmt.bit_depth)
+    raw.unlink()
+    return Comparison(Scores(**reading.means, flicker=unsteady.value, frames=frames), reading.frames)
+
+
+def decode_arguments(source: Path, destination: Path, fmt: PictureFormat) -> list[str]:
+    """ffmpeg's arguments to decode every frame of a file once to YUV4MPEG2, in the depth of `fmt`.
+
+    Pictures that have it already pass unchanged; others (VVenC codes 10 bit) are rounded without dithering.
+    """
+    pixels = "yuv420p" if fmt.bit_depth == 8 else "yuv420p10le"
+    return [
+        *("-threads", "1", "-i", input_name(source), "-map", "0:v:0", "-fps_mode", "passthrough"),
+        *("-vf", f"scale=flags=accurate_rnd:sws_dither=none,format={pixels}"),
+        *("-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
+    ]

@@ -1,0 +1,43 @@
+"""Uncompressed video on disk, as the stages of an evaluation hand it on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scene.errors import InputError
+from scene.picture import Matrix, Plane
+from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header
+
+
+@dataclass(frozen=True, slots=True)
+class RawVideo:
+    """A YUV4MPEG2 file whose frames have been counted."""
+
+    path: Path
+    header: Y4MHeader
+    frames: int
+
+
+def count_raw_video(path: Path, matrix: Matrix) -> RawVideo:
+    """Reads the header of a YUV4MPEG2 file that ffmpeg wrote, and counts its frames by its size.
+
+    Raises:
+        InputError: it holds no frame, or a fraction of one.
+    """
+    with path.open("rb") as stream:
+        header = read_header(stream, matrix=matrix)
+        payload = path.stat().st_size - stream.tell()
+    frames, rest = divmod(payload, header.frame_bytes + len(b"FRAME\n"))
+    if rest or not frames:
+        raise InputError(f"decoding gave {frames} frames and {rest} bytes more")
+    return RawVideo(path, header, frames)
+
+
+def read_lumas(video: RawVideo) -> Iterator[Plane]:
+    """The luma plane of each frame, (H, W), in order."""
+    with video.path.open("rb") as stream:
+        header = read_header(stream, matrix=video.header.format.matrix)
+        for picture in read_frames(stream, header):
+            yield picture.planes[0]

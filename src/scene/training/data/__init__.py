@@ -1,0 +1,1 @@
+"""What training sees: frames, crops of them, and their embeddings."""

@@ -1,0 +1,1 @@
+"""The output file: formats, tracks, tags, and its verification."""

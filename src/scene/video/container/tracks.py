@@ -1,0 +1,276 @@
+"""The streams that are copied as they are: audio, subtitles, attachments, covers, data, and their tags."""
+
+from __future__ import annotations
+
+import io
+import logging
+from contextlib import suppress
+from fractions import Fraction
+from typing import Any, cast
+
+import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+from av.packet import Packet
+from av.rational import AVRational
+from av.stream import Discard, Stream
+
+from scene.errors import InputError, UsageError
+from scene.video.container.digest import TrackDigest, codec_name, kind_of
+from scene.video.container.formats import Container
+from scene.video.container.stream_tags import copy_tags, describe
+from scene.video.container.subtitles import Conversion, conversion
+from scene.video.source.open import open_input, reason
+from scene.video.source.probe import SourceInfo
+
+log = logging.getLogger(__name__)
+
+# What an edit list hides reaches back to a key frame, or, for audio, by the little that decoding needs.
+# Only containers with edit lists can go on hiding the former; the latter does no harm in the others.
+_PREROLL_S = Fraction(1, 10)
+
+# Pictures that Matroska's readers take for covers, when they are attached.
+_COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
+_FILE_KEYS = ("filename", "mimetype")
+# Muxers that take two packets of a stream at one time, as simultaneous subtitles are.
+SIMULTANEOUS = frozenset({"matroska", "webm"})
+# Subtitles that say themselves how long they are shown have a duration of all ones in some files, which mp4 refuses.
+# Those of no duration would be lost at its end.
+_MAX_DURATION = 2**31 - 1
+# How FFmpeg names layouts without speakers.
+_GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
+
+
+class CopiedStreams:
+    """Adds the source's other streams to an output and readies their packets for it.
+
+    Args:
+        output: not yet begun, and open in `container`'s muxer.
+        tolerant: leave out packets that are too damaged to be written.
+    """
+
+    def __init__(
+        self,
+        output: OutputContainer,
+        container: Container,
+        info: SourceInfo,
+        *,
+        tolerant: bool,
+    ) -> None:
+        self._output = output
+        self._container = container
+        self._path = info.path
+        self._tolerant = tolerant
+        self._refused: set[int] = set()
+        self._streams: dict[int, Stream] = {}
+        self._conversions: dict[int, Conversion] = {}
+        self._last_dts: dict[int, int] = {}
+        self._disordered: set[int] = set()
+        self._shown_until: dict[int, int] = {}
+        self._overlapping: set[int] = set()
+        self._sums: dict[int, TrackDigest] = {}
+
+    def add(self, stream: Stream) -> None:
+        """Makes room for a stream in the output, or logs a warning that names it.
+
+        Raises:
+            UsageError: it is audio or video and the container cannot hold it.
+        """
+        if _is_written_anew(stream):
+            return
+        if kind_of(stream) == "cover" and self._add_cover(stream):
+            return
+        copy = self._add_template(stream) or self._add_conversion(stream)
+        if copy is not None:
+            copy_tags(stream, copy, self._container, self._path)
+            self._streams[stream.index] = copy
+            self._sums[stream.index] = TrackDigest(kind_of(stream), codec_name(copy), describe(stream))
+        elif kind_of(stream) in {"audio", "video"}:
+            other = "" if self._container.attachments else "use .mkv, or "
+            raise UsageError(
+                f"{self._container.name} files cannot hold {describe(stream)} of {self._path}; {other}leave it out "
+                f"with `maps` -0:{stream.index}."
+            )
+        else:
+            log.warning(
+                "%s: %s cannot be held by %s files and is left out.",
+                self._path,
+                describe(stream),
+                self._container.name,
+            )
+
+    def prepare(self, packet: Packet[Any]) -> Packet[Any] | None:
+        """The packet to write for one of the source's, None if there is none to write."""
+        source = packet.stream_index
+        stream = self._streams.get(source)
+        if stream is None or stream.type == "attachment":
+            return None
+        start = (packet.pts or 0) * packet.time_base
+        if packet.is_discard and not self._container.edit_lists and start < -_PREROLL_S:
+            return None
+        converted = self._conversions.get(source)
+        if converted is not None:
+            data = converted.convert(bytes(packet))
+            if data is None:
+                return None
+            packet = _with_data(packet, data)
+        assert stream.time_base is not None  # the header has been written
+        # In the output's own ticks, since two times that differ may fall on one of them.
+        packet.rescale_ts(AVRational(*stream.time_base.as_integer_ratio()))
+        if self._container.edit_lists and stream.type == "subtitle":
+            if not 0 < (packet.duration or 0) <= _MAX_DURATION:
+                packet.duration = 1
+            self._warn_of_overlap(source, packet)
+        self._order(packet, stream)
+        packet.stream = stream
+        return packet
+
+    def wrote(self, source: int, packet: Packet[Any]) -> None:
+        """Notes that the packet which `prepare` made for the source's stream was taken."""
+        self._sums[source].add(packet)
+
+    def refused(self, source: int, error: Exception) -> None:
+        """Warns, once a stream, that the muxer did not take a packet of it. Raises InputError unless tolerant."""
+        problem = f"a packet of {self._sums[source].name} cannot be copied ({reason(error)})"
+        if not self._tolerant:
+            raise InputError(f"{self._path} is damaged: {problem}.") from None
+        if source not in self._refused:
+            log.warning("%s: %s and is left out.", self._path, problem)
+        self._refused.add(source)
+
+    @property
+    def sums(self) -> tuple[TrackDigest, ...]:
+        """What was handed to each track so far, in the order of the output's tracks; attachments have none."""
+        return tuple(track for track in self._sums.values() if track.kind != "attachment")
+
+    def _add_cover(self, stream: Stream) -> bool:
+        """Attaches a cover where the container has it so; False where it has not, or knows no such picture."""
+        usual = _COVERS.get(codec_name(stream))
+        if not self._container.attachments or usual is None:
+            return False
+        with open_input(self._path) as source:
+            packet = next(iter(source.demux(source.streams[stream.index])))
+        name, kind = (stream.metadata.get(key, default) for key, default in zip(_FILE_KEYS, usual, strict=True))
+        self._output.add_attachment(name, kind, bytes(packet))
+        cover = TrackDigest("cover", codec_name(stream), describe(stream))
+        cover.add(packet)
+        self._sums[stream.index] = cover
+        return True
+
+    def _add_template(self, stream: Stream) -> Stream | None:
+        if not _holds(self._container, stream):
+            return None
+        try:
+            copy = cast(Stream, self._output.add_stream_from_template(cast(Any, stream), opaque=True))
+        except (ValueError, av.FFmpegError):
+            return None
+        guessed = _guessed_layout(stream)
+        if guessed is not None:
+            cast(AudioStream, copy).codec_context.layout = guessed
+        return copy
+
+    def _add_conversion(self, stream: Stream) -> Stream | None:
+        found = conversion(codec_name(stream), self._container.muxer) if stream.type == "subtitle" else None
+        if found is None:
+            return None
+        log.warning(
+            "%s: %s is converted for %s files and loses its styling.",
+            self._path,
+            describe(stream),
+            self._container.name,
+        )
+        converted = self._output.add_stream(found.encoder)
+        # The encoder insists on an ASS header although nothing passes through it.
+        cast(Any, converted.codec_context).subtitle_header = b"[Script Info]\n"
+        self._conversions[stream.index] = found
+        return converted
+
+    def _warn_of_overlap(self, source: int, packet: Packet[Any]) -> None:
+        """Warns, once a stream, where subtitles are shown at one time, which mp4 and mov have no way to say."""
+        start = packet.pts or 0
+        until = self._shown_until.get(source, start)
+        if start < until and source not in self._overlapping:
+            log.warning(
+                "%s: %s has subtitles that overlap; %s files show the latest alone.",
+                self._path,
+                self._sums[source].name,
+                self._container.name,
+            )
+            self._overlapping.add(source)
+        self._shown_until[source] = max(until, start + (packet.duration or 0))
+
+    def _order(self, packet: Packet[Any], stream: Stream) -> None:
+        """Moves a packet that comes too late in its stream, since muxers refuse to step back."""
+        if packet.dts is None:
+            return
+        last = self._last_dts.get(stream.index)
+        floor = packet.dts if last is None else last + (0 if self._container.muxer in SIMULTANEOUS else 1)
+        if packet.dts < floor:
+            # By a tick: two times of a finer clock, such as TrueHD's in Matroska, have fallen on one.
+            if floor - packet.dts > 1 and stream.index not in self._disordered:
+                log.warning("%s: %s has time stamps out of order, which are moved.", self._path, describe(stream))
+                self._disordered.add(stream.index)
+            packet.dts = floor
+            packet.pts = max(packet.pts or floor, floor)
+        self._last_dts[stream.index] = packet.dts
+
+
+def _is_written_anew(stream: Stream) -> bool:
+    """Whether a data track needs no copy: mp4's chapters are a track, and so are its time codes, which are tags too."""
+    if stream.type != "data":
+        return False
+    return stream.discard == Discard.all or "timecode" in stream.metadata
+
+
+def _holds(container: Container, stream: Stream) -> bool:
+    """Whether a muxer takes a stream: it is asked to begin a file with it, in memory."""
+    if stream.type == "attachment":
+        return container.attachments
+    if stream.type == "data":
+        # Without a codec only its tag, which is mp4's own, tells what it is.
+        foreign = codec_name(stream) == "bin_data" and "mp4" not in stream.container.format.name
+        if foreign or codec_name(stream) not in container.data:
+            return False
+    if _is_pcm_without_speakers(stream) and container.muxer == "mp4":
+        return False
+    if container.codecs is not None and codec_name(stream) not in container.codecs:
+        return False
+    if kind_of(stream) == "cover":
+        return container.covers
+    trial = av.open(io.BytesIO(), "w", format=container.muxer, container_options=dict(container.options))
+    try:
+        trial.add_stream_from_template(cast(Any, stream), opaque=True)
+        trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    finally:
+        with suppress(ValueError, av.FFmpegError):
+            trial.close()
+    return True
+
+
+def _is_pcm_without_speakers(stream: Stream) -> bool:
+    """Which mp4 refuses only at the end."""
+    return (
+        isinstance(stream, AudioStream)
+        and stream.codec_context is not None
+        and codec_name(stream).startswith("pcm_")
+        and stream.codec_context.layout.name.endswith(" channels")
+        and _guessed_layout(stream) is None
+    )
+
+
+def _guessed_layout(stream: Stream) -> str | None:
+    """Which speakers one or two channels are for, where the source does not say: mp4 insists on it for PCM."""
+    if isinstance(stream, AudioStream) and stream.codec_context is not None:
+        return _GUESSED_LAYOUTS.get(stream.codec_context.layout.name)
+    return None
+
+
+def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:
+    """A packet at the same time with other content."""
+    other: Packet[Any] = Packet(data)
+    other.time_base = packet.time_base
+    other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
+    other.is_keyframe = True
+    return other

@@ -1,0 +1,288 @@
+"""The output file: the encoder's stream among the source's other streams, chapters and tags."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.rational import AVRational
+from av.stream import Stream
+
+from scene.errors import InputError, SceneError, UsageError
+from scene.video.container.digest import TrackDigest, codec_name
+from scene.video.container.file_tags import file_tags
+from scene.video.container.formats import Container
+from scene.video.container.matroska import write_display_size
+from scene.video.container.stream_tags import copy_tags
+from scene.video.container.tracks import SIMULTANEOUS, CopiedStreams
+from scene.video.container.written import OutputManifest
+from scene.video.encoders.codecs import CODECS, EncoderSettings, StatisticsPass
+from scene.video.encoders.encode import encoded_size, encoder_pixel_format
+from scene.video.encoders.encoder import Encoder, add_encoder
+from scene.video.pixel_format import parse_pixel_format
+from scene.video.source.decode import DecodedFrame, Unit
+from scene.video.source.open import file_url, reason
+from scene.video.source.probe import SourceInfo
+
+log = logging.getLogger(__name__)
+
+# What FFmpeg's muxers refuse only when they write the header, without saying why.
+_NOT_MUXED = frozenset({(muxer, codec) for muxer in ("mov", "mpegts") for codec in ("svtav1", "nvenc-av1")})
+
+
+class Writer:
+    """Encodes frames, copies packets and writes both to one file, from `start` on.
+
+    Args:
+        path: of the file to write; it is overwritten.
+        container: to write, see `container_of`.
+        source: the source's open container, whose chapters and tags are taken over.
+        made_with: a tag for the file that says what made it.
+        copied: numbers of the source's streams to copy, None for all others.
+        tolerant: leave out packets of these that are too damaged to be written.
+
+    Attributes:
+        stamps: presentation times of the frames so far, in units of the source's time base.
+        bytes: coded so far, of all streams.
+
+    Raises:
+        UsageError: the container cannot hold the codec or an audio stream, or the encoder refuses its settings.
+        SceneError: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        container: Container,
+        source: InputContainer,
+        info: SourceInfo,
+        settings: EncoderSettings,
+        made_with: str,
+        copied: frozenset[int] | None = None,
+        tolerant: bool = False,
+    ) -> None:
+        self._info = info
+        self._container = container
+        self._path = path
+        self._codec = CODECS[settings.codec]
+        self._settings = settings
+        self._size = encoded_size(self._codec, info.format)
+        self._bit_depth = parse_pixel_format(encoder_pixel_format(self._codec, info))[1]
+        self._parameters = settings.encoder_args
+        self._durations: dict[int, int] = {}
+        self._last_dts = -(2**63)
+        self._encoder: Encoder | None = None
+        self.stamps: list[int] = []
+        self.bytes = 0
+        # Without it FFmpeg's muxers write random numbers and their version.
+        options = {"fflags": "+bitexact", **container.options}
+        if container.edit_lists:
+            # The unit of a delayed start, by default 1 ms.
+            scale = max(1000, info.time_base.denominator)
+            options |= {"movflags": "+faststart", "movie_timescale": str(scale)}
+        try:
+            self._output = av.open(
+                file_url(path),
+                "w",
+                format=container.muxer,
+                container_options=options,
+                metadata_errors="surrogateescape",
+            )
+        except (av.FFmpegError, OSError) as error:
+            raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
+        try:
+            self._copies = CopiedStreams(self._output, container, info, tolerant=tolerant)
+            for stream in source.streams:
+                if stream.index == info.stream_index:
+                    self._before = sum(track.kind == "video" for track in self._copies.sums)
+                    self._encoder = self._add_encoder(stream)
+                    self._video = self._encoder.stream
+                    # Matroska numbers tracks without attached files.
+                    self._track = sum(s.type != "attachment" for s in self._output.streams) - 1
+                    self._sum = TrackDigest("video", codec_name(self._video), "the video")
+                elif copied is None or stream.index in copied:
+                    self._copies.add(stream)
+            self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
+            if container.chapters:
+                self._output.set_chapters(source.chapters())
+            elif source.chapters():
+                log.warning("%s: its chapters cannot be held by %s files.", info.path, container.name)
+        except BaseException:
+            self.abort()
+            raise
+
+    def start(self, turn: StatisticsPass | None = None) -> None:
+        """Opens the encoder and writes the header, so that what cannot work fails before any work is done.
+
+        Args:
+            turn: which of two passes this is, and where their statistics are.
+
+        Raises:
+            UsageError: the encoder refuses its settings, or the container the streams.
+        """
+        assert self._encoder is not None
+        self._encoder.start(turn)
+        try:
+            self._output.start_encoding()
+        except (av.FFmpegError, ValueError) as error:
+            raise UsageError(
+                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); "
+                "use .mkv."
+            ) from None
+
+    def write(self, unit: Unit) -> None:
+        """Copies a unit's packets and encodes its frame.
+
+        Raises:
+            InputError: a packet is too damaged to be written, unless tolerant.
+            SceneError: writing or encoding fails.
+        """
+        try:
+            for packet in unit.packets:
+                self._copy(packet)
+            if unit.frame is not None:
+                self._encode(unit.frame)
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def finish(self, check: Callable[[], None]) -> None:
+        """Empties the encoder, calling `check` between packets so that it can raise, and closes the file.
+
+        Raises:
+            InputError: the container cannot hold what is in a copied track.
+            SceneError: writing or encoding fails.
+        """
+        assert self._encoder is not None
+        try:
+            for packet in self._encoder.finish(check):
+                self._mux_encoded(packet)
+            self._encoder.close()
+            self._output.close()
+            aspect = self._info.sample_aspect_ratio or Fraction(1)
+            if self._codec.name == "svtav1" and self._container.muxer in {"matroska", "webm"} and aspect != 1:
+                write_display_size(self._path, self._track, self._size, aspect)
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> SceneError:
+        if isinstance(error, av.InvalidDataError) and self._copies.sums:
+            # Muxers look at some of what they copy only later, among other packets or at the end.
+            return InputError(
+                f"{self._info.path} is damaged: {self._container.name} files cannot hold what is in one of its copied "
+                f"tracks ({reason(error)})."
+            )
+        return SceneError(f"writing the output failed: {reason(error)}.")
+
+    def written(self) -> OutputManifest:
+        """What the finished file must hold."""
+        return OutputManifest(
+            info=self._info,
+            codec=self._codec,
+            container=self._container,
+            parameters=self._parameters,
+            size=self._size,
+            bit_depth=self._bit_depth,
+            before=self._before,
+            stamps=self.stamps,
+            video=self._sum,
+            tracks=self._copies.sums,
+        )
+
+    def kill(self) -> None:
+        """Ends what `write` and `finish` may wait for in other threads, which raise then."""
+        if self._encoder is not None:
+            self._encoder.kill()
+
+    def abort(self) -> None:
+        """Closes the file as it is; to be called from the thread that leaves it behind."""
+        if self._encoder is not None:
+            self._encoder.close()
+        try:
+            self._output.close()
+        except (av.FFmpegError, OSError, ValueError):
+            log.debug("closing an abandoned file failed", exc_info=True)
+
+    def _copy(self, packet: Packet[Any]) -> None:
+        source = packet.stream_index
+        copy = self._copies.prepare(packet)
+        if copy is None:
+            return
+        try:
+            self._mux(copy)
+        except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError) as error:
+            # Such as audio without the header from which the muxer makes its own.
+            self._copies.refused(source, error)
+        else:
+            self._copies.wrote(source, copy)
+
+    def _add_encoder(self, template: Stream) -> Encoder:
+        container = self._container
+        try:
+            if (container.muxer, self._codec.name) in _NOT_MUXED:
+                raise ValueError
+            encoder = add_encoder(self._output, self._settings, self._info)
+        except ValueError:
+            raise UsageError(
+                f"{container.name} files cannot hold {self._codec.name} video; use .mkv or .mp4."
+            ) from None
+        video = encoder.stream
+        if self._codec.name in {"x265", "nvenc-hevc"} and container.edit_lists:
+            video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
+        if self._info.display_matrix is not None:
+            if container.rotation:
+                video.set_display_matrix(self._info.display_matrix)
+            else:
+                log.warning("%s: its rotation cannot be held by %s files.", self._info.path, container.name)
+        for projection in self._info.projections:
+            if (self._codec.name, projection) != ("x264", "stereoscopic"):  # a message in its own stream
+                log.warning("%s: that its picture is %s is not carried over.", self._info.path, projection)
+        copy_tags(template, video, container, self._info.path, without="alpha_mode")
+        if self._codec.is_nvenc and self._info.hdr:
+            log.warning("%s: its HDR10 metadata is not handed to %s.", self._info.path, self._codec.name)
+        if self._info.captions and self._codec.name in {"svtav1", "nvenc-av1"}:
+            log.warning("%s: its closed captions are not carried over.", self._info.path)
+        if self._size != (self._info.format.width, self._info.format.height):
+            log.warning(
+                "%s: %s cannot code %dx%d in this format; the last line or column is repeated to make %dx%d.",
+                self._info.path,
+                self._codec.name,
+                self._info.format.width,
+                self._info.format.height,
+                *self._size,
+            )
+        return encoder
+
+    def _encode(self, frame: DecodedFrame) -> None:
+        assert self._encoder is not None
+        assert frame.av_frame.pts is not None
+        self._durations[frame.av_frame.pts] = frame.av_frame.duration
+        self.stamps.append(frame.av_frame.pts)
+        for packet in self._encoder.encode(frame):
+            self._mux_encoded(packet)
+
+    def _mux_encoded(self, packet: Packet[Any]) -> None:
+        if packet.pts is not None and not packet.duration:
+            packet.duration = self._durations.get(packet.pts, 0)
+        self._durations.pop(packet.pts or 0, None)
+        # PyAV forgets it for packets of `encode_lazy`, which would go to the first stream then.
+        packet.stream = self._video
+        self._sum.add(packet)
+        assert self._video.time_base is not None  # the header has been written
+        packet.rescale_ts(AVRational(*self._video.time_base.as_integer_ratio()))
+        if packet.dts is not None:
+            if packet.dts <= self._last_dts and self._container.muxer not in SIMULTANEOUS:
+                raise InputError(
+                    f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
+                )
+            self._last_dts = packet.dts
+        self._mux(packet)
+
+    def _mux(self, packet: Packet[Any]) -> None:
+        self.bytes += packet.size
+        self._output.mux_one(packet)

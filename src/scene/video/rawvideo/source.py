@@ -1,0 +1,176 @@
+"""Where frames to be filtered come from: a stream of YUV4MPEG2 or nut, or any file that can be decoded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from scene.errors import InputError, UsageError
+from scene.video.pixel_format import planar_name
+from scene.video.rawvideo.nut import open_nut
+from scene.video.rawvideo.pipes import PipeReader, buffered
+from scene.video.rawvideo.streams import RawFrame, RawInfo, RawKind
+from scene.video.rawvideo.y4m_stream import open_y4m
+from scene.video.source.decode import Decoder
+from scene.video.source.open import reason, require_readable
+from scene.video.source.probe import SourceInfo, probe
+
+log = logging.getLogger(__name__)
+
+STANDARD_STREAM = Path("-")
+_Y4M = b"YUV4MPEG2 "
+
+
+class StreamSource:
+    """A stream that can be read only once.
+
+    Args:
+        stream: from its first byte on.
+        name: what to call it in messages.
+        tolerant: end with a warning where it is damaged or cut short instead of raising.
+
+    Attributes:
+        info: what its frames are.
+        kind: "y4m" or "nut".
+        damage: 1 once it was found damaged or cut short.
+
+    Raises:
+        InputError: it is neither YUV4MPEG2 nor nut, or holds no video that can be taken.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, *, tolerant: bool) -> None:
+        self.name = name
+        self.damage = 0
+        self._tolerant = tolerant
+        try:
+            first = stream.peek(1)[:1]  # type: ignore[attr-defined]
+            if not first:
+                raise InputError(f"{name} is empty.")
+            self.kind: RawKind = "nut" if first == b"n" else "y4m"
+            source = open_nut(stream, name) if self.kind == "nut" else open_y4m(stream, name)
+        except OSError as error:
+            raise InputError(f"{name} cannot be read: {reason(error)}.") from None
+        self.info = source.info
+        self._frames = source.frames
+
+    def frames(self) -> Iterator[RawFrame]:
+        """All frames in order. Raises InputError where one is damaged or the last one is cut short, unless tolerant."""
+        count = 0
+        try:
+            for frame in self._frames:
+                yield frame
+                count += 1
+        except (InputError, OSError) as error:
+            problem = f"{self.name} is damaged or cut short after {count} frames: {reason(error)}."
+            if not self._tolerant:
+                raise InputError(problem) from None
+            self.damage = 1
+            log.warning("%s", problem)
+        if count == 0:
+            raise InputError(f"{self.name} holds no frames.")
+
+
+class FileSource:
+    """A file that has to be decoded; see `Decoder`.
+
+    Attributes:
+        info: what its frames are.
+        details: what else the file says.
+    """
+
+    kind = None
+
+    def __init__(self, details: SourceInfo, decoder: Decoder) -> None:
+        self.name = str(details.path)
+        self.details = details
+        self.info = RawInfo(
+            format=details.format,
+            pixel_format=planar_name(details.pixel_format),
+            time_base=details.time_base,
+            rate=details.rate,
+            aspect=details.sample_aspect_ratio,
+        )
+        self._decoder = decoder
+
+    @property
+    def damage(self) -> int:
+        """Places that were found damaged so far and passed over."""
+        return self._decoder.damage
+
+    def frames(self) -> Iterator[RawFrame]:
+        """All frames in order; errors as for `Decoder.units`."""
+        return (unit.frame for unit in self._decoder.units() if unit.frame is not None)
+
+    def others(self) -> list[str]:
+        """The kinds of the file's other streams, such as "audio", each once."""
+        streams = self._decoder.container.streams
+        return sorted({s.type or "data" for s in streams if s.index != self.details.stream_index})
+
+
+@contextmanager
+def open_source(
+    path: Path, halt: threading.Event, *, writable: bool, tolerant: bool
+) -> Iterator[StreamSource | FileSource]:
+    """Opens what `path` names: standard input ("-"), a pipe, a YUV4MPEG2 file, or any video file.
+
+    Args:
+        halt: once set, a read that waits for data ends.
+        writable: see `Decoder`.
+        tolerant: pass over damage with a warning.
+
+    Raises:
+        UsageError: standard input is a terminal or closed.
+        InputError: it cannot be read, or holds no video that can be taken.
+    """
+    if path == STANDARD_STREAM:
+        yield _open_pipe(_standard_input(), "standard input", halt, tolerant=tolerant)
+    elif path.is_fifo():  # also /dev/stdin, and /dev/fd/63 of a shell's <(...)
+        with path.open("rb", buffering=0) as pipe:
+            yield _open_pipe(pipe.fileno(), str(path), halt, tolerant=tolerant)
+    elif _begins_with(path, _Y4M):
+        # FFmpeg's reader knows fewer headers, and the siting of chroma would be lost.
+        with path.open("rb") as file:
+            yield StreamSource(file, str(path), tolerant=tolerant)
+    else:
+        details = probe(path)
+        with Decoder(details, writable=writable, tolerant=tolerant) as decoder:
+            yield FileSource(details, decoder)
+
+
+def _open_pipe(descriptor: int, name: str, halt: threading.Event, *, tolerant: bool) -> StreamSource:
+    """A source that may have to wait for its first bytes.
+
+    It waits in a thread of its own: in the main thread PyAV would swallow what a signal raises within a read.
+    """
+    stream = buffered(PipeReader(descriptor, halt))
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            return thread.submit(StreamSource, stream, name, tolerant=tolerant).result()
+        except BaseException:
+            halt.set()
+            raise
+
+
+def _standard_input() -> int:
+    try:
+        if os.isatty(0):
+            raise UsageError("standard input is a terminal; send video to it (ffmpeg ... - | scene filter - ...).")
+        os.fstat(0)
+    except OSError:
+        raise UsageError("standard input is closed; send video to it (ffmpeg ... - | scene filter - ...).") from None
+    return 0
+
+
+def _begins_with(path: Path, magic: bytes) -> bool:
+    require_readable(path)
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {reason(error)}.") from None

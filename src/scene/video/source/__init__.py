@@ -1,0 +1,1 @@
+"""A source: opened safely, described, decoded, excerpted."""

@@ -1,0 +1,226 @@
+"""Decoding: a source as a sequence of frames, each with the packets of other streams that come before it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from types import TracebackType
+from typing import Any
+
+import av
+from av.packet import Packet
+
+from scene.errors import InputError
+from scene.picture import Picture
+from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, to_planar, write_picture
+from scene.video.source.completeness import TruncationCheck
+from scene.video.source.deinterlace import Deinterlacer
+from scene.video.source.open import open_input, read_packets, reason
+from scene.video.source.probe import SourceInfo, video_stream
+
+log = logging.getLogger(__name__)
+
+# Packets of audio and subtitles that may gather before they are handed on without a frame.
+_MAX_PACKETS = 256
+# Time stamps that step back by no more than this are nudged; a longer way back is a broken or spliced source.
+_NUDGE_S = Fraction(1, 2)
+# Places of damage that get a warning of their own, so that a broken hour of video does not fill the log.
+_NAMED = 10
+
+
+class DecodedFrame:
+    """A frame on its way from the decoder to the encoder.
+
+    Its `av_frame` is planar, and counts in the source's time base.
+    """
+
+    __slots__ = ("_format", "av_frame")
+
+    def __init__(self, frame: av.VideoFrame, info: SourceInfo) -> None:
+        self.av_frame = frame
+        self._format = info.format
+
+    @property
+    def pts(self) -> int:
+        """When the frame is shown, in the source's time base."""
+        assert self.av_frame.pts is not None  # the decoder gives each frame one
+        return self.av_frame.pts
+
+    def picture(self) -> Picture:
+        """The frame's planes, which alias the frame: `replace` changes them."""
+        return frame_picture(self.av_frame, self._format)
+
+    def replace(self, picture: Picture) -> None:
+        """Puts another picture of the same format in the frame's place; time stamps and side data stay."""
+        write_picture(self.av_frame, picture)
+
+
+@dataclass(slots=True)
+class Unit:
+    """A step of the source: packets to copy, in file order, then at most one frame."""
+
+    packets: list[Packet[Any]] = field(default_factory=list)
+    frame: DecodedFrame | None = None
+
+
+class Decoder:
+    """Reads a source from its first to its last packet.
+
+    Args:
+        info: from `probe`.
+        writable: make each frame's planes the caller's own, as `DecodedFrame.replace` needs.
+        tolerant: skip and count what cannot be decoded instead of raising.
+        quiet: log no warnings.
+
+    Attributes:
+        damage: how much was found to be damaged, undecodable or missing so far; 0 unless tolerant.
+    """
+
+    def __init__(self, info: SourceInfo, *, writable: bool, tolerant: bool = False, quiet: bool = False) -> None:
+        self._info = info
+        self._writable = writable
+        self._tolerant = tolerant
+        # A first pass leaves the warnings to the second.
+        self._log_level = logging.DEBUG if quiet else logging.WARNING
+        self.container = open_input(info.path, network=info.network)
+        self._stream = video_stream(self.container, info.path, info.stream_index)
+        self._stream.thread_type = "AUTO"
+        self._completeness = TruncationCheck(info.path, self.container, self._stream)
+        # AVI stores no presentation times: FFmpeg numbers packets as if each were shown when it is decoded.
+        self._stamped_by_dts = self.container.format.name == "avi"
+        self._last_pts: int | None = None
+        self._last_step = 0
+        self._nudged = 0
+        self.damage = 0
+        self._deinterlacer = Deinterlacer(info.path, info.time_base) if info.deinterlace else None
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.container.close()
+
+    def units(self) -> Iterator[Unit]:
+        """All steps in order.
+
+        Raises:
+            InputError: something cannot be read or decoded, frames are missing at the end (unless tolerant),
+                the picture changes its size or format, or the time stamps jump back.
+        """
+        packets: list[Packet[Any]] = []
+        for packet in self._demux():
+            self._completeness.saw_packet(packet)
+            # PyAV's empty packets at the end, which ask for what a decoder holds back, are all numbered 0.
+            if packet.stream.index != self._stream.index:
+                if packet.size:
+                    packets.append(packet)
+                if len(packets) >= _MAX_PACKETS:
+                    yield Unit(packets)
+                    packets = []
+                continue
+            for frame in self._decode(packet):
+                self._completeness.saw_frame(frame)
+                for ready in self._deinterlaced(self._prepare(frame)):
+                    yield Unit(packets, self._own(ready))
+                    packets = []
+        for ready in self._deinterlaced(None):
+            yield Unit(packets, self._own(ready))
+            packets = []
+        yield Unit(packets)
+        if self._nudged:
+            log.log(
+                self._log_level, "%s: %d time stamps did not increase and were moved.", self._info.path, self._nudged
+            )
+        self._report(self._completeness.verdict())
+        if self.damage > _NAMED:
+            log.log(
+                self._log_level,
+                "%s: %d places are damaged, of which the first %d are named.",
+                self._info.path,
+                self.damage,
+                _NAMED,
+            )
+
+    def _demux(self) -> Iterator[Packet[Any]]:
+        try:
+            yield from read_packets(self.container)
+        except av.FFmpegError as error:
+            self._report(f"reading stopped early ({reason(error)})")
+
+    def _decode(self, packet: Packet[Any]) -> list[av.VideoFrame]:
+        try:
+            return self._stream.decode(packet if packet.size else None)
+        except av.EOFError:
+            return []
+        except av.FFmpegError as error:
+            # Before the first frame this is a stream that was cut between key frames: players skip it too.
+            if self._completeness.frames:
+                self._report(f"a frame cannot be decoded ({reason(error)}){self._position()}")
+            return []
+
+    def _prepare(self, frame: av.VideoFrame) -> av.VideoFrame:
+        info = self._info
+        if frame.is_corrupt:
+            self._report(f"a frame is damaged{self._position()}")
+        if (frame.width, frame.height) != (info.format.width, info.format.height):
+            raise InputError(
+                f"{info.path}: the picture changes from {info.format.width}x{info.format.height} to "
+                f"{frame.width}x{frame.height}{self._position()}; split the file there first."
+            )
+        if frame.format.name != info.pixel_format:
+            raise InputError(
+                f"{info.path}: the pixel format changes from {info.pixel_format} to "
+                f"{frame.format.name}{self._position()}; split the file there first."
+            )
+        if frame.interlaced_frame and self._deinterlacer is None:
+            raise InputError(f"{info.path} is interlaced{self._position()}; {HOW_TO_DEINTERLACE}.")
+        self._stamp(frame)
+        return frame
+
+    def _deinterlaced(self, frame: av.VideoFrame | None) -> Iterable[av.VideoFrame]:
+        """The frames that are ready once one has come, or, with None, the last one."""
+        if self._deinterlacer is None:
+            return () if frame is None else (frame,)
+        return self._deinterlacer.flush() if frame is None else self._deinterlacer.push(frame)
+
+    def _own(self, frame: av.VideoFrame) -> DecodedFrame:
+        planar = to_planar(frame)
+        if self._writable and planar is frame:
+            # The decoder may still predict from this buffer, so what will be overwritten is copied first.
+            planar.make_writable()
+        return DecodedFrame(planar, self._info)
+
+    def _stamp(self, frame: av.VideoFrame) -> None:
+        """Gives a frame without a time stamp the next one, and keeps time stamps strictly increasing."""
+        step = frame.duration or max(1, round(1 / (self._info.rate * self._info.time_base)))
+        last = self._last_pts
+        if self._stamped_by_dts:
+            frame.pts = frame.dts
+        if frame.pts is None:
+            frame.pts = 0 if last is None else last + self._last_step
+        elif last is not None and frame.pts <= last:
+            if (last - frame.pts) * self._info.time_base > _NUDGE_S:
+                raise InputError(f"{self._info.path}: time stamps jump back{self._position()}; split it first.")
+            frame.pts = last + 1
+            self._nudged += 1
+        frame.time_base = self._info.time_base
+        frame.duration = step
+        self._last_pts, self._last_step = frame.pts, step
+
+    def _position(self) -> str:
+        if self._last_pts is None:
+            return ""
+        return f" after {float(self._last_pts * self._info.time_base):.2f} s"
+
+    def _report(self, problem: str | None) -> None:
+        if problem is None:
+            return
+        if not self._tolerant:
+            raise InputError(f"{self._info.path} is damaged or cut short: {problem}.")
+        self.damage += 1
+        if self.damage <= _NAMED:
+            log.log(self._log_level, "%s: %s.", self._info.path, problem)
