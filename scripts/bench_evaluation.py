@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from scene.cli.console import progress_display, setup_logging
-from scene.evaluation import workers
+from scene.evaluation.grid import local as workers
 from scene.evaluation.grid.grid import Grid, measure_grid
 from scene.evaluation.grid.methods import parse_methods
 from scene.measure.cache import PointCache

@@ -19,7 +19,9 @@ from grid_child import tiny_grid
 from pan_clip import write_pan
 
 from scene.errors import MissingError, SceneError, UsageError, VerificationError
-from scene.evaluation import cluster, work, workers
+from scene.evaluation.grid import local as workers
+from scene.evaluation.grid import ray as cluster
+from scene.evaluation.grid import tasks as work
 from scene.evaluation.grid.grid import Grid, measure_grid, plan
 from scene.evaluation.grid.local import Site, measure_here
 from scene.evaluation.grid.methods import NONE, Method, parse_method, parse_methods

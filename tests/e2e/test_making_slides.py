@@ -17,7 +17,7 @@ from scene.evaluation.grid.grid import Grid, measure_grid
 from scene.evaluation.grid.methods import parse_methods
 from scene.evaluation.grid.variant import make_variant
 from scene.evaluation.report.results import Report, make_report
-from scene.evaluation.visuals import Slide, make_slides, workshop
+from scene.evaluation.visuals import Slide, builder, make_slides
 from scene.measure.cache import PointCache
 from scene.measure.clip import Recipe, open_clips
 from scene.measure.encode import codec_run
@@ -129,7 +129,7 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
             conditioned.append(options["step"])  # type: ignore[arg-type]
         return make_variant(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(workshop, "make_variant", watched)
+    monkeypatch.setattr(builder, "make_variant", watched)
     made = make_slides(report, ffmpeg, cache=cache, device="cpu")
     assert [slide.codec for slide in made] == ["x264", "svtav1"]
     for slide in made:

@@ -9,7 +9,8 @@ import torch
 from pan_clip import write_pan
 
 from scene.errors import InputError, MissingError, SceneError, VerificationError
-from scene.evaluation import work, workers
+from scene.evaluation.grid import local as workers
+from scene.evaluation.grid import tasks as work
 from scene.evaluation.grid.grid import Grid, Measured, measure_grid
 from scene.evaluation.grid.methods import parse_method, parse_methods
 from scene.evaluation.grid.variant import make_variant

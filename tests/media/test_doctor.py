@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from scene.cli import run
-from scene.video import encode
+from scene.video.encoders import encode
 
 
 def examined(capfd, code=0):

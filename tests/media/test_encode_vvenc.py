@@ -19,8 +19,8 @@ from sources import contents
 from scene.errors import MissingError, UsageError
 from scene.jobs.search import SearchRequest, Target, search_crf
 from scene.picture import Picture, PictureFormat
-from scene.video import packet_process
 from scene.video.container.digest import TrackDigest
+from scene.video.encoders import packet_process
 from scene.video.encoders.codecs import EncoderSettings
 from scene.video.encoders.packet_process import PacketProcess
 from scene.video.encoders.vvenc import raw_planes

@@ -26,7 +26,7 @@ from torch import Tensor
 from scene.errors import InputError, SceneError
 from scene.model.semantics.encoder import SemanticEncoder, unit_mean_square
 from scene.progress import Progress
-from scene.training import embedding_table, embeddings
+from scene.training.data import embedding_table, embeddings
 from scene.training.data.embedding_table import EmbeddingTable
 from scene.training.data.embeddings import compute_embeddings
 
@@ -330,7 +330,8 @@ KILLED = """
     import sys, time
     from pathlib import Path
     sys.path.insert(0, {here!r})
-    from scene.training import embedding_table, embeddings
+    from scene.training.data import embedding_table
+    from scene.training.data import embeddings
     import test_embeddings as t
     embeddings._BATCH, embedding_table._SAVE_EVERY_S = 8, 0.0
     class Slow(t.Regions):

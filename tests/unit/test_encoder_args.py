@@ -109,7 +109,7 @@ def test_rate_options_that_exclude_each_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("codec", "passes", "told", "first"),
+    ("codec", "passes", "conditioned", "first"),
     [
         ("x264", None, False, True),
         ("x264", 1, False, False),
@@ -129,7 +129,7 @@ def test_when_the_source_is_encoded_before(codec: str, passes: int | None, condi
 
 
 @pytest.mark.parametrize(
-    ("codec", "passes", "told", "text"),
+    ("codec", "passes", "conditioned", "text"),
     [
         ("x264", 1, True, "leave --passes out"),
         ("nvenc-h264", None, True, "give --crf"),
