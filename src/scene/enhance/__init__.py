@@ -3,6 +3,6 @@
 from scene.enhance.cadence import DEFAULT_INTERVAL
 from scene.enhance.device import resolve_device
 from scene.enhance.enhancer import Enhancer
-from scene.enhance.semantics import SemanticGuide, open_semantics
+from scene.enhance.semantics import open_conditioner
 
-__all__ = ["DEFAULT_INTERVAL", "Enhancer", "SemanticGuide", "open_semantics", "resolve_device"]
+__all__ = ["DEFAULT_INTERVAL", "Enhancer", "open_conditioner", "resolve_device"]

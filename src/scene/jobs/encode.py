@@ -53,7 +53,7 @@ class EncodeRequest:
         model: a name or a weights file; "none" encodes the source's own pictures. One that is told the encoder's
             quantiser gets that of the settings' CRF, or of what a first pass comes to.
         strength: how much of the model's change to apply; 0 is the same as model "none".
-        semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
+        semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_conditioner`.
         semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
         device: "auto", "cpu" or "cuda".
         guard: leave shots as they are where a probe finds that enhancement does not pay; see `scene.jobs.guard`.

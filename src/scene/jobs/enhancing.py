@@ -28,7 +28,7 @@ class Enhancement:
     Attributes:
         model: a name or a weights file; "none" leaves frames as they are.
         strength: how much of the model's change to apply; 0 is the same as model "none".
-        semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
+        semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_conditioner`.
         semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
         device: "auto", "cpu" or "cuda".
     """
@@ -60,14 +60,14 @@ def open_enhancer(enhancement: Enhancement, codec: str, crf: float | None, fmt: 
     if enhancement.changes_nothing:
         return None
     # Torch takes seconds to import, and a bypass does without.
-    from scene.enhance import Enhancer, open_semantics
+    from scene.enhance import Enhancer, open_conditioner
     from scene.model import load_model
     from scene.video.encoders.quantiser import conditioning_step, fit_of
 
     network = load_model(enhancement.model)
     guide = None
     if network.config.guidance == "embedding":
-        guide = open_semantics(network, enhancement.semantics, device=enhancement.device)
+        guide = open_conditioner(network, enhancement.semantics, device=enhancement.device)
     elif enhancement.semantics != "auto":
         raise UsageError(f"model {network.identity} takes no semantic embedding; leave `semantics` out.")
     conditioned = network.config.quantiser is not None
