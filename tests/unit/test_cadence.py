@@ -169,7 +169,7 @@ def test_auto_takes_the_encoder_of_the_training(trained: tuple[Network, Path]) -
         open_semantics(network, device="cpu")
     assert open_semantics(network, str(path), device="cpu").encoder is not None
     path.unlink()
-    with pytest.raises(InputError, match="--semantics"):
+    with pytest.raises(InputError, match="`semantics`"):
         open_semantics(network, device="cpu")
 
 
