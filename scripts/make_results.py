@@ -2,8 +2,8 @@
 
     python scripts/make_results.py
 
-results.template.md beside this file is the page's text; `{{ NAME ARGUMENT... }}` in it stands for what the function NAME
-of this file's `PARTS` makes of its arguments, the first of which names a folder of docs/results. No figure of a
+results.template.md beside this file is the page's text; `{{ NAME ARGUMENT... }}` in it stands for what the function
+NAME of this file's `PARTS` makes of its arguments, the first of which names a folder of docs/results. No figure of a
 measurement is typed by hand, so that the page cannot disagree with the files. Neither torch nor an encoder is needed.
 """
 
