@@ -369,7 +369,7 @@ def test_the_policy_forbids_everything_but_the_pages_own_script_and_style(report
 
 
 def test_long_clips_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scene.evaluation.report.page import page as module
+    from scene.evaluation.page import page as module
 
     monkeypatch.setattr(module, "_MOST_FRAME_SCORES", 12)
     thinned = module._thinned(comparison_frames())

@@ -302,7 +302,7 @@ def test_signals_leave_nothing(tmp_path, codec, preset, number, code, said):
 
 def test_help_needs_neither_torch_nor_av():
     program = (
-        "import sys; from scene.cli import run; code = run(['encode', '--help'], False); "
+        "import sys; from scene.cli import run; code = run(['encode', '--help']); "
         "sys.exit(code or int(bool({'torch', 'av', 'numpy'} & set(sys.modules))))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

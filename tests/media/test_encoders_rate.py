@@ -97,7 +97,7 @@ def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_p
     def listen(self, step):
         steps.append(step)
 
-    monkeypatch.setattr(Enhancer, "tell", listen)
+    monkeypatch.setattr(Enhancer, "set_quantiser_step", listen)
     network = make_network(tmp_path / "told.safetensors", quantiser=(2, 200))
     for crf in (26, 38):
         plain = tmp_path / "plain.mkv"

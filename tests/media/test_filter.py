@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from making import assert_same_pictures, assert_same_times, decoded, make_network, make_video
 
-from scene.cli import run
+from scene.cli import run as run_command
 from scene.enhance import Enhancer
 from scene.model import load_model
 from scene.video.ffmpeg import find_ffmpeg
@@ -44,7 +44,7 @@ def through(capfd):
             source.flush()
             source.seek(0)
             with standard_streams(source.fileno(), destination.fileno()):
-                got = run(["filter", "-", "-", *map(str, arguments)])
+                got = run_command(["filter", "-", "-", *map(str, arguments)])
             messages = capfd.readouterr().err
             assert got == code, messages
             assert "Traceback" not in messages and "\x1b" not in messages
@@ -199,7 +199,7 @@ def test_a_constant_rate_does_not_warn(tmp_path, rate, through):
     """Also where milliseconds only come near it."""
     stamps = [round(1000 * n / rate) for n in range(12)]
     source = make_video(tmp_path / "in.mkv", stamps=stamps, rate=rate)
-    assert run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none"]) == 0
+    assert run_command(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none"]) == 0
     data = (tmp_path / "out.y4m").read_bytes()
     assert read_header(io.BytesIO(data)).rate == rate
     _, messages = through(data, "--model", "none", "--format", "nut")
@@ -210,7 +210,7 @@ def test_what_a_file_has_and_a_pipe_cannot_carry_is_named(tmp_path, capfd):
     source = make_video(
         tmp_path / "in.mkv", audio="aac", subtitles=True, colour=(9, 16, 9, 1), pix_fmt="yuv420p10le", rotation=90
     )
-    assert run(["filter", str(source), str(tmp_path / "out.nut"), "--model", "none"]) == 0
+    assert run_command(["filter", str(source), str(tmp_path / "out.nut"), "--model", "none"]) == 0
     said = capfd.readouterr().err
     for part in ("its audio streams", "its subtitle streams", "its rotation"):
         assert f"{part} cannot be carried by nut" in said
@@ -224,14 +224,14 @@ def test_files_are_whole_or_not_there(tmp_path, clip, capfd):
     (tmp_path / "cut.y4m").write_bytes(data[:-5])
     before = sorted(tmp_path.iterdir())
     out = tmp_path / "out.y4m"
-    assert run(["filter", str(tmp_path / "cut.y4m"), str(out), "--model", "none"]) == 3
+    assert run_command(["filter", str(tmp_path / "cut.y4m"), str(out), "--model", "none"]) == 3
     assert sorted(tmp_path.iterdir()) == before
     out.write_bytes(b"mine")
-    assert run(["filter", str(clip), str(out), "--model", "none"]) == 2
+    assert run_command(["filter", str(clip), str(out), "--model", "none"]) == 2
     assert out.read_bytes() == b"mine"
-    assert run(["filter", str(clip), str(out), "--model", "none", "-y"]) == 0
+    assert run_command(["filter", str(clip), str(out), "--model", "none", "-y"]) == 0
     assert out.read_bytes().startswith(b"YUV4MPEG2")
-    assert run(["filter", str(out), str(out), "--model", "none", "-y"]) == 2
+    assert run_command(["filter", str(out), str(out), "--model", "none", "-y"]) == 2
     assert "is the source itself" in capfd.readouterr().err
 
 
@@ -246,7 +246,7 @@ def test_files_are_whole_or_not_there(tmp_path, clip, capfd):
 )
 def test_arguments_that_cannot_be_meant(tmp_path, monkeypatch, capfd, clip, arguments, said):
     monkeypatch.chdir(tmp_path)
-    assert run(["filter", *arguments, "--model", "none"]) == 2
+    assert run_command(["filter", *arguments, "--model", "none"]) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert said in line
 
@@ -258,10 +258,10 @@ def test_where_chroma_lies_is_in_the_header(tmp_path, capfd, location, tag):
     source = tmp_path / "in.mkv"
     number = {"left": 0, "center": 1, "topleft": 2}[location]
     make_video(source, codec="libx264", options={"x264-params": f"chromaloc={number}"}, frames=2)
-    assert run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none"]) == 0
+    assert run_command(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none"]) == 0
     assert tag in (tmp_path / "out.y4m").read_bytes().splitlines()[0].split()
     assert "chroma location" not in capfd.readouterr().err
-    assert run(["filter", str(source), str(tmp_path / "out.nut"), "--model", "none"]) == 0
+    assert run_command(["filter", str(source), str(tmp_path / "out.nut"), "--model", "none"]) == 0
     assert ("its chroma location" in capfd.readouterr().err) == (location != "left")
 
 

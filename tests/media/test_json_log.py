@@ -46,9 +46,7 @@ def test_an_encode_ends_with_its_result(tmp_path, capfd):
 
 def test_a_filter_ends_with_its_result(tmp_path, capfd):
     source = make_video(tmp_path / "in.mkv", subtitles=True)
-    assert (
-        run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none", "--log-format", "json"], False) == 0
-    )
+    assert run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none", "--log-format", "json"]) == 0
     *_, progress, result = events(capfd.readouterr().err)
     assert (progress["task"], progress["unit"], progress["done"]) == ("filter", "frames", 8)
     assert set(result) == {"v", "event", "message", "frames", "seconds", "model", "damage"}

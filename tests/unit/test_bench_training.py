@@ -152,7 +152,7 @@ def test_the_command_prints_a_table_or_one_object(
 def test_its_help_loads_no_torch() -> None:
     code = (
         "import sys; from scene.cli import run\n"
-        "assert run(['bench', 'training', '--help'], False) == 0; assert 'torch' not in sys.modules"
+        "assert run(['bench', 'training', '--help']) == 0; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

@@ -170,7 +170,7 @@ def test_auto_takes_the_encoder_of_the_training(trained: tuple[Network, Path]) -
         open_conditioner(network, device="cpu")
     assert open_conditioner(network, str(path), device="cpu").encoder is not None
     path.unlink()
-    with pytest.raises(InputError, match="--semantics"):
+    with pytest.raises(InputError, match="`semantics`"):
         open_conditioner(network, device="cpu")
 
 

@@ -1,4 +1,4 @@
-"""What conditions the network in training: whole-frame embeddings cut to crops, controls, and runs with real encoders."""
+"""What conditions the network in training: embeddings cut to crops, controls, and runs with real encoders."""
 
 from __future__ import annotations
 

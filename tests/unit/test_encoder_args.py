@@ -1,4 +1,4 @@
-"""--encoder-args taken apart, judged and put together; what encoders report; quantisers and rates."""
+"""`encoder_args` taken apart, judged and put together; what encoders report; quantisers and rates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_items_are_taken_apart(text: str, items: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("text", ["a b", "=1", "ref=", "-ref=1", "ref=1:ref=2", "b-adapt=1:b_adapt=2"])
 def test_malformed_items_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--encoder-args"):
+    with pytest.raises(UsageError, match="`encoder_args`"):
         parse_encoder_args(text)
 
 
@@ -50,18 +50,18 @@ def test_joining_is_undone_by_splitting() -> None:
 @pytest.mark.parametrize(
     ("codec", "item", "text"),
     [
-        ("x264", ("crf", "20"), "use --crf"),
-        ("x265", ("bitrate", "500"), "use --bitrate"),
-        ("x264", ("stats", "x"), "--passes"),
-        ("svtav1", ("rc", "1"), "--bitrate"),
-        ("svtav1", ("tbr", "1"), "--bitrate"),
+        ("x264", ("crf", "20"), "use `crf`"),
+        ("x265", ("bitrate", "500"), "use `bitrate`"),
+        ("x264", ("stats", "x"), "`passes`"),
+        ("svtav1", ("rc", "1"), "`bitrate`"),
+        ("svtav1", ("tbr", "1"), "`bitrate`"),
         ("x264", ("dump_yuv", "x"), "writes a file"),
         ("x265", ("csv", "x"), "writes a file"),
         ("x265", ("recon-y4m-exec", "ls"), "starts a program"),
         ("x265", ("scaling-list", "/no/such"), "no such file"),
         ("x264", ("tune", "zz"), "zerolatency"),
-        ("nvenc-hevc", ("cq", "20"), "use --crf"),
-        ("vvenc", ("QP", "20"), "use --crf"),
+        ("nvenc-hevc", ("cq", "20"), "use `crf`"),
+        ("vvenc", ("QP", "20"), "use `crf`"),
         ("vvenc", ("RCStatsFile", "x"), "writes a file"),
     ],
 )
@@ -98,7 +98,7 @@ def test_a_constant_quantiser_is_what_networks_are_told(codec: str, text: str, d
 def test_rate_options_that_exclude_each_other() -> None:
     for settings, text in [
         (EncoderSettings(crf=20, bitrate=500), "exclude each other"),
-        (EncoderSettings(passes=2), "belongs to --bitrate"),
+        (EncoderSettings(passes=2), "belongs to `bitrate`"),
         (EncoderSettings(bitrate=0), "makes no sense"),
         (EncoderSettings(bitrate=500, passes=3), "give 1 or 2"),
         (EncoderSettings(bitrate=500, encoder_args="qp=20"), "fixes the quantiser"),
@@ -131,9 +131,9 @@ def test_when_the_source_is_encoded_before(codec: str, passes: int | None, condi
 @pytest.mark.parametrize(
     ("codec", "passes", "conditioned", "text"),
     [
-        ("x264", 1, True, "leave --passes out"),
-        ("nvenc-h264", None, True, "give --crf"),
-        ("vvenc", None, True, "give --crf"),
+        ("x264", 1, True, "leave `passes` out"),
+        ("nvenc-h264", None, True, "give `crf`"),
+        ("vvenc", None, True, "give `crf`"),
         ("svtav1", 2, False, "one pass"),
     ],
 )

@@ -373,7 +373,7 @@ def test_a_filter_that_cannot_be_meant_is_refused(text: str) -> None:
 def test_a_filters_program_must_exist_and_its_name_be_free() -> None:
     with pytest.raises(MissingError, match="no-such-program"):
         parse_filter("own=no-such-program -x")
-    with pytest.raises(UsageError, match="'contrast' of --filter is taken"):
+    with pytest.raises(UsageError, match="'contrast' of `filter` is taken"):
         parse_methods(["contrast"], filters=[f"contrast={sys.executable}"])
 
 

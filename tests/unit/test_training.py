@@ -276,7 +276,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(photos: Path, finished: Path, tmp_pat
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(photos: Path, finished: Path) -> None:
-    with pytest.raises(UsageError, match="--resume"):
+    with pytest.raises(UsageError, match="`resume`"):
         train(TINY, photos, finished)
 
 

@@ -109,8 +109,8 @@ def test_what_vvenc_is_told():
 @pytest.mark.parametrize(
     ("messages", "said"),
     [
-        (["[libvvenc @ 0x1] Unknown vvenc option: nosuch."], "does not take this of --encoder-args: nosuch."),
-        (["[libvvenc @ 0x1] Invalid vvenc value for qpa: 9."], "does not take this of --encoder-args: qpa=9."),
+        (["[libvvenc @ 0x1] Unknown vvenc option: nosuch."], "does not take this of `encoder_args`: nosuch."),
+        (["[libvvenc @ 0x1] Invalid vvenc value for qpa: 9."], "does not take this of `encoder_args`: qpa=9."),
         (["Parameter Check Error: a", "Parameter Check Error: b"], "vvenc refuses 64x48 with these settings: a; b."),
         (["[enc:libvvenc @ 0x1] Error while opening encoder - x"], "vvenc refuses 64x48"),
         (["something else"], None),

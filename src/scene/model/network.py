@@ -119,7 +119,7 @@ class AssembledBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        """(B, channels, h, w) to the same shape; `embedding` is (B or 1, embedding_width, G, G) where that conditions it."""
+        """(B, channels, h, w) to the same shape; `embedding` is (B or 1, embedding_width, G, G) if used."""
         if self.guidance == "embedding":
             if embedding is None:
                 raise UsageError("this network is guided by a semantic embedding and none was given")

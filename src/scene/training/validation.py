@@ -1,4 +1,4 @@
-"""Validation during training: what the network does to held-out photographs, through the codec proxy and a real encoder."""
+"""Validation during training: what the network does to held-out photographs, through the proxy and through x264."""
 
 from __future__ import annotations
 
