@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,12 +74,13 @@ class Prepared:
         self._enhanced = {id(before): after for before, after in zip(plain, enhanced, strict=True)}
         self.calls = 0
 
-    def begin_shot(self) -> None:
+    def start_shot(self) -> None:
         """Every picture has the embedding of a video without a guard, which is that of one with a guard."""
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
-        self.calls += len(pictures)
-        return [self._enhanced[id(picture)] for picture in pictures]
+    def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        for picture in pictures:
+            self.calls += 1
+            yield self._enhanced[id(picture)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""Faces, text and grain before and after: pictures, figures and the tables of docs/crops.md.
+"""Faces, text and grain before and after: pictures, figures and the tables of docs/labbook.md.
 
     OMP_NUM_THREADS=1 python scripts/make_crops.py
 
 Three pictures that scikit-image carries, panned slowly, are encoded with x264 as by `scene evaluate`: once alone at
 a CRF, and once after each model at the CRF, a fraction, that gives the same bytes within 1 %. Leaves in docs/ a row of
-crops for each picture, results/crops.json, and what crops.md has between its marks. Takes about a minute on
+crops for each picture, results/crops.json, and what labbook.md has between its marks. Takes about a minute on
 one core; scikit-image comes with the `dev` extra, and nothing is downloaded.
 """
 
@@ -417,18 +417,18 @@ def tables(results: Document) -> str:
     )
 
 
-def crops_page(docs: Path) -> str:
-    """The text of crops.md in a folder with its tables made anew.
+def labbook_page(docs: Path) -> str:
+    """The text of labbook.md in a folder with its tables made anew.
 
     Raises:
         ValueError: it has no marks for them.
     """
-    page = (docs / "crops.md").read_text(encoding="utf-8")
+    page = (docs / "labbook.md").read_text(encoding="utf-8")
     results = json.loads((docs / "results" / "crops.json").read_text(encoding="utf-8"))
     head, start, rest = page.partition(MARKS[0])
     _, end, tail = rest.partition(MARKS[1])
     if not end:
-        raise ValueError(f"crops.md lacks its marks, {' and '.join(MARKS)}")
+        raise ValueError(f"labbook.md lacks its marks, {' and '.join(MARKS)}")
     return f"{head}{start}\n\n{tables(results)}\n\n{end}{tail}"
 
 
@@ -436,7 +436,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="scene", help="shipped models or .safetensors files, by commas")
     parser.add_argument("--crf", type=float, help="of the codec alone, for every picture; by default each one's own")
-    parser.add_argument("--out", type=Path, default=DOCS, help="instead of docs/; crops.md is made anew if it is there")
+    parser.add_argument("--out", type=Path, default=DOCS, help="instead of docs/; a labbook.md there is made anew")
     given = parser.parse_args()
     methods = methods_for(parse_methods(given.models.split(",")), ["x264"])[1:]
     if not methods or any(method.network is None for method in methods):
@@ -470,8 +470,8 @@ def main() -> None:
         "subjects": subjects,
     }
     write_atomically(results_path, json.dumps(results, indent=1) + "\n")
-    if (given.out / "crops.md").exists():
-        write_atomically(given.out / "crops.md", crops_page(given.out))
+    if (given.out / "labbook.md").exists():
+        write_atomically(given.out / "labbook.md", labbook_page(given.out))
 
 
 def _rounded(value: float | None) -> float | None:

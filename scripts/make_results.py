@@ -2,9 +2,9 @@
 
     python scripts/make_results.py
 
-docs/results.template.md is the page's text; `{{ NAME ARGUMENT... }}` in it stands for what the function NAME of this
-file's `PARTS` makes of its arguments, the first of which names a folder of docs/results. No figure of a measurement is
-typed by hand, so that the page cannot disagree with the files. Neither torch nor an encoder is needed.
+results.template.md beside this file is the page's text; `{{ NAME ARGUMENT... }}` in it stands for what the function
+NAME of this file's `PARTS` makes of its arguments, the first of which names a folder of docs/results. No figure of a
+measurement is typed by hand, so that the page cannot disagree with the files. Neither torch nor an encoder is needed.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def results_page(root: Path) -> str:
     Raises:
         KeyError: the template names a part or a folder that there is not.
     """
-    template = (root / "docs" / "results.template.md").read_text(encoding="utf-8")
+    template = (root / "scripts" / "results.template.md").read_text(encoding="utf-8")
 
     def fill(match: re.Match[str]) -> str:
         name, folder, *arguments = match[1].split()

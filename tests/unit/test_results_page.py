@@ -57,7 +57,8 @@ def test_it_needs_no_torch() -> None:
 
 def test_the_template_may_name_only_what_there_is(script: ModuleType, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "results" / "clips", tmp_path / "docs" / "results" / "clips")
-    template = tmp_path / "docs" / "results.template.md"
+    template = tmp_path / "scripts" / "results.template.md"
+    template.parent.mkdir()
     template.write_text("# Page\n\n{{ count clips }} clips and\nmore\n\n{{ figures clips }}\n")
     assert script.results_page(tmp_path).startswith("# Page\n\n8 clips and more\n\n![")
     template.write_text("{{ cuont clips }}\n")

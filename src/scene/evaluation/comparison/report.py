@@ -22,7 +22,7 @@ Document = dict[str, Any]
 
 
 def results_document(compared: ComparedFiles, ffmpeg: FFmpeg, command: str) -> Document:
-    """The content of results.json (format 1; see docs/compare.md).
+    """The content of results.json (format 1; see docs/evaluating.md).
 
     Args:
         command: the command line that repeats it.

@@ -69,7 +69,7 @@ def make_report(
 
 
 def results_document(report: Report) -> Document:
-    """results.json as JSON types (format 1; see docs/measuring.md)."""
+    """results.json as JSON types (format 1; see docs/evaluating.md)."""
     measured = report.measured
     return {
         "format": FORMAT,
