@@ -85,7 +85,7 @@ def main() -> None:
     ledger = Ledger()
     ffmpeg = TimedFFmpeg(found.path, found.version, found.build, ledger=ledger)
     # Timed from outside, since a grid itself has no use for these figures.
-    for name in ("make_reference", "make_variant", "perform"):
+    for name in ("make_reference", "make_variant", "run_task"):
         setattr(workers, name, ledger.timed(getattr(workers, name), name))
     grid = Grid(
         open_clips([given.clip]),
@@ -105,7 +105,7 @@ def main() -> None:
     theirs = processors.children_user + processors.children_system - children.children_user - children.children_system
     print(f"processor time: {theirs:.1f} s in ffmpeg, {own:.1f} s in this process (networks, flicker)")
     print(
-        f"{len(measured.points)} points and {len(measured.treatments)} treatments of {width}x{height}, "
+        f"{len(measured.points)} points and {len(measured.effects)} pre-filter effects of {width}x{height}, "
         f"{given.frames} frames; {len(measured.failures)} failed"
     )
 
@@ -116,8 +116,8 @@ def show(ledger: Ledger, wall: float, jobs: int) -> None:
     inside = seconds["encoders"] + seconds["libvmaf and xpsnr"]
     print(f"inside encoders and libvmaf: {100 * inside / whole:.1f} % of {wall:.1f} s x {jobs} workers")
     rows = [(name, seconds[name]) for name in ("encoders", "libvmaf and xpsnr", "decoders")]
-    rows.append(("our own Python", seconds["perform"] - inside - seconds["decoders"]))
-    rows.append(("idle", whole - seconds["perform"]))
+    rows.append(("our own Python", seconds["run_task"] - inside - seconds["decoders"]))
+    rows.append(("idle", whole - seconds["run_task"]))
     for name, value in rows:
         print(f"  {name:18} {value:8.1f} s {100 * value / whole:5.1f} %")
     prepared = seconds["make_reference"] + seconds["make_variant"]

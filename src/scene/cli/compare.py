@@ -52,7 +52,7 @@ def compare(
     from scene.errors import UsageError
     from scene.evaluation.comparison.files import compare_files, open_files
     from scene.evaluation.comparison.report import json_text, results_document, table_text, write_compared
-    from scene.measure.names import printable
+    from scene.measure.names import display_name
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)
@@ -69,12 +69,12 @@ def compare(
         compared = compare_files(
             *(program, reference, distorted),
             frames=frames,
-            slide=out is not None,
+            side_by_side=out is not None,
             jobs=side_by_side,
             threads=max(1, cores // side_by_side),
             on_progress=on_progress,
         )
-    command = " ".join(shlex.quote(printable(word)) for word in ["scene", *sys.argv[1:]])
+    command = " ".join(shlex.quote(display_name(word)) for word in ["scene", *sys.argv[1:]])
     document = results_document(compared, program, command)
     print(json_text(document) if json else table_text(document), end="")
     if out is not None:

@@ -55,7 +55,7 @@ def demo(
     from scene.evaluation.report.results import make_report
     from scene.evaluation.report.tables import table_markdown
     from scene.evaluation.sample import make_sample
-    from scene.evaluation.visuals import make_slides
+    from scene.evaluation.visuals.build import make_side_by_sides
     from scene.jobs import EncodeRequest, encode_file
     from scene.measure.cache import PointCache, default_cache_folder
     from scene.measure.clip import Recipe, open_clips
@@ -85,8 +85,10 @@ def demo(
     report = make_report(grid, measured, program, command=f"scene demo --model {model}")
     written = write_report(report, out)
     with progress_display("report", "slides", log_format) as on_progress:
-        slides = make_slides(report, program, cache=cache, device=device, jobs=cores, on_progress=on_progress)
-    written.append(write_html(report, slides, out))
+        side_by_sides = make_side_by_sides(
+            report, program, cache=cache, device=device, jobs=cores, on_progress=on_progress
+        )
+    written.append(write_html(report, side_by_sides, out))
 
     label = methods[-1].label
     curves = {name: [point for point in measured.points if point.method.label == name] for name in ("none", label)}

@@ -107,10 +107,10 @@ def evaluate(
     from scene.evaluation.report.results import make_report
     from scene.evaluation.report.tables import table_markdown
     from scene.evaluation.tuning import is_tuned, place_tuned, tune
-    from scene.evaluation.visuals import make_slides
+    from scene.evaluation.visuals.build import make_side_by_sides
     from scene.measure.cache import PointCache, default_cache_folder
     from scene.measure.clip import open_clips
-    from scene.measure.names import printable
+    from scene.measure.names import display_name
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)
@@ -125,7 +125,7 @@ def evaluate(
     methods = methods_for(methods, [run.codec.name for run in runs])
     labels = [method.label for method in methods[1:]] + [name for name in names if is_tuned(name)]
     if against is not None and against not in labels:
-        raise UsageError(f"--against {printable(against)!r} is not among the methods: {', '.join(labels)}.")
+        raise UsageError(f"--against {display_name(against)!r} is not among the methods: {', '.join(labels)}.")
     recipe = _recipe(frames, halve_above, plan)
     opened = open_clips(paths)
     program = find_ffmpeg(ffmpeg)
@@ -153,12 +153,14 @@ def evaluate(
             ray=ray,
             on_progress=on_progress,
         )
-    command = " ".join(shlex.quote(printable(word)) for word in ["scene", *sys.argv[1:]])
+    command = " ".join(shlex.quote(display_name(word)) for word in ["scene", *sys.argv[1:]])
     report = make_report(grid, measured, program, command=command, against=against)
     write_report(report, out)
     with progress_display("report", "slides", log_format) as on_progress:
-        slides = make_slides(*(report, program), cache=store, device=device, jobs=side_by_side, on_progress=on_progress)
-    write_html(report, slides, out)
+        side_by_sides = make_side_by_sides(
+            *(report, program), cache=store, device=device, jobs=side_by_side, on_progress=on_progress
+        )
+    write_html(report, side_by_sides, out)
     print(table_markdown(report), end="")
     if measured.failures:
         raise SceneError(

@@ -10,7 +10,7 @@ from scene.errors import SceneError
 from scene.evaluation.report.figures import write_figures
 from scene.evaluation.report.results import Report, frames_document, frames_json, results_document, results_json
 from scene.evaluation.report.tables import results_markdown
-from scene.evaluation.visuals.view import Slide
+from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.files import write_atomically
 
 
@@ -34,7 +34,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         return [*texts, *write_figures(results, plots)]
 
 
-def write_html(report: Report, slides: Sequence[Slide], folder: Path) -> Path:
+def write_html(report: Report, side_by_sides: Sequence[SideBySide], folder: Path) -> Path:
     """Writes report.html into `folder`, which is made if need be; returns the file.
 
     Raises:
@@ -43,7 +43,7 @@ def write_html(report: Report, slides: Sequence[Slide], folder: Path) -> Path:
     from scene.evaluation.page import page_html
 
     path = folder / "report.html"
-    text = page_html(results_document(report), frames_document(report), slides)
+    text = page_html(results_document(report), frames_document(report), side_by_sides)
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)

@@ -122,7 +122,7 @@ def write_compared(compared: ComparedFiles, document: Document, folder: Path) ->
         "results.json": json_text(document),
         "frames.json": json_text(frames),
         "table.md": table_text(document),
-        "report.html": page_html(document, frames, compared.slides),
+        "report.html": page_html(document, frames, compared.side_by_sides),
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
