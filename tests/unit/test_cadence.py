@@ -10,7 +10,8 @@ import torch
 
 from scene.benchmarks.semantics import bench_semantics
 from scene.enhance import Enhancer, open_conditioner
-from scene.enhance.cadence import SMOOTHING, EmbeddingCadence, ShotDetector
+from scene.enhance.cadence import SMOOTHING, EmbeddingCadence
+from scene.enhance.shots import ShotDetector
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.model import Network, NetworkConfig, Semantics, build_network
 from scene.model.semantics import Conditioner
@@ -76,6 +77,34 @@ def test_shots_begin_at_cuts_and_not_at_motion_noise_or_fades() -> None:
     assert found == [True] + [False] * 49
     detector = ShotDetector()
     assert [detector.begins(still * (1 - step / 40)) for step in range(30)] == [True] + [False] * 29
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_after_a_flash_the_shot_goes_on_and_real_cuts_are_found(length: int) -> None:
+    detector = ShotDetector()
+    here, flash, there = (luma(picture(seed)) for seed in (0, 7, 3))
+    shown = [here] * 6 + [flash] * length + [here] * 2 + [there] * 3 + [here] * 3
+    begins = [detector.begins(frame) for frame in shown]
+    first = [0, 6, 6 + length, 8 + length]
+    # The last cut too, though its picture was there before: it is no flash after so long.
+    assert [number for number, begun in enumerate(begins) if begun] == [*first, 11 + length]
+
+
+def test_flashes_in_a_row_do_not_become_the_usual_change() -> None:
+    detector = ShotDetector()
+    here, flash, there = (luma(picture(seed)) for seed in (0, 7, 3))
+    shown = ([here] * 3 + [flash]) * 4 + [here] * 2 + [there] * 2
+    begins = [detector.begins(frame) for frame in shown]
+    assert [number for number, begun in enumerate(begins) if begun] == [0, 3, 4, 7, 8, 11, 12, 15, 16, 18]
+
+
+def test_the_embedding_of_a_flash_does_not_outlive_it() -> None:
+    network, encoder = guided(), CountingEncoder()
+    run = enhancer(network, encoder, interval=0)
+    frames = [picture(0)] * 4 + [picture(7)] + [picture(0)] * 4
+    shown = [run([frame])[0].planes[0] for frame in frames]
+    assert encoder.calls == 3
+    assert all(np.array_equal(shown[0], plane) for plane in (*shown[:4], *shown[5:]))
 
 
 def test_embeddings_are_renewed_at_shots_and_at_the_interval() -> None:

@@ -7,8 +7,9 @@ alone are the source's own in every format, and an identity network is a bit-exa
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -106,9 +107,23 @@ class Enhancer:
         """Takes another quantiser step than that of the beginning, before the first picture."""
         self._step = torch.tensor([step], device=self.device)
 
-    def begin_shot(self) -> None:
-        """Says that the next picture begins a shot; who leaves frames out must do so at each shot that it finds."""
-        self._cadence.begin_shot()
+    def start_shot(self) -> None:
+        """The next picture begins a shot. Callers that leave pictures out must call this at each shot that they find.
+
+        A shot's embeddings depend on its pictures from the first on; shots in an unbroken sequence are detected.
+        """
+        self._cadence.start_shot()
+
+    def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """Enhances pictures of one format, in order; takes `batch` of them before it gives the first of those.
+
+        Raises:
+            UsageError: see `check`.
+            ValueError: the pictures of a batch differ in format.
+        """
+        remaining = iter(pictures)
+        while batch := list(islice(remaining, self.batch)):
+            yield from self(batch)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         """Enhances a batch of pictures of one format and gives as many, in order, of the same format.
@@ -117,6 +132,7 @@ class Enhancer:
 
         Raises:
             UsageError: see `check`.
+            ValueError: the pictures differ in format.
         """
         if not pictures or self.strength == 0:
             return list(pictures)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -223,11 +223,13 @@ def _enhance(
 
     def enhanced(units: Iterator[Unit]) -> Iterator[Unit]:
         assert enhancer is not None
-        while batch := list(islice(units, enhancer.batch)):
-            frames = [unit.frame for unit in batch if unit.frame is not None]
-            for frame, picture in zip(frames, enhancer([f.picture() for f in frames]), strict=True):
-                frame.replace(picture)
-            yield from batch
+        # Two views of one iterator: what is enhanced, and what waits for it.
+        units, read = tee(units)
+        pictures = enhancer.stream(unit.frame.picture() for unit in read if unit.frame is not None)
+        for unit in units:
+            if unit.frame is not None:
+                unit.frame.replace(next(pictures))
+            yield unit
 
     if guard is not None:
         from scene.jobs.guard import guarded

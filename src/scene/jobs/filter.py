@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ from scene.errors import SceneError, UsageError
 from scene.jobs.enhancing import BYPASS, Enhancement, open_enhancer, warn_of_hdr
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.publish import PendingFile, check_destination
+from scene.picture import Frame
 from scene.progress import OnProgress, Progress, silent
 from scene.video.rawvideo.sink import is_pipe, make_sink, open_pipe
 from scene.video.rawvideo.source import FileSource, StreamSource, open_source
 from scene.video.rawvideo.steadiness import ConstantRateCheck
-from scene.video.rawvideo.streams import RawFrame, RawKind
+from scene.video.rawvideo.streams import RawKind
 from scene.video.rawvideo.y4m import has_siting
 from scene.video.source.open import reason
 
@@ -103,13 +104,13 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
         steadiness = ConstantRateCheck(source.name, source.info.time_base, source.info.rate)
         frames = 0
 
-        def read() -> Iterator[RawFrame]:
+        def read() -> Iterator[Frame]:
             for frame in source.frames():
                 if kind == "y4m":
                     steadiness.add(frame.pts)
                 yield frame
 
-        def write(items: Iterator[RawFrame], _: Callable[[], None]) -> None:
+        def write(items: Iterator[Frame], _: Callable[[], None]) -> None:
             nonlocal frames
             for frame in items:
                 sink.write(frame)
@@ -159,14 +160,15 @@ def _open_target(request: FilterRequest, halt: threading.Event) -> Iterator[Any]
         pending.publish(overwrite=request.overwrite)
 
 
-def _enhanced(enhancer: Enhancer | None, frames: Iterator[RawFrame]) -> Iterator[RawFrame]:
+def _enhanced(enhancer: Enhancer | None, frames: Iterator[Frame]) -> Iterator[Frame]:
     if enhancer is None:
         yield from frames
         return
-    while batch := list(islice(frames, enhancer.batch)):
-        for frame, picture in zip(batch, enhancer([frame.picture() for frame in batch]), strict=True):
-            frame.replace(picture)
-            yield frame
+    # Two views of one iterator: what is enhanced, and what waits for it.
+    frames, read = tee(frames)
+    for frame, picture in zip(frames, enhancer.stream(frame.picture() for frame in read), strict=True):
+        frame.replace(picture)
+        yield frame
 
 
 def _progress(frames: int, source: StreamSource | FileSource, started: float) -> Progress:
