@@ -30,7 +30,7 @@ from scene.evaluation.grid.variant import make_variant
 from scene.files import write_atomically
 from scene.jobs.guard import Guard, GuardReport
 from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
-from scene.measure.cache import Measurement, measurement_record
+from scene.measure.cache import Measurement
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
 from scene.measure.encode import GOP_SECONDS, CodecRun, codec_run
 from scene.measure.point import measure_point
@@ -288,7 +288,7 @@ def results(method: Method, rows: Sequence[Row]) -> dict[str, Any]:
                 **{name: getattr(row, name) for name in ("clip", "codec", "crf", "enhanced", "network_s", "savings")},
                 "guard": dataclasses.asdict(row.guard),
                 "probe_share": row.share,
-                "points": {kind: {**measurement_record(point), "frames": None} for kind, point in row.points.items()},
+                "points": {kind: {**dataclasses.asdict(point), "frames": None} for kind, point in row.points.items()},
             }
             for row in rows
         ],

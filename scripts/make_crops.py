@@ -16,16 +16,17 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from scene.evaluation.grid.methods import NONE, Method, methods_for, parse_methods
-from scene.evaluation.grid.prefilter import Treatment, measure_treatment
+from scene.evaluation.grid.prefilter import PrefilterEffect, measure_effect
 from scene.evaluation.grid.variant import make_variant
 from scene.evaluation.report.tables import escape, markdown_lines
 from scene.evaluation.visuals.still import RGB, read_frame
@@ -106,7 +107,7 @@ class Shown:
         scores: of the whole clip.
         crop: of the frame that is shown.
         rate_percent: of a model, how its bytes at the codec's own CRF differ from the codec's.
-        treatment: of a model, what it did to the pictures before this encode.
+        effect: of a model, what it did to the pictures before this encode.
         pattern: see `pattern_of`; of a model.
     """
 
@@ -116,7 +117,7 @@ class Shown:
     scores: Scores
     crop: RGB
     rate_percent: float | None = None
-    treatment: Treatment | None = None
+    effect: PrefilterEffect | None = None
     pattern: float | None = None
 
     @property
@@ -262,9 +263,9 @@ class Desk:
         crf = crf_of_size(partial(self._encode, method), anchor.bytes, anchor.crf, self._run.codec.qualities)
         rate_percent = 100 * (self._encode(method, anchor.crf) / anchor.bytes - 1)
         processed = self._pictures(method, crf)
-        treatment = measure_treatment(self._ffmpeg, self._reference, processed, folder=self._folder)
+        effect = measure_effect(self._ffmpeg, self._reference, processed, folder=self._folder)
         pattern = pattern_of(zip(read_lumas(self._reference), read_lumas(processed), strict=True))
-        shown = replace(self._shown(method, crf), rate_percent=rate_percent, treatment=treatment, pattern=pattern)
+        shown = replace(self._shown(method, crf), rate_percent=rate_percent, effect=effect, pattern=pattern)
         if abs(shown.bytes / anchor.bytes - 1) > TOLERANCE:
             print(
                 f"{self._subject.name}: {method.label} has {shown.bytes} bytes at CRF {crf:g} for {anchor.bytes}, "
@@ -348,8 +349,8 @@ def record(subject: Subject, shown: Sequence[Shown]) -> Document:
                 **{name: _rounded(getattr(encode.scores, name)) for name in _DECIMALS},
                 "rate_percent_at_equal_crf": _rounded(encode.rate_percent),
                 "pattern": _rounded(encode.pattern),
-                "treatment": encode.treatment
-                and {name: _rounded(value) for name, value in asdict(encode.treatment).items()},
+                "treatment": encode.effect
+                and {name: _rounded(value) for name, value in msgspec.to_builtins(encode.effect).items()},
             }
             for encode in shown
         ],
@@ -362,7 +363,7 @@ def tables(results: Document) -> str:
     names = " and ".join(f"`{name}@{fingerprint}`" for name, fingerprint in models)
     codec = results["codec"]
     scores = [["Subject", "Version", "CRF", "kbit/s", *(_TITLES[name] for name in _SCORES), "CAMBI", "flicker"]]
-    treatments = [
+    effects = [
         [
             "Subject",
             "Model",
@@ -387,17 +388,17 @@ def tables(results: Document) -> str:
                 ]
             )
             if model:
-                treatment = encode["treatment"]
-                treatments.append(
+                effect = encode["treatment"]
+                effects.append(
                     [
                         *(entry["subject"], escape(encode["method"])),
                         _number(encode["rate_percent_at_equal_crf"], "+.1f"),
-                        _number(treatment["gain"], ".3f"),
-                        _number(treatment["offset"], "+.1f"),
-                        _number(100 * treatment["clipped"], ".2f"),
+                        _number(effect["gain"], ".3f"),
+                        _number(effect["offset"], "+.1f"),
+                        _number(100 * effect["clipped"], ".2f"),
                         _number(encode["pattern"], ".2f"),
-                        _number(treatment["vmaf_gain"], "+.1f"),
-                        _number(treatment["cambi"], "+.2f"),
+                        _number(effect["vmaf_gain"], "+.1f"),
+                        _number(effect["cambi"], "+.2f"),
                     ]
                 )
     return "\n".join(
@@ -411,7 +412,7 @@ def tables(results: Document) -> str:
             "",
             "What the models did, the rate at the codec's own CRF and the pictures before the encoder:",
             "",
-            *markdown_lines(treatments),
+            *markdown_lines(effects),
         ]
     )
 

@@ -24,15 +24,15 @@ from scene.evaluation.report.results import Document
 from scene.evaluation.report.tables import (
     BD_RATE_LEGEND,
     DETAIL_LEGEND,
+    EFFECT_LEGEND,
     EQUAL_CRF_LEGEND,
-    TREATMENT_LEGEND,
     Table,
     bd_rate_table,
     detail_table,
+    effect_table,
     equal_crf_table,
     escape,
     markdown_lines,
-    treatment_table,
 )
 from scene.files import write_atomically
 from scene.metrics.scores import METRICS
@@ -340,7 +340,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "protocol": lambda results: bullets(protocol_lines(results)),
     "remarks": lambda results: bullets(remarks(results)),
     "spread": spread,
-    "treatments": lambda results: section(TREATMENT_LEGEND, treatment_table(results), 1),
+    "treatments": lambda results: section(EFFECT_LEGEND, effect_table(results), 1),
     "weakest": weakest,
     "worse": worse,
 }

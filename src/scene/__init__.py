@@ -21,6 +21,9 @@ from scene.errors import (
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer, open_enhancer
+    from scene.evaluation.compare import CompareResult, compare
+    from scene.evaluation.evaluate import EvaluationResult, evaluate
+    from scene.evaluation.requests import CompareRequest, EvaluationRequest
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
@@ -32,11 +35,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CheckpointError",
+    "CompareRequest",
+    "CompareResult",
     "EncodeRequest",
     "EncodeResult",
     "EncoderSettings",
     "EnhanceOptions",
     "Enhancer",
+    "EvaluationRequest",
+    "EvaluationResult",
     "FilterRequest",
     "FilterResult",
     "InputError",
@@ -49,8 +56,10 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "__version__",
+    "compare",
     "encode",
     "encode_request",
+    "evaluate",
     "filter",
     "load_model",
     "model_names",
@@ -59,18 +68,24 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CompareRequest": "scene.evaluation.requests",
+    "CompareResult": "scene.evaluation.compare",
     "EncodeRequest": "scene.jobs.encode",
     "EncodeResult": "scene.jobs.encode",
     "EncoderSettings": "scene.video.encoders.settings",
     "EnhanceOptions": "scene.options",
     "Enhancer": "scene.enhance",
+    "EvaluationRequest": "scene.evaluation.requests",
+    "EvaluationResult": "scene.evaluation.evaluate",
     "FilterRequest": "scene.jobs.filter",
     "FilterResult": "scene.jobs.filter",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
+    "compare": "scene.evaluation.compare",
     "encode": "scene.jobs.encode",
     "encode_request": "scene.jobs.search",
+    "evaluate": "scene.evaluation.evaluate",
     "filter": "scene.jobs.filter",
     "load_model": "scene.model",
     "model_names": "scene.model",

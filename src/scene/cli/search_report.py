@@ -11,7 +11,7 @@ from scene.cli.encode import encode_words
 from scene.jobs.search import SearchRequest, SearchResult, encode_request
 from scene.jobs.search_bench import Probe
 from scene.jobs.search_curve import Answer
-from scene.measure.names import printable
+from scene.measure.names import display_name
 from scene.metrics.targets import score_text, title
 
 FORMAT = 1
@@ -65,7 +65,7 @@ def command_words(request: SearchRequest, result: SearchResult) -> list[str]:
 
 def command_text(request: SearchRequest, result: SearchResult) -> str:
     """The same, quoted for a shell."""
-    return printable(shlex.join(command_words(request, result)))
+    return display_name(shlex.join(command_words(request, result)))
 
 
 def _destination(request: SearchRequest) -> Path:
@@ -79,7 +79,7 @@ def _what(request: SearchRequest, result: SearchResult) -> str:
         samples = "1 sample" if result.samples == 1 else f"{result.samples} samples"
         sampled = f"{samples} with {result.sampled_frames} frames of {result.seconds:.1f} s"
     preset = f" {settings.preset}" if settings.preset else ""
-    return f"{printable(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
+    return f"{display_name(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
 
 
 def _row(label: str, answer: Answer) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which slides an evaluation gets, and at which CRF every method is shown."""
+"""Which side-by-side pictures an evaluation gets, and at which CRF every method is shown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scene.measure.encode import GOP_SECONDS, CodecRun, encoder_options
 from scene.measure.libvmaf import METRICS_VERSION
 from scene.video.ffmpeg import FFmpeg
 
-# To be raised whenever the same points would give another slide than before.
+# To be raised whenever the same points would give another side-by-side picture than before.
 _VERSION = 2
 _MOST = 24
 _MIDDLE_VMAF = 75.0
@@ -23,13 +23,13 @@ _STEPS = {"x264": 0.1, "x265": 0.1, "svtav1": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """A method on a slide.
+class PlannedView:
+    """A method on a side-by-side picture.
 
     Attributes:
         method: which one.
-        curve: its measured points of the slide's clip and codec.
-        crf: where it is expected to have the rate of the slide.
+        curve: its measured points of the side-by-side picture's clip and codec.
+        crf: where it is expected to have the rate of the side-by-side picture.
     """
 
     method: Method
@@ -38,18 +38,18 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class SlidePlan:
-    """A slide to be made.
+class SideBySidePlan:
+    """A side-by-side picture to be made.
 
     Attributes:
         clip, run: whose it is.
-        shots: the codec alone, at a measured point that sets the rate, then the methods.
-        key: all that the slide depends on.
+        views: the codec alone, at a measured point that sets the rate, then the methods.
+        key: all that the side-by-side picture depends on.
     """
 
     clip: Clip
     run: CodecRun
-    shots: tuple[Shot, ...]
+    views: tuple[PlannedView, ...]
     key: dict[str, Any]
 
     @property
@@ -57,22 +57,22 @@ class SlidePlan:
         """Key-frame interval in frames, as in the grid."""
         return max(1, round(GOP_SECONDS * self.clip.rate))
 
-    def crf_at_rate(self, shot: Shot, kbps: float) -> float:
-        """The CRF, as finely as the encoder takes it, at which a shot is expected to have a rate."""
-        return crf_at_rate(shot.curve, kbps, _step(self.run))
+    def crf_at_rate(self, view: PlannedView, kbps: float) -> float:
+        """The CRF, as finely as the encoder takes it, at which a view is expected to have a rate."""
+        return crf_at_rate(view.curve, kbps, _step(self.run))
 
-    def options(self, shot: Shot, crf: float) -> list[str]:
-        """Encoder options of a shot, at any CRF that the encoder takes."""
+    def options(self, view: PlannedView, crf: float) -> list[str]:
+        """Encoder options of a view, at any CRF that the encoder takes."""
         # ffmpeg's own option for SVT-AV1 drops fractions; the encoder's list takes quarters, and the last word counts.
         fraction = (f"crf={crf:g}",) if self.run.codec.name == "svtav1" and crf % 1 else ()
-        return encoder_options(self.run, crf, self.gop, (*shot.method.parameters, *fraction))
+        return encoder_options(self.run, crf, self.gop, (*view.method.parameters, *fraction))
 
 
-def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
-    """The slides of a measured grid, 24 at most, in the grid's order.
+def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
+    """The side-by-side pictures of a measured grid, 24 at most, in the grid's order.
 
-    The rate of a slide is that of the codec alone at the measured point whose VMAF is closest to 75. Pairs of clip and
-    codec without such a point have no slide, methods without points are not on it.
+    The rate is that of the codec alone at the measured point whose VMAF is closest to 75. Pairs of clip and codec
+    without such a point are left out, and so are methods without points.
     """
     grid = report.grid
     plans = []
@@ -91,12 +91,12 @@ def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
         if not anchors:
             continue
         middle = min(anchors, key=lambda point: abs(point.measurement.scores.vmaf - _MIDDLE_VMAF))
-        shots = [Shot(grid.methods[0], anchors, middle.crf)]
+        views = [PlannedView(grid.methods[0], anchors, middle.crf)]
         for method in grid.methods[1:]:
             if method.serves(run.codec.name) and curves[method.label]:
                 curve = curves[method.label]
-                shots.append(Shot(method, curve, crf_at_rate(curve, middle.kbps, _step(run))))
-        plan = SlidePlan(clip, run, tuple(shots), {})
+                views.append(PlannedView(method, curve, crf_at_rate(curve, middle.kbps, _step(run))))
+        plan = SideBySidePlan(clip, run, tuple(views), {})
         key = {
             "slide": _VERSION,
             "clip": clip.name,
@@ -105,13 +105,13 @@ def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
             "encoder": report.measured.encoders[run.codec.name],
             "shots": [
                 [s.method.label, s.method.identity_at(s.method.step(run.codec.name, s.crf)), plan.options(s, s.crf)]
-                for s in shots
+                for s in views
             ],
             "crfs": list(run.crfs),
             "ffmpeg": ffmpeg.build,
             "metrics": METRICS_VERSION,
         }
-        plans.append(SlidePlan(clip, run, tuple(shots), key))
+        plans.append(SideBySidePlan(clip, run, tuple(views), key))
     return plans
 
 

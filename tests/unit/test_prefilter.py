@@ -5,12 +5,13 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from skimage import data
 
 from scene.evaluation.grid.methods import parse_method
-from scene.evaluation.grid.prefilter import Treatment, measure_treatment, read_treatment, treatment_record
+from scene.evaluation.grid.prefilter import PrefilterEffect, measure_effect
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.picture import Picture, PictureFormat, Plane
@@ -52,54 +53,54 @@ def changed(video: RawVideo, path: Path, change: Callable[[np.ndarray], np.ndarr
     return count_raw_video(path, "bt601")
 
 
-def measure(ffmpeg: FFmpeg, reference: RawVideo, processed: RawVideo, folder: Path) -> Treatment:
-    treatment = measure_treatment(ffmpeg, reference, processed, folder=folder)
+def measure(ffmpeg: FFmpeg, reference: RawVideo, processed: RawVideo, folder: Path) -> PrefilterEffect:
+    effect = measure_effect(ffmpeg, reference, processed, folder=folder)
     left = {path.name for path in folder.iterdir()} - {processed.path.name, reference.path.name}
     assert left == set(), "raw video was left behind"
-    return treatment
+    return effect
 
 
 def test_a_contrast_is_all_affine(ffmpeg: FFmpeg, reference: RawVideo, tmp_path: Path) -> None:
     contrast = make_variant(ffmpeg, parse_method("contrast:1.1"), reference, tmp_path / "c.y4m")
-    treatment = measure(ffmpeg, reference, contrast, tmp_path)
+    effect = measure(ffmpeg, reference, contrast, tmp_path)
     # (y - 128) * 1.1 + 128
-    assert treatment.gain == pytest.approx(1.1, abs=0.002)
-    assert treatment.offset == pytest.approx(-12.8, abs=0.3)
-    assert treatment.vmaf_gain > 5
-    assert treatment.affine_share == pytest.approx(1, abs=0.02)
-    assert treatment.affine_gain == pytest.approx(treatment.affine_share * treatment.vmaf_gain)
+    assert effect.gain == pytest.approx(1.1, abs=0.002)
+    assert effect.offset == pytest.approx(-12.8, abs=0.3)
+    assert effect.vmaf_gain > 5
+    assert effect.affine_gain_share == pytest.approx(1, abs=0.02)
+    assert effect.affine_gain == pytest.approx(effect.affine_gain_share * effect.vmaf_gain)
 
 
 def test_nothing_done_is_nothing_measured(ffmpeg: FFmpeg, reference: RawVideo, tmp_path: Path) -> None:
-    treatment = measure(ffmpeg, reference, reference, tmp_path)
-    assert (treatment.gain, treatment.offset) == (pytest.approx(1), pytest.approx(0, abs=1e-9))
-    assert (treatment.clipped, treatment.vmaf_gain, treatment.affine_gain, treatment.cambi) == (0, 0, 0, 0)
-    assert treatment.affine_share is None
+    effect = measure(ffmpeg, reference, reference, tmp_path)
+    assert (effect.gain, effect.offset) == (pytest.approx(1), pytest.approx(0, abs=1e-9))
+    assert (effect.clipped, effect.vmaf_gain, effect.affine_gain, effect.cambi) == (0, 0, 0, 0)
+    assert effect.affine_gain_share is None
 
 
 def test_a_sharpening_is_not_affine(ffmpeg: FFmpeg, reference: RawVideo, tmp_path: Path) -> None:
     sharp = make_variant(ffmpeg, parse_method("unsharp:1.0"), reference, tmp_path / "s.y4m")
-    treatment = measure(ffmpeg, reference, sharp, tmp_path)
-    assert treatment.vmaf_gain > 3
-    assert treatment.affine_share is not None
+    effect = measure(ffmpeg, reference, sharp, tmp_path)
+    assert effect.vmaf_gain > 3
+    assert effect.affine_gain_share is not None
     # Steeper edges look like a gain of luma too, but not only.
-    assert treatment.affine_share < 0.8
-    assert all(np.isfinite(value) for value in treatment_record(treatment).values() if value is not None)
+    assert effect.affine_gain_share < 0.8
+    assert all(np.isfinite(value) for value in msgspec.to_builtins(effect).values() if value is not None)
 
 
 def test_a_loss_has_no_share(ffmpeg: FFmpeg, reference: RawVideo, tmp_path: Path) -> None:
     soft = make_variant(ffmpeg, parse_method("unsharp:-1.0"), reference, tmp_path / "soft.y4m")
-    treatment = measure(ffmpeg, reference, soft, tmp_path)
-    assert treatment.vmaf_gain < -3
-    assert treatment.affine_share is None
+    effect = measure(ffmpeg, reference, soft, tmp_path)
+    assert effect.vmaf_gain < -3
+    assert effect.affine_gain_share is None
 
 
 def test_ten_bit_offsets_are_in_codes_of_8_bit(ffmpeg: FFmpeg, reference: RawVideo, tmp_path: Path) -> None:
     deep = changed(reference, tmp_path / "deep.y4m", lambda luma: luma, bit_depth=10)
     moved = changed(reference, tmp_path / "moved.y4m", lambda luma: luma * 0.9 + 40, bit_depth=10)
-    treatment = measure_treatment(ffmpeg, deep, moved, folder=tmp_path)
-    assert treatment.gain == pytest.approx(0.9, abs=0.001)
-    assert treatment.offset == pytest.approx(10, abs=0.1)
+    effect = measure_effect(ffmpeg, deep, moved, folder=tmp_path)
+    assert effect.gain == pytest.approx(0.9, abs=0.001)
+    assert effect.offset == pytest.approx(10, abs=0.1)
 
 
 @pytest.mark.parametrize("bit_depth", [8, 10])
@@ -122,21 +123,24 @@ def test_clipped_counts_only_what_the_method_moved(
 
     own = changed(reference, tmp_path / "own.y4m", base, bit_depth=bit_depth)
     processed = changed(reference, tmp_path / "burnt.y4m", burnt, bit_depth=bit_depth)
-    treatment = measure_treatment(ffmpeg, own, processed, folder=tmp_path)
-    assert treatment.clipped == pytest.approx(0.375)
+    effect = measure_effect(ffmpeg, own, processed, folder=tmp_path)
+    assert effect.clipped == pytest.approx(0.375)
 
 
 def test_a_clip_of_one_grey_has_an_offset_only(ffmpeg: FFmpeg, reference: RawVideo, tmp_path: Path) -> None:
     grey = changed(reference, tmp_path / "grey.y4m", lambda luma: np.full_like(luma, 100))
     lighter = changed(reference, tmp_path / "lighter.y4m", lambda luma: np.full_like(luma, 103))
-    treatment = measure_treatment(ffmpeg, grey, lighter, folder=tmp_path)
-    assert (treatment.gain, treatment.offset) == (1, pytest.approx(3))
+    effect = measure_effect(ffmpeg, grey, lighter, folder=tmp_path)
+    assert (effect.gain, effect.offset) == (1, pytest.approx(3))
 
 
-def test_a_record_gives_the_same_treatment_back() -> None:
-    treatment = Treatment(1.05, -6.4, 0.01, 4.5, 4.4, None, 0.1, None)
-    assert read_treatment(treatment_record(treatment)) == treatment
-    with pytest.raises(TypeError):
-        read_treatment(treatment_record(treatment) | {"gain": None})
-    with pytest.raises(KeyError):
-        read_treatment({"gain": 1.0})
+def test_a_record_gives_the_same_effect_back() -> None:
+    effect = PrefilterEffect(1.05, -6.4, 0.01, 4.5, 4.4, None, 0.1, None)
+    record = msgspec.to_builtins(effect)
+    # The name that entries of the cache and results.json have had from the beginning.
+    assert "affine_share" in record
+    assert msgspec.convert(record, PrefilterEffect) == effect
+    with pytest.raises(msgspec.ValidationError, match=r"\$\.gain"):
+        msgspec.convert(record | {"gain": None}, PrefilterEffect)
+    with pytest.raises(msgspec.ValidationError, match="missing"):
+        msgspec.convert({"gain": 1.0}, PrefilterEffect)

@@ -1,4 +1,4 @@
-"""The choices behind a slide: which pairs, which CRF, which frame and detail, and that slides are kept."""
+"""Side-by-side pictures: which there are, at which CRF, which frame and detail, and that they are kept."""
 
 import itertools
 from dataclasses import replace
@@ -10,16 +10,15 @@ import pytest
 from PIL import Image
 
 from scene.errors import VerificationError
-from scene.evaluation.comparison.alignment import frame_shift
+from scene.evaluation.comparison.files import frame_shift
 from scene.evaluation.grid.grid import Grid, Measured, Point
 from scene.evaluation.grid.methods import NONE, Method, parse_method
 from scene.evaluation.report.equal_rate import crf_at_rate, crf_of_equal_rate
 from scene.evaluation.report.results import Report, make_report
-from scene.evaluation.visuals.cache import load_slide, store_slide
-from scene.evaluation.visuals.detail import most_different_crop, most_different_frame
-from scene.evaluation.visuals.plan import choose_pairs, plan_slides
+from scene.evaluation.visuals.draw import most_different_crop, most_different_frame
+from scene.evaluation.visuals.plan import choose_pairs, plan_side_by_sides
+from scene.evaluation.visuals.side_by_side import Pane, SideBySide, load_side_by_side, store_side_by_side
 from scene.evaluation.visuals.still import lossless_webp, read_picture, to_rgb, webp
-from scene.evaluation.visuals.view import Pane, Slide
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip, Recipe
 from scene.measure.encode import codec_run
@@ -101,22 +100,22 @@ def test_of_many_pairs_some_are_chosen_evenly(clips: int, codecs: int) -> None:
         assert max(b - a for a, b in itertools.pairwise(shown)) <= 2
 
 
-def test_a_slide_is_at_the_anchors_middle_and_the_methods_are_at_its_rate() -> None:
+def test_a_side_by_side_is_at_the_anchors_middle_and_the_methods_are_at_its_rate() -> None:
     source = clip()
     made = points(source, NONE) + points(source, CONTRAST, rate=2**0.25)
-    (plan,) = plan_slides(report([source], [NONE, CONTRAST], made), PROGRAM)
+    (plan,) = plan_side_by_sides(report([source], [NONE, CONTRAST], made), PROGRAM)
     # VMAF 78 is closer to 75 than 66 is.
-    assert [(shot.method.label, shot.crf) for shot in plan.shots] == [("none", 30), ("contrast", 32.5)]
+    assert [(view.method.label, view.crf) for view in plan.views] == [("none", 30), ("contrast", 32.5)]
 
 
 def test_svtav1_takes_quarters_through_its_own_list() -> None:
     source = clip()
     made = points(source, NONE, "svtav1") + points(source, CONTRAST, "svtav1", rate=2**0.23)
-    (plan,) = plan_slides(report([source], [NONE, CONTRAST], made, ("svtav1",)), PROGRAM)
-    shot = plan.shots[1]
-    assert shot.crf == 32.25
-    assert any(option.endswith(":crf=32.25") for option in plan.options(shot, shot.crf))
-    assert not any("crf=" in option for option in plan.options(shot, 32))
+    (plan,) = plan_side_by_sides(report([source], [NONE, CONTRAST], made, ("svtav1",)), PROGRAM)
+    view = plan.views[1]
+    assert view.crf == 32.25
+    assert any(option.endswith(":crf=32.25") for option in plan.options(view, view.crf))
+    assert not any("crf=" in option for option in plan.options(view, 32))
 
 
 def test_methods_for_another_codec_and_those_without_points_are_not_shown() -> None:
@@ -125,21 +124,21 @@ def test_methods_for_another_codec_and_those_without_points_are_not_shown() -> N
     lost = parse_method("unsharp")
     made = [p for codec in ("x264", "x265") for p in points(source, NONE, codec)]
     made += points(source, tuned[0], "x264") + points(source, tuned[1], "x265")
-    plans = plan_slides(report([source], [NONE, *tuned, lost], made, ("x264", "x265")), PROGRAM)
-    assert [[shot.method for shot in plan.shots] for plan in plans] == [[NONE, tuned[0]], [NONE, tuned[1]]]
+    plans = plan_side_by_sides(report([source], [NONE, *tuned, lost], made, ("x264", "x265")), PROGRAM)
+    assert [[view.method for view in plan.views] for plan in plans] == [[NONE, tuned[0]], [NONE, tuned[1]]]
 
 
-def test_without_the_codec_alone_there_is_no_slide() -> None:
+def test_without_the_codec_alone_there_is_no_side_by_side() -> None:
     source = clip()
-    assert plan_slides(report([source], [NONE, CONTRAST], points(source, CONTRAST)), PROGRAM) == []
+    assert plan_side_by_sides(report([source], [NONE, CONTRAST], points(source, CONTRAST)), PROGRAM) == []
 
 
-def test_the_key_knows_what_a_slide_depends_on() -> None:
+def test_the_key_knows_what_a_side_by_side_depends_on() -> None:
     source, other = clip(), clip("b.mp4")
 
     def key(of: Clip, method: Method, rate: float = 1.0) -> str:
         made = points(of, NONE) + points(of, method, rate=rate)
-        (plan,) = plan_slides(report([of], [NONE, method], made), PROGRAM)
+        (plan,) = plan_side_by_sides(report([of], [NONE, method], made), PROGRAM)
         return repr(plan.key)
 
     sharp = parse_method("unsharp")
@@ -240,26 +239,26 @@ def test_images_are_what_they_say(tmp_path: Path) -> None:
         assert (np.asarray(crop) == rgb).all()
 
 
-SLIDE = Slide(
+SLIDE = SideBySide(
     *("a.mp4", "x264", 3, 320, 192, (8, 16, 80, 64)),
     (Pane("source", "it", b"\x00webp", b"png"), Pane("none", "CRF 30", b"\xff", b"\x89")),
     note="said",
 )
 
 
-def test_slides_are_kept_and_damaged_ones_are_not_used(tmp_path: Path) -> None:
+def test_side_by_sides_are_kept_and_damaged_ones_are_not_used(tmp_path: Path) -> None:
     cache = PointCache(tmp_path / "cache")
-    assert load_slide(cache, {"a": 1}) is None
-    store_slide(cache, {"a": 1}, SLIDE)
-    assert load_slide(cache, {"a": 1}) == SLIDE
-    assert load_slide(cache, {"a": 2}) is None
+    assert load_side_by_side(cache, {"a": 1}) is None
+    store_side_by_side(cache, {"a": 1}, SLIDE)
+    assert load_side_by_side(cache, {"a": 1}) == SLIDE
+    assert load_side_by_side(cache, {"a": 2}) is None
     (path,) = (path for path in cache.folder.rglob("*") if path.is_file())
     # Entries of points are counted by this suffix.
     assert path.suffix != ".json"
     text = path.read_text()
     for damaged in (text[:100], text.replace('"frame"', '"other"'), text.replace('"caption"', '"c"'), "[]", ""):
         path.write_text(damaged)
-        assert load_slide(cache, {"a": 1}) is None
+        assert load_side_by_side(cache, {"a": 1}) is None
 
 
 def steps(count: int, first: int = 0, noise: float = 0.0) -> list[np.ndarray]:

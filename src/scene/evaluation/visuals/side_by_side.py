@@ -1,19 +1,23 @@
-"""What a slide is: one frame of one clip in several versions."""
+"""What a side-by-side picture is: one frame of one clip in several views."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from scene.measure.cache import PointCache
 
 
 @dataclass(frozen=True, slots=True)
 class Pane:
-    """One version of a slide's picture.
+    """One view of a side-by-side's picture.
 
     Attributes:
         label: the method, or "source".
         caption: what is said beneath it: CRF, bitrate, scores.
         image: the whole frame, WebP.
-        crop: the slide's detail, pixel for pixel, lossless WebP.
+        crop: the side-by-side picture's detail, pixel for pixel, lossless WebP.
     """
 
     label: str
@@ -23,7 +27,7 @@ class Pane:
 
 
 @dataclass(frozen=True, slots=True)
-class Slide:
+class SideBySide:
     """One frame of one clip through one codec.
 
     Attributes:
@@ -43,3 +47,21 @@ class Slide:
     crop: tuple[int, int, int, int]
     panes: tuple[Pane, ...]
     note: str = ""
+
+
+_FORMAT = "slide 1"
+_SUFFIX = ".slide"
+
+
+def load_side_by_side(cache: PointCache, key: Mapping[str, Any]) -> SideBySide | None:
+    """The side-by-side picture under this key, or None if there is none that can be used."""
+    return cache.load_record(key, _FORMAT, SideBySide, _SUFFIX)
+
+
+def store_side_by_side(cache: PointCache, key: Mapping[str, Any], side_by_side: SideBySide) -> None:
+    """Writes a side-by-side picture, atomically.
+
+    Raises:
+        SceneError: the folder cannot be written to.
+    """
+    cache.store_record(key, _FORMAT, side_by_side, _SUFFIX)

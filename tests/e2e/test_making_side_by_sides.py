@@ -1,4 +1,4 @@
-"""Slides of a real, tiny grid: equal bitrate, real pictures, made once."""
+"""Side-by-side pictures of a real, tiny grid: equal bitrate, real pictures, made once."""
 
 import io
 import logging
@@ -17,7 +17,9 @@ from scene.evaluation.grid.grid import Grid, measure_grid
 from scene.evaluation.grid.methods import parse_methods
 from scene.evaluation.grid.variant import make_variant
 from scene.evaluation.report.results import Report, make_report
-from scene.evaluation.visuals import Slide, builder, make_slides
+from scene.evaluation.visuals import build
+from scene.evaluation.visuals.build import make_side_by_sides
+from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.measure.cache import PointCache
 from scene.measure.clip import Recipe, open_clips
 from scene.measure.encode import codec_run
@@ -53,9 +55,9 @@ def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slides(measured: tuple[Report, PointCache], ffmpeg: FFmpeg) -> list[Slide]:
+def side_by_sides(measured: tuple[Report, PointCache], ffmpeg: FFmpeg) -> list[SideBySide]:
     report, cache = measured
-    return make_slides(report, ffmpeg, cache=cache, device="cpu", jobs=2)
+    return make_side_by_sides(report, ffmpeg, cache=cache, device="cpu", jobs=2)
 
 
 def picture(content: bytes) -> np.ndarray:
@@ -63,47 +65,50 @@ def picture(content: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(float)
 
 
-def test_every_codec_has_a_slide_of_every_method(slides: list[Slide]) -> None:
-    assert [(slide.clip, slide.codec) for slide in slides] == [("pan.y4m", "x264"), ("pan.y4m", "svtav1")]
-    for slide in slides:
-        assert [pane.label for pane in slide.panes] == ["source", "none", "tiny", "contrast:1.1"]
-        assert (slide.width, slide.height) == (320, 192)
-        assert 1 <= slide.frame < 5
+def test_every_codec_has_a_side_by_side_of_every_method(side_by_sides: list[SideBySide]) -> None:
+    assert [(shown.clip, shown.codec) for shown in side_by_sides] == [
+        ("pan.y4m", "x264"),
+        ("pan.y4m", "svtav1"),
+    ]
+    for shown in side_by_sides:
+        assert [pane.label for pane in shown.panes] == ["source", "none", "tiny", "contrast:1.1"]
+        assert (shown.width, shown.height) == (320, 192)
+        assert 1 <= shown.frame < 5
 
 
-def test_the_pictures_are_the_frames_and_their_details(slides: list[Slide]) -> None:
-    for slide in slides:
-        left, top, width, height = slide.crop
-        for pane in slide.panes:
+def test_the_pictures_are_the_frames_and_their_details(side_by_sides: list[SideBySide]) -> None:
+    for shown in side_by_sides:
+        left, top, width, height = shown.crop
+        for pane in shown.panes:
             whole, detail = picture(pane.image), picture(pane.crop)
             assert whole.shape == (192, 320, 3)
             assert detail.shape == (height, width, 3)
             # WebP is not lossless.
             assert np.abs(whole[top : top + height, left : left + width] - detail).mean() < 8
-        source, plain, tiny, contrast = (picture(pane.crop) for pane in slide.panes)
+        source, plain, tiny, contrast = (picture(pane.crop) for pane in shown.panes)
         assert 0 < np.abs(source - plain).mean() < np.abs(source - contrast).mean()
         # An untrained network changes nothing, so its encode is the plain one.
         assert (plain == tiny).all()
 
 
-def test_the_source_is_that_frame_of_the_clip(slides: list[Slide], pan: Path, ffmpeg: FFmpeg) -> None:
-    slide = slides[0]
-    select = f"select=eq(n\\,{slide.frame}),scale=in_color_matrix=bt601:flags=accurate_rnd+full_chroma_int"
+def test_the_source_is_that_frame_of_the_clip(side_by_sides: list[SideBySide], pan: Path, ffmpeg: FFmpeg) -> None:
+    shown = side_by_sides[0]
+    select = f"select=eq(n\\,{shown.frame}),scale=in_color_matrix=bt601:flags=accurate_rnd+full_chroma_int"
     options = ["-vf", select, "-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
     pixels = ffmpeg.run(["-i", str(pan), *options]).stdout
     expected = np.frombuffer(pixels, np.uint8).reshape(192, 320, 3).astype(float)
-    left, top, width, height = slide.crop
+    left, top, width, height = shown.crop
     detail = expected[top : top + height, left : left + width]
-    assert np.abs(detail - picture(slide.panes[0].crop)).mean() < 0.5
+    assert np.abs(detail - picture(shown.panes[0].crop)).mean() < 0.5
 
 
-def test_all_have_the_bitrate_of_the_codec_alone(slides: list[Slide]) -> None:
-    for slide in slides:
-        rates = [float(pane.caption.split(" kbit/s")[0].split()[-1]) for pane in slide.panes[1:]]
+def test_all_have_the_bitrate_of_the_codec_alone(side_by_sides: list[SideBySide]) -> None:
+    for shown in side_by_sides:
+        rates = [float(pane.caption.split(" kbit/s")[0].split()[-1]) for pane in shown.panes[1:]]
         # Captions are rounded to whole kbit/s; what is further off is said.
-        assert max(rates) < 1.06 * min(rates) or "bitrate" in slide.note
-        assert slide.codec in slide.panes[1].caption
-        assert all("VMAF NEG" in pane.caption and "MS-SSIM" in pane.caption for pane in slide.panes[1:])
+        assert max(rates) < 1.06 * min(rates) or "bitrate" in shown.note
+        assert shown.codec in shown.panes[1].caption
+        assert all("VMAF NEG" in pane.caption and "MS-SSIM" in pane.caption for pane in shown.panes[1:])
 
 
 def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
@@ -129,19 +134,19 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
             conditioned.append(options["step"])  # type: ignore[arg-type]
         return make_variant(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(builder, "make_variant", watched)
-    made = make_slides(report, ffmpeg, cache=cache, device="cpu")
-    assert [slide.codec for slide in made] == ["x264", "svtav1"]
-    for slide in made:
-        crf = float(slide.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
-        assert any(step == pytest.approx(conditioning_step(slide.codec, crf)) for step in conditioned)
+    monkeypatch.setattr(build, "make_variant", watched)
+    made = make_side_by_sides(report, ffmpeg, cache=cache, device="cpu")
+    assert [shown.codec for shown in made] == ["x264", "svtav1"]
+    for shown in made:
+        crf = float(shown.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
+        assert any(step == pytest.approx(conditioning_step(shown.codec, crf)) for step in conditioned)
     # At another CRF than the one that was expected to have the rate, there is another variant.
     assert 2 <= len(conditioned) == len(set(conditioned)) <= 4
 
 
-def test_slides_are_made_once(
+def test_side_by_sides_are_made_once(
     measured: tuple[Report, PointCache],
-    slides: list[Slide],
+    side_by_sides: list[SideBySide],
     ffmpeg: FFmpeg,
     private: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,14 +157,14 @@ def test_slides_are_made_once(
     monkeypatch.setattr(FFmpeg, "run", forbidden)
     report, cache = measured
     readings: list[Progress] = []
-    assert make_slides(report, ffmpeg, cache=cache, on_progress=readings.append) == slides
+    assert make_side_by_sides(report, ffmpeg, cache=cache, on_progress=readings.append) == side_by_sides
     assert [(reading.done, reading.total, reading.fields["cached"]) for reading in readings] == [(2, 2, 2)]
     assert list(private.iterdir()) == []
 
 
-def test_a_slide_that_cannot_be_made_loses_only_itself(
+def test_a_side_by_side_that_cannot_be_made_loses_only_itself(
     measured: tuple[Report, PointCache],
-    slides: list[Slide],
+    side_by_sides: list[SideBySide],
     ffmpeg: FFmpeg,
     tmp_path: Path,
     private: Path,
@@ -172,15 +177,15 @@ def test_a_slide_that_cannot_be_made_loses_only_itself(
     cache = PointCache(tmp_path / "cache")
     readings: list[Progress] = []
     with caplog.at_level(logging.WARNING, "scene"):
-        made = make_slides(
+        made = make_side_by_sides(
             *(report, replace(ffmpeg, path=broken)), cache=cache, device="cpu", on_progress=readings.append
         )
-    assert made == slides[:1]
-    assert "pan.y4m, svtav1: no slide (ffmpeg ended with code 9" in caplog.text
+    assert made == side_by_sides[:1]
+    assert "pan.y4m, svtav1: no side-by-side picture (ffmpeg ended with code 9" in caplog.text
     assert readings[-1].done == readings[-1].total == 2
     assert list(private.iterdir()) == []
     # The next call makes what is missing, and only that.
-    assert make_slides(report, ffmpeg, cache=cache, device="cpu") == slides
+    assert make_side_by_sides(report, ffmpeg, cache=cache, device="cpu") == side_by_sides
 
 
 def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
@@ -202,7 +207,7 @@ def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
     watcher = threading.Thread(target=interrupt)
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        make_slides(
+        make_side_by_sides(
             *(report, replace(ffmpeg, path=hanging)), cache=PointCache(tmp_path / "cache"), device="cpu", jobs=2
         )
     watcher.join()
@@ -210,7 +215,7 @@ def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
     assert list(private.iterdir()) == []
 
 
-def test_a_clip_that_is_gone_has_no_slides(
+def test_a_clip_that_is_gone_has_no_side_by_sides(
     measured: tuple[Report, PointCache], ffmpeg: FFmpeg, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     report, _ = measured
@@ -218,8 +223,8 @@ def test_a_clip_that_is_gone_has_no_slides(
     gone = replace(clip, path=tmp_path / "gone.y4m")
     lost = replace(report, grid=replace(report.grid, clips=(gone,)))
     with caplog.at_level(logging.WARNING, "scene"):
-        assert make_slides(lost, ffmpeg, cache=PointCache(tmp_path / "cache")) == []
-    assert "pan.y4m: no slide (pan.y4m cannot be decoded" in caplog.text
+        assert make_side_by_sides(lost, ffmpeg, cache=PointCache(tmp_path / "cache")) == []
+    assert "pan.y4m: no side-by-side picture (pan.y4m cannot be decoded" in caplog.text
 
 
 def test_the_codec_alone_is_shown_beside_the_source(
@@ -228,5 +233,5 @@ def test_the_codec_alone_is_shown_beside_the_source(
     report, _ = measured
     run = report.grid.codecs[0]
     grid = replace(report.grid, methods=report.grid.methods[:1], codecs=(run,))
-    made = make_slides(replace(report, grid=grid), ffmpeg, cache=PointCache(tmp_path / "cache"))
-    assert [[pane.label for pane in slide.panes] for slide in made] == [["source", "none"]]
+    made = make_side_by_sides(replace(report, grid=grid), ffmpeg, cache=PointCache(tmp_path / "cache"))
+    assert [[pane.label for pane in shown.panes] for shown in made] == [["source", "none"]]

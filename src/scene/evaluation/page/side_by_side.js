@@ -1,10 +1,10 @@
 // Pictures to compare: two versions of a frame with a divider between them, and a detail of all versions enlarged.
 
-function startSlides() {
-  if (!slides.length) return;
+function startSideBySide() {
+  if (!sideBySides.length) return;
   const section = byId("look");
-  const text = (slide, label) => methodText(label, slide.codec);
-  const slide = choice("Picture", slides.map((entry, index) => [
+  const text = (picture, label) => methodText(label, picture.codec);
+  const picture = choice("Picture", sideBySides.map((entry, index) => [
     String(index), [entry.clip, entry.codec, `frame ${entry.frame}`].filter(Boolean).join(" \u00b7 "),
   ]), () => change());
   const left = choice("Left", [], draw);
@@ -26,7 +26,7 @@ function startSlides() {
   const details = h("div", { class: "details" });
   let position = 50;
 
-  const current = () => slides[Number(slide.value)];
+  const current = () => sideBySides[Number(picture.value)];
   const pane = (control) => current().panes[Number(control.value)];
 
   function move(value) {
@@ -113,7 +113,7 @@ function startSlides() {
 
   compared.append(h("div", { class: "captions" }, leftCaption, rightCaption));
   section.append(
-    h("div", { class: "controls" }, [slide, left, right, zoom].map((c) => c.element)),
+    h("div", { class: "controls" }, [picture, left, right, zoom].map((c) => c.element)),
     compared,
     note,
     h("h3", {}, "The marked detail of every version, enlarged"),
