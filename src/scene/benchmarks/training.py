@@ -11,21 +11,21 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from scene.errors import MissingError, UsageError
+from scene.errors import UsageError
 from scene.model import Network, build_network
 from scene.model.assembled import AssembledConv2d
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import TrainingConfig
 from scene.training.data.crops import PREFETCH, ConsecutiveBatches, Crops, Sample, open_loader
 from scene.training.data.sources import open_source
-from scene.training.loop import _draw
 from scene.training.processes import Processes
 from scene.training.rate_saving import open_loss
+from scene.training.step import OnPhase, TrainingStep, unobserved
 
 # Plain and instrumented steps take turns by so many, since the speed of a shared machine drifts.
 _TURN = 5
@@ -173,13 +173,13 @@ def bench_training(
 
     clock = _Clock(trainee.device)
     for _ in range(warm_up):
-        trainee.step(batches, _ignore)
+        trainee.step(batches, unobserved)
     plain: list[float] = []
     instrumented: list[float] = []
     seen: list[float] = []
     for turn in turns:
         batches.restart()
-        plain += _time_steps(trainee, turn, lambda: trainee.step(batches, _ignore))
+        plain += _time_steps(trainee, turn, lambda: trainee.step(batches, unobserved))
         seen += [batches.first_seen] * turn
         with trainee.instrumented(clock):
             instrumented += _time_steps(trainee, turn, lambda: clock.time_step(batches, trainee))
@@ -202,16 +202,6 @@ def bench_training(
         loader=loading,
         limit=_measure_limit(trainee),
     )
-
-
-class _Enter(Protocol):
-    """Told which part begins."""
-
-    def __call__(self, part: str, *, backward: bool = False) -> None: ...
-
-
-def _ignore(part: str, *, backward: bool = False) -> None:
-    """The callback of a plain step."""
 
 
 class _Tally:
@@ -248,70 +238,36 @@ class _Trainee:
     """What `train` trains, and one step of it."""
 
     def __init__(self, config: TrainingConfig, device: torch.device) -> None:
-        try:
-            import schedulefree
-        except ImportError as error:
-            raise MissingError(f"training needs {error.name}: pip install 'scene-codec[train]'") from error
         self.config = config
         self.device = device
         self.network: Network = build_network(config.network, seed=config.run.seed).to(device)
-        self.loss = open_loss(config, Processes(0, 1, device)).to(device)
-        self.optimiser = schedulefree.AdamWScheduleFree(
-            self.network.parameters(),
-            lr=config.optimiser.learning_rate,
-            warmup_steps=config.optimiser.warmup_steps,
-            weight_decay=config.optimiser.weight_decay,
-        )
+        processes = Processes(0, 1, device)
+        self.training = TrainingStep(config, self.network, open_loss(config, processes), processes)
         self.embedding = _random_embeddings(config) if config.network.guidance == "embedding" else None
         self.done = 0
-        self.network.train()
-        self.optimiser.train()
-
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.run.precision == "bfloat16")
 
     def synchronise(self) -> None:
         """Waits until the device has done all it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def step(self, batches: Iterator[Sample], enter: _Enter) -> None:
+    def step(self, batches: Iterator[Sample], on_phase: OnPhase) -> None:
         """One step of `scene.training.loop.train`, without its log."""
-        enter("data")
-        batch = next(batches)
-        enter("prepare")
-        on_device = Sample(*(x.to(self.device, non_blocking=True) for x in batch))
-        quantiser, limits, shifts = (x.to(self.device) for x in _draw(self.config, self.loss, self.done, 1))
-        source, motion = self.loss.prepare(on_device, shifts)
-        embedding = None if self.embedding is None else self.embedding.to(self.device)
-        enter("rest")
-        with self.autocast():
-            enhanced = self.network(source, embedding, quantiser)
-        terms = self.loss(source, enhanced.float(), motion, quantiser, limits, shifts)
-        enter("optimiser")
-        self.optimiser.zero_grad(set_to_none=True)
-        enter("rest", backward=True)
-        terms.total.backward()
-        enter("optimiser")
+        on_phase("data")
+        terms = self.training.compute_gradients(self.done, next(batches), self.embedding, on_phase)
         # The loop reads the loss in every step, which on a GPU waits for the backward pass.
         terms.total.item()
-        if self.config.optimiser.gradient_norm > 0:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.config.optimiser.gradient_norm)
-        self.optimiser.step()
+        self.training.update()
         self.done += 1
 
     @contextmanager
-    def instrumented(self, enter: _Enter) -> Iterator[None]:
-        """Steps taken inside tell `enter` also of the parts within the network and the loss."""
-        parts = {
-            "network": self.network,
-            "proxy": self.loss.proxy,
-            "vmaf": self.loss.vmaf,
-            "ms_ssim": self.loss.ms_ssim,
-        }
+    def instrumented(self, on_phase: OnPhase) -> Iterator[None]:
+        """Steps taken inside call `on_phase` also for the parts within the network and the loss."""
+        loss = self.training.loss
+        parts = {"network": self.network, "proxy": loss.proxy, **dict(loss.scorers.named_children())}
         with ExitStack() as stack:
             for name, module in parts.items():
-                for handle in _enclose(module, name, enter):
+                for handle in _enclose(module, name, on_phase):
                     stack.callback(handle.remove)
             yield
 
@@ -343,18 +299,18 @@ class _Border(torch.autograd.Function):
         return None, *gradients
 
 
-def _enclose(module: nn.Module, part: str, enter: _Enter) -> tuple[torch.utils.hooks.RemovableHandle, ...]:
+def _enclose(module: nn.Module, part: str, on_phase: OnPhase) -> tuple[torch.utils.hooks.RemovableHandle, ...]:
     """Puts a border before and one behind a module."""
 
     def before(_: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        enclosed = _put_border(arguments, lambda: enter("rest", backward=True))
-        enter(part)
+        enclosed = _put_border(arguments, lambda: on_phase("rest", backward=True))
+        on_phase(part)
         return enclosed
 
     def behind(_: nn.Module, _arguments: tuple[Any, ...], output: Any) -> Any:
-        enter("rest")
+        on_phase("rest")
         outputs = (output,) if isinstance(output, Tensor) else output
-        enclosed = _put_border(outputs, lambda: enter(part, backward=True))
+        enclosed = _put_border(outputs, lambda: on_phase(part, backward=True))
         return enclosed[0] if isinstance(output, Tensor) else output._make(enclosed)
 
     return module.register_forward_pre_hook(before), module.register_forward_hook(behind)
@@ -444,7 +400,7 @@ def _measure_limit(trainee: _Trainee) -> Limit:
         module.zero_grad(set_to_none=True)
         trainee.synchronise()
         began = time.perf_counter()
-        with trainee.autocast():
+        with trainee.training.autocast():
             output = module(*inputs)
         output.backward(torch.ones_like(output))
         trainee.synchronise()

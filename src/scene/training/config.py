@@ -3,34 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
-import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
 
 from scene.errors import InputError, UsageError
+from scene.metrics.loss_metrics import LOSS_METRICS, MS_SSIM_SIDE
 from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.model import NetworkConfig
 from scene.model.controls import Control
 from scene.proxy.blocks import BLOCK, BLOCKS
 from scene.training.data.frames import Layout
 
-# MS-SSIM halves a picture four times and then needs more than its window of 11.
-MS_SSIM_SIDE = 160
-
 RateUnit = Literal["bits_per_pixel", "relative"]
 Precision = Literal["float32", "bfloat16"]
 Objective = Literal["weighted", "saving"]
-SavingMetric = Literal["vmaf", "vmaf_neg", "ms_ssim", "psnr"]
-_SAVING_METRICS: tuple[SavingMetric, ...] = typing.get_args(SavingMetric)
+Positive = Annotated[int, Meta(ge=1)]
+Whole = Annotated[int, Meta(ge=0)]
+Weight = Annotated[float, Meta(ge=0)]
+Section = TypeVar("Section")
 
 
-def _require(condition: bool, message: str) -> None:
+class ConfigError(UsageError):
+    """A value that cannot be, with where it belongs.
+
+    Attributes:
+        key: whose value it is; the message does not repeat it.
+        section: that holds the key, "" where the section itself raises this.
+    """
+
+    def __init__(self, key: str, value: object, rule: str, section: str = "") -> None:
+        super().__init__(f"{key} = {value!r} {rule}")
+        self.key = key
+        self.section = section
+
+
+def _require(condition: bool, key: str, value: object, rule: str, section: str = "") -> None:
     if not condition:
-        raise UsageError(message)
+        raise ConfigError(key, list(value) if isinstance(value, tuple) else value, rule, section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +63,9 @@ class DataConfig:
     """
 
     layout: Layout = "auto"
-    crop: int = 256
-    pan: int = 12
-    workers: int = 0
-
-    def __post_init__(self) -> None:
-        _require(self.crop >= 64 and self.crop % 16 == 0, f"crop = {self.crop} must be a multiple of 16, at least 64")
-        _require(0 <= self.pan <= 64, f"pan = {self.pan} must be from 0 to 64")
-        _require(0 <= self.workers <= 64, f"workers = {self.workers} must be from 0 to 64")
+    crop: Annotated[int, Meta(ge=64, multiple_of=16)] = 256
+    pan: Annotated[int, Meta(ge=0, le=64)] = 12
+    workers: Annotated[int, Meta(ge=0, le=64)] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,34 +86,21 @@ class ProxyConfig:
     rounding: float = 0.5
     smoothing: float = 1.0
     steps: tuple[float, float] = (6.0, 60.0)
-    frames: int = 1
-    shift: int = 4
-    inter_rounding: float = 1 / 6
-    inter_step: float = 1.25
+    frames: Annotated[int, Meta(ge=1, le=16)] = 1
+    shift: Annotated[int, Meta(ge=0, le=64, multiple_of=2)] = 4
+    inter_rounding: Annotated[float, Meta(gt=0, le=0.5)] = 1 / 6
+    inter_step: Annotated[float, Meta(gt=0, le=8)] = 1.25
     blocks: tuple[int, ...] = (BLOCK,)
 
     def __post_init__(self) -> None:
-        _require(
-            len(self.blocks) > 0 and all(block in BLOCKS for block in self.blocks),
-            f"blocks = {list(self.blocks)} must be sizes among {', '.join(map(str, BLOCKS))}",
-        )
-        _require(
-            self.tables == "flat" or self.blocks == (BLOCK,),
-            f"blocks = {list(self.blocks)} needs tables = 'flat': JPEG's are for blocks of {BLOCK}",
-        )
-        _require(0 < self.steps[0] <= self.steps[1], f"steps = {list(self.steps)} must be positive and in order")
-        _require(1 <= self.frames <= 16, f"frames = {self.frames} must be from 1 to 16")
-        _require(
-            0 <= self.shift <= 64 and self.shift % 2 == 0, f"shift = {self.shift} must be an even number from 0 to 64"
-        )
-        _require(
-            0 < self.inter_rounding <= 0.5, f"inter_rounding = {self.inter_rounding} must be above 0 and at most 0.5"
-        )
-        _require(0 < self.inter_step <= 8, f"inter_step = {self.inter_step} must be above 0 and at most 8")
-        _require(
-            self.frames == 1 or self.tables == "flat",
-            f"frames = {self.frames} needs tables = 'flat': residuals have no others",
-        )
+        sizes = len(self.blocks) > 0 and all(block in BLOCKS for block in self.blocks)
+        _require(sizes, "blocks", self.blocks, f"must be sizes among {', '.join(map(str, BLOCKS))}")
+        flat = self.tables == "flat"
+        jpeg = self.blocks == (BLOCK,)
+        _require(flat or jpeg, "blocks", self.blocks, f"needs tables = 'flat': JPEG's are for blocks of {BLOCK}")
+        _require(0 < self.steps[0] <= self.steps[1], "steps", self.steps, "must be positive and in order")
+        single = self.frames == 1
+        _require(flat or single, "frames", self.frames, "needs tables = 'flat': residuals have no others")
 
     @property
     def margin(self) -> int:
@@ -116,8 +115,10 @@ class LossConfig:
     Attributes:
         objective: "weighted" is Eq. 3. "saving", beyond the paper, is the rate saved at equal score, see
             `scene.training.rate_saving`; of Eq. 3 only the terms `before` and `after` are then added.
-        vmaf, vmaf_neg, ms_ssim, psnr: weights of the metrics in "saving"; one without a weight is not computed. PSNR
-            can only lose; a small weight keeps brightness and gain, which the others hardly see, from drifting.
+        weights: of the metrics in "saving", by name, each a key of its own in the file; see
+            `scene.metrics.loss_metrics`, whose own weights stand where none is given. A metric without a weight is not
+            computed. PSNR can only lose; a small weight keeps brightness and gain, which the others hardly see, from
+            drifting.
         bound: of a metric's saving, as the log of a rate; the nearer a saving comes to it, the less more of it counts.
         perceptual: lambda_p, for VMAF points below the bound.
         bitrate: lambda_b, for the rate in `rate_unit`.
@@ -132,41 +133,36 @@ class LossConfig:
             median norm, since flat crops give gradients far above the others.
     """
 
-    perceptual: float = 1e-2
-    bitrate: float = 1.0
-    before: float = 5.0
-    after: float = 1.0
-    structure: float = 0.0
+    perceptual: Weight = 1e-2
+    bitrate: Weight = 1.0
+    before: Weight = 5.0
+    after: Weight = 1.0
+    structure: Weight = 0.0
     rate_unit: RateUnit = "bits_per_pixel"
-    gain_limits: tuple[float, ...] = (VMAF_GAIN_LIMIT,)
-    gradient_cap: float = 2.0
+    gain_limits: Annotated[
+        tuple[Annotated[float, Meta(ge=NEG_GAIN_LIMIT, le=VMAF_GAIN_LIMIT)], ...], Meta(min_length=1)
+    ] = (VMAF_GAIN_LIMIT,)
+    gradient_cap: Annotated[float, Meta(ge=1)] = 2.0
     objective: Objective = "weighted"
-    vmaf: float = 0.3
-    vmaf_neg: float = 1.0
-    ms_ssim: float = 1.0
-    psnr: float = 0.0
-    bound: float = 0.5
+    weights: Mapping[str, Weight] = field(default_factory=dict)
+    bound: Annotated[float, Meta(gt=0)] = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("perceptual", "bitrate", "before", "after", "structure", *_SAVING_METRICS):
-            _require(getattr(self, name) >= 0, f"{name} = {getattr(self, name)} must not be negative")
-        _require(
-            len(self.gain_limits) > 0 and all(NEG_GAIN_LIMIT <= g <= VMAF_GAIN_LIMIT for g in self.gain_limits),
-            f"gain_limits = {list(self.gain_limits)} must be numbers from 1 (VMAF_NEG) to 100 (VMAF)",
-        )
-        _require(self.gradient_cap >= 1, f"gradient_cap = {self.gradient_cap} must be at least 1")
-        _require(self.bound > 0, f"bound = {self.bound} must be above 0")
-        _require(
-            self.objective != "saving" or len(self.saving_metrics) > 0,
-            f"objective = {self.objective!r} needs a weight above 0 for one of {', '.join(_SAVING_METRICS)}",
-        )
+        for name in self.weights:
+            known = f"is of no metric; known: {', '.join(LOSS_METRICS)}"
+            _require(name in LOSS_METRICS, name, self.weights[name], known)
+        weights = {name: float(self.weights.get(name, metric.weight)) for name, metric in LOSS_METRICS.items()}
+        object.__setattr__(self, "weights", weights)
+        some = self.objective != "saving" or any(weights.values())
+        names = ", ".join(LOSS_METRICS)
+        _require(some, "objective", self.objective, f"needs a weight above 0 for one of {names}")
 
     @property
-    def saving_metrics(self) -> tuple[SavingMetric, ...]:
+    def saving_metrics(self) -> tuple[str, ...]:
         """Metrics whose savings count, in order; none with the objective "weighted"."""
         if self.objective == "weighted":
             return ()
-        return tuple(name for name in _SAVING_METRICS if getattr(self, name) > 0)
+        return tuple(name for name, weight in self.weights.items() if weight > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +176,10 @@ class OptimiserConfig:
         gradient_norm: largest norm of a step's gradient, over all weights; longer ones are scaled down. 0 for any.
     """
 
-    learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    weight_decay: float = 0.0
-    gradient_norm: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(0 < self.learning_rate < 1, f"learning_rate = {self.learning_rate} must be above 0 and below 1")
-        _require(self.warmup_steps >= 0, f"warmup_steps = {self.warmup_steps} must not be negative")
-        _require(self.weight_decay >= 0, f"weight_decay = {self.weight_decay} must not be negative")
-        _require(self.gradient_norm >= 0, f"gradient_norm = {self.gradient_norm} must not be negative")
+    learning_rate: Annotated[float, Meta(gt=0, lt=1)] = 1e-3
+    warmup_steps: Whole = 50
+    weight_decay: Weight = 0.0
+    gradient_norm: Weight = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,29 +209,22 @@ class ValidationConfig:
         metrics: whose BD-rates are averaged into the figure that chooses the best weights.
     """
 
-    encode_every: int = 0
-    clips: int = 6
-    frames: int = 12
+    encode_every: Whole = 0
+    clips: Positive = 6
+    frames: Annotated[int, Meta(ge=2)] = 12
     size: tuple[int, int] = (384, 256)
-    crf: tuple[float, ...] = (22.0, 27.0, 32.0, 37.0)
-    metrics: tuple[Literal["vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim"], ...] = ("vmaf", "vmaf_neg", "ms_ssim")
+    crf: Annotated[tuple[Annotated[float, Meta(ge=0, le=51)], ...], Meta(min_length=4)] = (22.0, 27.0, 32.0, 37.0)
+    metrics: Annotated[tuple[Literal["vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim"], ...], Meta(min_length=1)] = (
+        "vmaf",
+        "vmaf_neg",
+        "ms_ssim",
+    )
 
     def __post_init__(self) -> None:
-        _require(self.encode_every >= 0, f"encode_every = {self.encode_every} must not be negative")
-        _require(self.clips >= 1, f"clips = {self.clips} must be at least 1")
-        _require(self.frames >= 2, f"frames = {self.frames} must be at least 2")
-        _require(
-            all(side >= 176 and side % 2 == 0 for side in self.size),
-            f"size = {list(self.size)} must be two even numbers of at least 176, which MS-SSIM needs",
-        )
-        _require(
-            max(self.size) >= 216, f"size = {list(self.size)} must have a side of at least 216, which VMAF v1 needs"
-        )
-        _require(
-            len(set(self.crf)) == len(self.crf) >= 4 and all(0 <= c <= 51 for c in self.crf),
-            f"crf = {list(self.crf)} must be at least four different numbers from 0 to 51",
-        )
-        _require(len(self.metrics) > 0, f"metrics = {list(self.metrics)} must name at least one")
+        even = all(side >= 176 and side % 2 == 0 for side in self.size)
+        _require(even, "size", self.size, "must be two even numbers of at least 176, which MS-SSIM needs")
+        _require(max(self.size) >= 216, "size", self.size, "must have a side of at least 216, which VMAF v1 needs")
+        _require(len(set(self.crf)) == len(self.crf), "crf", self.crf, "must be different numbers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,18 +240,12 @@ class RunConfig:
         validate_every: steps between validations through the proxy; each also writes a checkpoint.
     """
 
-    steps: int = 1000
-    epochs: int = 0
-    batch: int = 8
+    steps: Positive = 1000
+    epochs: Whole = 0
+    batch: Positive = 8
     precision: Precision = "float32"
-    seed: int = 0
-    validate_every: int = 200
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "validate_every"):
-            _require(getattr(self, name) >= 1, f"{name} = {getattr(self, name)} must be at least 1")
-        _require(self.epochs >= 0, f"epochs = {self.epochs} must not be negative")
-        _require(self.seed >= 0, f"seed = {self.seed} must not be negative")
+    seed: Whole = 0
+    validate_every: Positive = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,37 +262,35 @@ class TrainingConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        _require(
-            self.loss.structure == 0 or self.data.crop > MS_SSIM_SIDE,
-            f"crop = {self.data.crop} must be above {MS_SSIM_SIDE} where structure has a weight",
-        )
-        _require(
-            "ms_ssim" not in self.loss.saving_metrics or self.data.crop > MS_SSIM_SIDE,
-            f"crop = {self.data.crop} must be above {MS_SSIM_SIDE} where the saving in ms_ssim has a weight",
-        )
-        _require(
-            self.proxy.blocks == (BLOCK,) or self.loss.objective == "saving",
-            f"blocks = {list(self.proxy.blocks)} needs objective = 'saving' in [loss]",
-        )
-        _require(
-            self.proxy.frames == 1 or (self.loss.objective == "saving" and self.network.planes == "luma"),
-            f"frames = {self.proxy.frames} needs objective = 'saving' in [loss] and planes = 'luma' in [network]",
-        )
-        _require(
-            self.network.quantiser in (None, self.proxy.steps),
-            f"quantiser = {list(self.network.quantiser or ())} must be what steps in [proxy] says,"
-            f" {list(self.proxy.steps)}",
-        )
-        _require(
-            self.validation.encode_every % self.run.validate_every == 0,
-            f"encode_every = {self.validation.encode_every} must be a multiple of validate_every ="
-            f" {self.run.validate_every}",
-        )
+        for name in _SECTIONS:
+            # What a file says was checked as it was read; a section made in Python is checked here.
+            section = getattr(self, name)
+            _convert(dataclasses.asdict(section), type(section), name)
+        crop, loss, proxy, validation = self.data.crop, self.loss, self.proxy, self.validation
+        needed = [(MS_SSIM_SIDE, "structure")] if loss.structure > 0 else []
+        needed += [(LOSS_METRICS[name].above, f"the saving in {name}") for name in loss.saving_metrics]
+        for above, what in needed:
+            _require(crop > above, "crop", crop, f"must be above {above} where {what} has a weight", "data")
+        saving = loss.objective == "saving"
+        one_size = proxy.blocks == (BLOCK,)
+        _require(saving or one_size, "blocks", proxy.blocks, "needs objective = 'saving' in [loss]", "proxy")
+        moving = saving and self.network.planes == "luma"
+        rule = "needs objective = 'saving' in [loss] and planes = 'luma' in [network]"
+        _require(moving or proxy.frames == 1, "frames", proxy.frames, rule, "proxy")
+        quantiser = self.network.quantiser
+        rule = f"must be what steps in [proxy] says, {list(proxy.steps)}"
+        _require(quantiser in (None, proxy.steps), "quantiser", quantiser, rule, "network")
+        every = validation.encode_every
+        rule = f"must be a multiple of validate_every = {self.run.validate_every}"
+        _require(every % self.run.validate_every == 0, "encode_every", every, rule, "validation")
 
     @property
     def crop_side(self) -> int:
         """Side of the crops that are read: of the window, and what it needs to move."""
         return self.data.crop + self.proxy.margin
+
+
+_SECTIONS: dict[str, Any] = typing.get_type_hints(TrainingConfig)
 
 
 def read_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
@@ -341,38 +316,57 @@ def read_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
         table = tables.setdefault(section, {})
         if isinstance(table, dict):
             table[key] = value
-    sections = typing.get_type_hints(TrainingConfig)
     built: dict[str, Any] = {}
-    for name, table in tables.items():
-        if name not in sections or not isinstance(table, dict):
-            raise UsageError(f"{_place(path, text, None, name)}: no section [{name}]; known: {', '.join(sections)}")
-        built[name] = _build(sections[name], name, table, path, text)
     try:
+        for name, table in tables.items():
+            if name not in _SECTIONS or not isinstance(table, dict):
+                message = f"no section [{name}]; known: {', '.join(_SECTIONS)}"
+                raise UsageError(f"{_place(path, text, None, name)}: {message}")
+            built[name] = _read_section(_SECTIONS[name], name, table)
         return TrainingConfig(**built)
-    except UsageError as error:
-        key = str(error).split(" = ")[0]
-        section = next(name for name, hint in sections.items() if key in typing.get_type_hints(hint))
-        raise UsageError(f"{_place(path, text, section, key)}: {error}") from error
+    except ConfigError as error:
+        raise UsageError(f"{_place(path, text, error.section, error.key)}: {error}") from error
 
 
 def config_as_dict(config: TrainingConfig) -> dict[str, Any]:
-    """The configuration as plain dictionaries, for records and logs."""
-    return dataclasses.asdict(config)
+    """The configuration as plain dictionaries, as a file has it, for records and logs."""
+    sections = dataclasses.asdict(config)
+    sections["loss"] |= sections["loss"].pop("weights")
+    return sections
 
 
-def _build(section: type, section_name: str, table: Mapping[str, Any], path: Path, text: str) -> Any:
-    hints = typing.get_type_hints(section)
-    values = {}
-    for key, value in table.items():
-        place = _place(path, text, section_name, key)
-        if key not in hints:
-            raise UsageError(f"{place}: no key {key!r} in [{section_name}]; known: {', '.join(hints)}")
-        values[key] = _convert(value, hints[key], f"{place}: {key}")
+def _read_section(section: type[Section], name: str, table: Mapping[str, Any]) -> Section:
+    """A section from its table; a loss metric's weight is a key like any other in the file."""
+    weighed = LOSS_METRICS if section is LossConfig else {}
+    known = [*(f.name for f in dataclasses.fields(section) if f.name != "weights"), *weighed]  # type: ignore[arg-type]
+    for key in table:
+        if key not in known:
+            raise ConfigError(key, table[key], f"is no key of [{name}]; known: {', '.join(known)}", name)
+    values = {key: value for key, value in table.items() if key not in weighed}
+    weights = {key: value for key, value in table.items() if key in weighed}
+    if weights:
+        # With fields by name, so that a refusal says which.
+        fields = [(key, Weight) for key in weights]
+        values["weights"] = msgspec.to_builtins(_convert(weights, msgspec.defstruct("Weights", fields), name))
+    return _convert(values, section, name)
+
+
+_REFUSAL = re.compile(r"(.*?)(?: - at `\$\.?(\w*).*`)?", re.DOTALL)
+
+
+def _convert(values: Mapping[str, Any], section: type[Section], name: str) -> Section:
+    """Types and bounds by msgspec, which names the field by its path: ``Expected `int` >= 1 - at `$.batch```."""
     try:
-        return section(**values)
+        return msgspec.convert(values, section)
+    except msgspec.ValidationError as error:
+        found = _REFUSAL.fullmatch(str(error))
+        rule, key = found.groups(default="") if found else (str(error), "")
+        raise ConfigError(key, values.get(key), f"is refused: {rule[:1].lower()}{rule[1:]}", name) from error
+    except ConfigError as error:
+        error.section = error.section or name
+        raise
     except UsageError as error:
-        key = str(error).split(" = ")[0]
-        raise UsageError(f"{_place(path, text, section_name, key)}: {error}") from error
+        raise ConfigError(name, dict(values), f"is refused: {error}", name) from error
 
 
 def _parse_setting(text: str) -> tuple[str, str, Any]:
@@ -384,31 +378,6 @@ def _parse_setting(text: str) -> tuple[str, str, Any]:
         return section, key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return section, key, value.strip()
-
-
-def _convert(value: Any, hint: Any, what: str) -> Any:
-    """Checks a TOML value against a field's type; whole numbers pass for floats, arrays for tuples.
-
-    TOML has no word for None: a key that may be None is left out.
-    """
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        return _convert(value, arguments[0], what)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise UsageError(f"{what} must be a list")
-        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
-            raise UsageError(f"{what} must hold {len(arguments)} numbers")
-        return tuple(_convert(item, arguments[0], what) for item in value)
-    if origin is Literal:
-        if value not in arguments:
-            raise UsageError(f"{what} must be one of {', '.join(map(str, arguments))}")
-        return value
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not hint:
-        raise UsageError(f"{what} must be of type {hint.__name__}")
-    return value
 
 
 def _place(path: Path, text: str, section: str | None, key: str) -> str:

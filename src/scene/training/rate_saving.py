@@ -12,15 +12,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from scene.errors import UsageError
-from scene.metrics.thin_convolutions import ThinConvolutions
-from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
+from scene.metrics.loss_metrics import LOSS_METRICS, STRUCTURE_SCALE, LumaPair, Scorers
 from scene.proxy import SequenceProxy, windows
 from scene.training.config import LossConfig, ProxyConfig, TrainingConfig
 from scene.training.data.crops import Sample, rgb_to_luma
-from scene.training.losses import CodecLoss, LossTerms
+from scene.training.losses import (
+    GradientCap,
+    LossInputs,
+    LossTerms,
+    TrainingLoss,
+    WeightedLoss,
+    prepare_crops,
+    require_trainable,
+    to_luma,
+)
 from scene.training.processes import Processes
 
 # The coarser step at which the unprocessed windows are coded, over the finer one: two points near enough for a tangent,
@@ -30,12 +37,6 @@ _COARSER = 1.15
 _RATE_FLOOR = 0.005
 # Points for a unit of the log of the rate; natural windows give 5 to 30.
 _LEAST_SLOPE = 1e-3
-# log(1 - MS-SSIM) in the size of VMAF's points, and the floor that keeps near-perfect windows from deciding.
-_STRUCTURE_SCALE = 10.0
-_STRUCTURE_FLOOR = 1e-3
-# PSNR of 60 dB, as libvmaf ends at.
-_ERROR_FLOOR = 1e-6
-_GAIN_LIMITS = {"vmaf": VMAF_GAIN_LIMIT, "vmaf_neg": NEG_GAIN_LIMIT}
 
 
 def saving_sums(scores: Tensor, rates: Tensor) -> Tensor:
@@ -67,10 +68,17 @@ def savings(sums: Tensor) -> Tensor:
     return saving
 
 
-class SavingLoss(CodecLoss):
+class RateSavingLoss(nn.Module):
     """Minus the weighted mean of the bounded savings at equal score; see `LossConfig.objective`.
 
     A saving s counts as ``bound * tanh(s / bound)``: the metric that is easiest to please does not drown the others.
+
+    Args:
+        loss, proxy, planes, gather: as for `WeightedLoss`.
+        mean: of a value over all processes of a run; see `Processes.mean`.
+
+    Raises:
+        MissingError, UsageError: as for `WeightedLoss`.
     """
 
     def __init__(
@@ -81,15 +89,11 @@ class SavingLoss(CodecLoss):
         gather: Callable[[Tensor], Tensor] = lambda x: x,
         mean: Callable[[Tensor], Tensor] = lambda x: x,
     ) -> None:
-        """
-        Args:
-            loss, proxy, planes, gather: as for `CodecLoss`.
-            mean: of a value over all processes of a run; see `Processes.mean`.
-        """
-        super().__init__(loss, proxy, planes, gather)
-        self._mean = mean
-        self._frames, self._margin = proxy.frames, proxy.margin
-        self.proxy = SequenceProxy(
+        super().__init__()
+        require_trainable(planes)
+        self.config = loss
+        self.cap = GradientCap(loss.gradient_cap, gather)
+        self.proxy: nn.Module = SequenceProxy(
             proxy.tables,
             proxy.rounding,
             proxy.smoothing,
@@ -97,103 +101,75 @@ class SavingLoss(CodecLoss):
             inter_step=proxy.inter_step,
             blocks=proxy.blocks,
         )
+        self.scorers = Scorers()
+        self._metrics = [LOSS_METRICS[name] for name in loss.saving_metrics]
+        self._planes = planes
+        self._mean = mean
+        self._frames, self._margin = proxy.frames, proxy.margin
 
-    def prepare(self, batch: Sample, shifts: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As in `CodecLoss`; with several frames the motion is that of the last window against the one before.
-
-        Raises:
-            UsageError: no shifts for several frames.
-        """
+    def prepare(self, batch: Sample, step: Tensor, gain_limit: Tensor, shifts: Tensor) -> LossInputs:
+        """As in `TrainingLoss`; with several frames the motion is that of the last window against the one before."""
         if self._frames == 1:
-            return super().prepare(batch)
-        if shifts is None:
-            raise UsageError("several frames need the shifts of their windows")
+            return prepare_crops(batch, self._planes, self.scorers, step, gain_limit, shifts)
         luma = rgb_to_luma(batch.frame.float() / 255.0)
         before, last = windows(luma, shifts, self._frames, self._margin)[:, -2:].unbind(dim=1)
-        return luma, self.vmaf.motion(last * 255.0, before[None] * 255.0)
+        motion = self.scorers.vmaf.motion(last * 255.0, before[None] * 255.0)
+        return LossInputs(luma, motion, step, gain_limit, shifts)
 
-    def forward(
-        self,
-        source: Tensor,
-        enhanced: Tensor,
-        motion: Tensor,
-        step: Tensor,
-        gain_limit: Tensor,
-        shifts: Tensor | None = None,
-    ) -> LossTerms:
-        """Evaluates the savings on the last of the frames, at the rate of all.
+    def forward(self, inputs: LossInputs, enhanced: Tensor) -> LossTerms:
+        """Evaluates the savings on the last of the frames, at the rate of all; every metric has its own gain limit.
 
-        Args:
-            source, enhanced, motion, step: as for `CodecLoss`; the pictures are larger than a window by the margin.
-            gain_limit: unused, every metric has its own.
-            shifts: (B, 2) pixels down and right by which windows move from frame to frame; none where they stay.
+        Pictures are larger than a window by the margin.
         """
-        if shifts is None:
-            shifts = torch.zeros(len(source), 2, dtype=torch.int64, device=source.device)
-        original, processed = (windows(x, shifts, self._frames, self._margin) for x in (source, enhanced))
-        reference = self._luma(original[:, -1])
+        source, step = inputs.source, inputs.step
+        original, processed = (windows(x, inputs.shifts, self._frames, self._margin) for x in (source, enhanced))
         with torch.no_grad():
-            base, coarser = (self._read(reference, original, motion, shifts, q)[1:] for q in (step, step * _COARSER))
-        decoded, scores, bits = self._read(reference, processed, motion, shifts, step)
+            base, coarser = (self._score(inputs, original, original, q)[1:] for q in (step, step * _COARSER))
+        decoded, scores, bits = self._score(inputs, original, processed, step)
         rates = torch.log(torch.stack([bits, base[1], coarser[1]]) + _RATE_FLOOR)
         sums = saving_sums(torch.stack([scores, base[0], coarser[0]]), rates)
         if sums.requires_grad:
             # The joint batch decides slopes and bounds; each process has the gradient of its own part, and the
             # network's gradients are averaged. In validation one process is alone.
             sums = sums + (self._mean(sums.detach()) - sums.detach())
+        saved = savings(sums)
         bound = self.config.bound
-        weights = torch.tensor([getattr(self.config, name) for name in self.config.saving_metrics], device=sums.device)
-        objective = (weights * bound * torch.tanh(savings(sums) / bound)).sum() / weights.sum()
+        weights = torch.tensor([self.config.weights[metric.name] for metric in self._metrics], device=sums.device)
+        objective = (weights * bound * torch.tanh(saved / bound)).sum() / weights.sum()
         before = (enhanced - source).abs().mean()
         after = (decoded - original).abs().mean()
-        structure = scores.new_zeros(())
-        if "ms_ssim" in self.config.saving_metrics:
-            index = self.config.saving_metrics.index("ms_ssim")
-            structure = -scores[index].detach().mean() / _STRUCTURE_SCALE
+        of_metrics = dict(zip((metric.name for metric in self._metrics), scores, strict=True))
+        structure = of_metrics["ms_ssim"].mean() / -STRUCTURE_SCALE if "ms_ssim" in of_metrics else before.new_zeros(())
+        named = {
+            "bits_per_pixel": bits.mean() / self._frames,
+            "rate_change": (rates[0] - rates[1]).mean(),
+            "structure": structure,
+            "l1_before": before * 255.0,
+            "l1_after": after * 255.0,
+            "score": scores[0].mean(),
+            **{f"saving_{name}": value for name, value in zip(of_metrics, saved, strict=True)},
+        }
         return LossTerms(
             self.config.before * before + self.config.after * after - objective,
-            scores[0].detach(),
-            bits.detach().mean() / self._frames,
-            (rates[0] - rates[1]).detach().mean(),
-            structure,
-            before.detach() * 255.0,
-            after.detach() * 255.0,
+            {name: value.detach() for name, value in named.items()},
             sums.detach(),
         )
 
-    def _read(
-        self, reference: Tensor, frames: Tensor, motion: Tensor, shifts: Tensor, step: Tensor
+    def _score(
+        self, inputs: LossInputs, original: Tensor, frames: Tensor, step: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decoded frames (B, T, C, h, w), scores of the last one (M, B), and bits per pixel of all together (B,)."""
-        decoded, bits = self.proxy(frames, shifts, step)
-        distorted = self._luma(decoded[:, -1])
-        if distorted.requires_grad:
-            distorted.register_hook(self._cap_gradient)  # type: ignore[no-untyped-call]
-        scores = []
-        for name in self.config.saving_metrics:
-            if name == "ms_ssim":
-                with ThinConvolutions():
-                    similarity = self.ms_ssim(distorted.float(), reference.float())
-                scores.append(-_STRUCTURE_SCALE * torch.log(1.0 - similarity + _STRUCTURE_FLOOR))
-            elif name == "psnr":
-                error = (distorted - reference).square().mean(dim=(1, 2, 3))
-                scores.append(-10.0 * torch.log10(error + _ERROR_FLOOR))
-            else:
-                limit = torch.full_like(motion, _GAIN_LIMITS[name])
-                scores.append(self.vmaf(reference * 255.0, distorted * 255.0, motion, limit))
-        return decoded, torch.stack(scores), bits.sum(dim=1)
-
-    def _luma(self, frame: Tensor) -> Tensor:
-        return frame if self.planes == "luma" else rgb_to_luma(frame)
+        decoded, bits = self.proxy(frames, inputs.shifts, step)
+        distorted = self.cap.watch(to_luma(decoded[:, -1], self._planes))
+        pair = LumaPair(to_luma(original[:, -1], self._planes), distorted, inputs.motion)
+        return decoded, torch.stack([metric.points(self.scorers, pair) for metric in self._metrics]), bits.sum(dim=1)
 
 
-def draw_shifts(count: int, reach: int, generator: torch.Generator) -> Tensor:
-    """Even numbers of pixels from -reach to reach, (count, 2)."""
-    return 2 * torch.randint(-(reach // 2), reach // 2 + 1, (count, 2), generator=generator)
-
-
-def open_loss(config: TrainingConfig, processes: Processes) -> CodecLoss:
-    """The loss that a configuration asks for, over the joint batch of all processes."""
+def open_loss(config: TrainingConfig, processes: Processes) -> TrainingLoss:
+    """The loss that a configuration asks for, on the device and over the joint batch of all processes."""
+    loss: RateSavingLoss | WeightedLoss
     if config.loss.objective == "saving":
-        return SavingLoss(config.loss, config.proxy, config.network.planes, processes.gather, processes.mean)
-    return CodecLoss(config.loss, config.proxy, config.network.planes, processes.gather)
+        loss = RateSavingLoss(config.loss, config.proxy, config.network.planes, processes.gather, processes.mean)
+    else:
+        loss = WeightedLoss(config.loss, config.proxy, config.network.planes, processes.gather)
+    return loss.to(processes.device)

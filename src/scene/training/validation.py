@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,8 +20,9 @@ from scene.training.config import TrainingConfig
 from scene.training.data.crops import Sample, collate
 from scene.training.data.frames import FrameSource
 from scene.training.encoder_validation import EncoderValidation, EncoderValidator
-from scene.training.losses import CodecLoss, LossTerms
-from scene.training.rate_saving import draw_shifts, savings
+from scene.training.losses import LossTerms, TrainingLoss
+from scene.training.rate_saving import savings
+from scene.training.step import draw_shifts
 
 # Where the quantiser is measured, within the range that training draws from.
 _STEPS_MEASURED = 4
@@ -50,7 +51,7 @@ class ProxyValidation:
     structure_change: float
     rate_change: float
     before: float
-    savings: tuple[tuple[float, ...], ...] = ()
+    savings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 Embed = Callable[[Sample, torch.device], Tensor]
@@ -78,53 +79,54 @@ class ProxyValidator:
             raise InputError(f"no held-out frame is readable and at least {crop} by {crop} pixels to validate on")
         self.steps = [float(s) for s in np.geomspace(*config.proxy.steps, _STEPS_MEASURED)]
         self._conditioned = config.network.quantiser is not None
-        self._limits = config.loss.gain_limits if config.loss.objective == "weighted" else (0.0,)
+        self._metrics = config.loss.saving_metrics
+        self._limits = (0.0,) if self._metrics else config.loss.gain_limits
         self._shifts = draw_shifts(len(self.samples), config.proxy.shift, torch.Generator().manual_seed(0))
         self._embed = embed
         self._unprocessed: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, network: Network, loss: CodecLoss, device: torch.device) -> ProxyValidation:
+    def __call__(self, network: Network, loss: TrainingLoss, device: torch.device) -> ProxyValidation:
         """Measures a network in eval mode."""
         readings = list(self._read(network, loss, device))
         if self._unprocessed is None:
             self._unprocessed = _means(list(self._read(None, loss, device)), len(self._limits))
         changes = _means(readings, len(self._limits)) - self._unprocessed
-        rate = torch.stack([r.rate_change for r in readings]).mean()
-        weighted = loss.config.objective == "weighted"
+        rate = torch.stack([r.named["rate_change"] for r in readings]).mean()
         return ProxyValidation(
             float(torch.stack([r.total for r in readings]).mean()),
-            tuple(float(g) for g in changes[:-1]) if weighted else (),
+            () if self._metrics else tuple(float(g) for g in changes[:-1]),
             float(changes[-1]),
             float(torch.expm1(rate)),
-            float(torch.stack([r.before for r in readings]).mean()),
-            () if weighted else self._savings(readings),
+            float(torch.stack([r.named["l1_before"] for r in readings]).mean()),
+            self._savings(readings),
         )
 
-    def _savings(self, readings: Sequence[LossTerms]) -> tuple[tuple[float, ...], ...]:
+    def _savings(self, readings: Sequence[LossTerms]) -> dict[str, tuple[float, ...]]:
         sums = torch.stack([r.sums for r in readings]).reshape(-1, len(self.steps), *readings[0].sums.shape).sum(dim=0)
-        return tuple(zip(*(savings(of_step).tolist() for of_step in sums), strict=True))
+        by_metric = zip(*(savings(of_step).tolist() for of_step in sums), strict=True)
+        return dict(zip(self._metrics, by_metric, strict=True))
 
-    def _read(self, network: Network | None, loss: CodecLoss, device: torch.device) -> Iterator[LossTerms]:
+    def _read(self, network: Network | None, loss: TrainingLoss, device: torch.device) -> Iterator[LossTerms]:
         """Every crop at every step and every gain limit; unprocessed without a network."""
         for start in range(0, len(self.samples), _BATCH):
             batch = collate(self.samples[start : start + _BATCH])
             shifts = self._shifts[start : start + _BATCH].to(device)
-            source, motion = loss.prepare(Sample(*(x.to(device) for x in batch)), shifts)
+            ones = torch.ones(len(shifts), device=device)
+            inputs = loss.prepare(Sample(*(x.to(device) for x in batch)), ones, ones, shifts)
             embedding = self._embed(batch, device) if self._embed else None
-            ones = torch.ones_like(motion)
-            enhanced = source
+            enhanced = inputs.source
             for number, step in enumerate(self.steps):
                 if network is not None and (number == 0 or self._conditioned):
-                    enhanced = network(source, embedding, step * ones)
+                    enhanced = network(inputs.source, embedding, step * ones)
                 for limit in self._limits:
-                    yield loss(source, enhanced, motion, step * ones, limit * ones, shifts)
+                    yield loss(replace(inputs, step=step * ones, gain_limit=limit * ones), enhanced)
 
 
 def _means(readings: Sequence[LossTerms], limits: int) -> Tensor:
     """Mean score of each gain limit, then the mean structure; readings in the order of `ProxyValidator._read`."""
-    scores = torch.stack([r.scores.mean() for r in readings]).reshape(-1, limits).mean(dim=0)
-    structure = torch.stack([r.structure for r in readings]).mean()
+    scores = torch.stack([r.named["score"] for r in readings]).reshape(-1, limits).mean(dim=0)
+    structure = torch.stack([r.named["structure"] for r in readings]).mean()
     return torch.cat([scores, structure[None]])
 
 
@@ -189,7 +191,7 @@ class Validator:
         held_out: FrameSource,
         lookup: EmbeddingLookup | None,
         encoder: SemanticEncoder | None,
-        loss: CodecLoss,
+        loss: TrainingLoss,
         device: torch.device,
     ) -> None:
         self._loss = loss
