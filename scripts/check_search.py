@@ -19,7 +19,7 @@ from scene.evaluation.comparison.files import compare_files, open_files
 from scene.jobs import EncodeRequest, encode_file
 from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, search_crf
 from scene.metrics.targets import parse_target, score_text, title
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.base import EncoderSettings
 from scene.video.ffmpeg import find_ffmpeg
 
 

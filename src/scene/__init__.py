@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scene.enhance import Enhancer
     from scene.jobs import EncodeRequest, EncodeResult, encode_file
     from scene.model import load_model, model_names
-    from scene.video.encoders.codecs import EncoderSettings
+    from scene.video.encoders.base import EncoderSettings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -34,7 +34,7 @@ __all__ = [
 _HOMES = {
     "EncodeRequest": "scene.jobs",
     "EncodeResult": "scene.jobs",
-    "EncoderSettings": "scene.video.encoders.codecs",
+    "EncoderSettings": "scene.video.encoders.base",
     "Enhancer": "scene.enhance",
     "encode_file": "scene.jobs",
     "load_model": "scene.model",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scene.video.encoders.quantiser import conditioning_step
 
 from scene.evaluation.grid.grid import Grid, measure_grid
 from scene.evaluation.grid.methods import parse_methods
@@ -26,7 +27,6 @@ from scene.measure.encode import codec_run
 from scene.measure.raw_video import RawVideo
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress
-from scene.video.encoders.quantiser import conditioning_step
 from scene.video.ffmpeg import FFmpeg
 
 

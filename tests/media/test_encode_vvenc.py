@@ -21,9 +21,9 @@ from scene.jobs.search import SearchRequest, Target, search_crf
 from scene.picture import Picture, PictureFormat
 from scene.video.container.digest import TrackDigest
 from scene.video.encoders import packet_process
-from scene.video.encoders.codecs import EncoderSettings
-from scene.video.encoders.packet_process import PacketProcess
+from scene.video.encoders.base import EncoderSettings
 from scene.video.encoders.vvenc import raw_planes
+from scene.video.encoding.process import PacketProcess
 from scene.video.ffmpeg import ProcessError, find_encoding_ffmpeg
 from scene.video.source.probe import probe
 

@@ -10,13 +10,15 @@ import av
 import numpy as np
 import pytest
 from making import assert_same_pictures, decoded, encode, make_network, make_video, packets
+from scene.video.encoders.encode import encoder_pixel_format, open_encoder
 from sources import ffmpeg
 
 from scene.errors import UsageError
-from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
-from scene.video.encoders.encode import encoder_pixel_format, open_encoder
-from scene.video.encoders.ready_frame import ready_frame
-from scene.video.encoders.report import reported_settings
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import EncoderSettings
+from scene.video.encoding.diagnose import reported_settings
+from scene.video.encoding.plan import check_settings
+from scene.video.encoding.session import ready_frame
 from scene.video.source.decode import Decoder
 from scene.video.source.probe import probe
 
@@ -104,8 +106,9 @@ def test_what_x264_says_that_it_ignores_is_told(source, tmp_path, capfd):
     [("x264", "qp=30", 30), ("x265", "qp=30", 30), ("svtav1", "qp=50", 50), ("x264", "", 23)],
 )
 def test_networks_are_told_a_constant_quantiser(source, tmp_path, monkeypatch, codec, arguments, crf):
-    from scene import enhance
     from scene.video.encoders.quantiser import conditioning_step
+
+    from scene import enhance
 
     steps = []
 
@@ -145,7 +148,7 @@ def test_nvenc_without_a_gpu(source, tmp_path, capfd, codec):
 
 
 def test_nvenc_refuses_values_before_it_looks_for_a_gpu():
-    codec = CODECS["nvenc-hevc"]
+    codec = ENCODERS["nvenc-hevc"]
     context = av.CodecContext.create(codec.encoder, "w")
     context.width = context.height = 256
     context.pix_fmt, context.time_base, context.options = "yuv420p", Fraction(1, 25), {"spatial-aq": "perhaps"}
@@ -158,7 +161,7 @@ def test_ten_bits_are_interleaved_for_nvenc_without_a_change(tmp_path):
     info = probe(path)
     encoder = av.CodecContext.create("hevc_nvenc", "w")
     encoder.width, encoder.height = 64, 48
-    encoder.pix_fmt = encoder_pixel_format(CODECS["nvenc-hevc"], info)
+    encoder.pix_fmt = encoder_pixel_format(ENCODERS["nvenc-hevc"], info)
     assert encoder.pix_fmt == "p010le"
     with Decoder(info, writable=False) as decoder:
         frame = next(unit.frame for unit in decoder.units() if unit.frame is not None)

@@ -9,7 +9,7 @@ import pytest
 from making import assert_same_times, decoded, encode, make_network, make_video
 
 from scene.jobs import EncodeRequest, encode_file
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.base import EncoderSettings
 
 _FAST = {"x264": [], "x265": ["--preset", "fast"], "svtav1": ["--preset", "10"]}
 
@@ -89,8 +89,9 @@ def test_passes_agree_on_frames(tmp_path, temporary, codec, kind):
 
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_path, monkeypatch, codec):
-    from scene.enhance import Enhancer
     from scene.video.encoders.quantiser import conditioning_step
+
+    from scene.enhance import Enhancer
 
     steps = []
 

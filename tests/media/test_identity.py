@@ -12,7 +12,7 @@ from scene.enhance import Enhancer
 from scene.errors import MissingError
 from scene.model import load_model
 from scene.picture import Picture, PictureFormat
-from scene.video.encoders.codecs import CODECS
+from scene.video.encoders import ENCODERS
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.pixel_format import write_picture
 from scene.video.sample_layout import sample_layout
@@ -35,7 +35,7 @@ def ffmpeg() -> FFmpeg:
 def sources() -> list[tuple[str, str]]:
     """Encoder and the planar form of each pixel format that it takes."""
     found = []
-    for codec in (codec for codec in CODECS.values() if codec.has_trials):
+    for codec in (codec for codec in ENCODERS.values() if codec.has_trials):
         names = {fmt.name for fmt in av.Codec(codec.encoder, "w").video_formats}
         if codec.name == "x264":
             names |= {fmt.name for fmt in av.Codec("libx264rgb", "w").video_formats}
@@ -141,7 +141,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from scene.jobs import EncodeRequest, encode_file
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.base import EncoderSettings
 source, folder, codec, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 kept = []
 for index in range(3):

@@ -24,7 +24,7 @@ from scene.jobs import search as search_module
 from scene.measure.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target
 from scene.training.data.pan import pan
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.base import EncoderSettings
 from scene.video.pixel_format import frame_picture
 from scene.video.source.probe import probe
 from scene.video.source.samples import Span, read_samples, video_seconds

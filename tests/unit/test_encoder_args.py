@@ -6,8 +6,8 @@ import pytest
 
 from scene.errors import UsageError
 from scene.jobs.passes import conditioning_crf, wants_first_pass
-from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
-from scene.video.encoders.first_pass import equivalent_crf
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import EncoderSettings
 from scene.video.encoders.params import (
     check_encoder_args,
     constant_quantiser,
@@ -15,7 +15,9 @@ from scene.video.encoders.params import (
     joined_items,
     parse_encoder_args,
 )
-from scene.video.encoders.report import altered, nearest, reported_settings
+from scene.video.encoding.diagnose import altered, nearest, reported_settings
+from scene.video.encoding.first_pass import equivalent_crf
+from scene.video.encoding.plan import check_settings
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_the_same_name_may_mean_something_else_to_another_encoder() -> None:
 )
 def test_a_constant_quantiser_is_what_networks_are_told(codec: str, text: str, depth: int, crf: float) -> None:
     settings = EncoderSettings(codec, encoder_args=text)
-    assert conditioning_crf(CODECS[codec], settings, depth) == crf
+    assert conditioning_crf(ENCODERS[codec], settings, depth) == crf
     assert (constant_quantiser(codec, parse_encoder_args(text), depth) is None) == (crf in {23, 28, 35})
 
 
@@ -122,10 +124,10 @@ def test_rate_options_that_exclude_each_other() -> None:
 )
 def test_when_the_source_is_encoded_before(codec: str, passes: int | None, conditioned: bool, first: bool) -> None:
     assert (
-        wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
+        wants_first_pass(ENCODERS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
         is first
     )
-    assert not wants_first_pass(CODECS[codec], EncoderSettings(codec), conditioned=conditioned)
+    assert not wants_first_pass(ENCODERS[codec], EncoderSettings(codec), conditioned=conditioned)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_when_the_source_is_encoded_before(codec: str, passes: int | None, condi
 )
 def test_passes_that_cannot_be_meant(codec: str, passes: int | None, conditioned: bool, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
+        wants_first_pass(ENCODERS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
 
 
 def test_what_an_encoder_reports_is_read() -> None:

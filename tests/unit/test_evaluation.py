@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from scene.video.encoders.quantiser import fit_of, step_of
 
 from scene.cli.evaluate import _presets
 from scene.errors import CheckpointError, UsageError
@@ -20,7 +21,6 @@ from scene.measure.encode import codec_run, encode_arguments, encoder_options
 from scene.measure.names import display_name
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
-from scene.video.encoders.quantiser import fit_of, step_of
 
 RATES = {18: 1135.0, 22: 671.4, 26: 405.1, 30: 247.3, 34: 152.7}
 SCORES = {18: 97.5, 22: 92.9, 26: 86.8, 30: 78.6, 34: 67.8}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from scene.video.encoders.quantiser import conditioning_step, fit_of, step_of
 
 from scene.errors import UsageError
 from scene.measure.encode import CODECS
-from scene.video.encoders.quantiser import conditioning_step, fit_of, step_of
 
 
 @pytest.mark.parametrize("codec", ["x264", "x265", "vvenc"])

@@ -25,8 +25,8 @@ from scene.measure.libvmaf import (
 from scene.measure.sample_scores import SampleScore, write_lumas
 from scene.metrics.targets import Target, parse_target
 from scene.picture import Picture, PictureFormat
-from scene.video.encoders.codecs import EncoderSettings
-from scene.video.encoders.trial import key_frame_interval
+from scene.video.encoders.base import EncoderSettings
+from scene.video.encoding.trial import key_frame_interval
 from scene.video.rawvideo.y4m import read_frames, read_header
 from scene.video.source.samples import Sample, Span, plan_spans
 

@@ -7,17 +7,18 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from scene.video.encoders.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
 
 from scene.cli.encode import encode
 from scene.errors import UsageError
 from scene.jobs import EncodeRequest
 from scene.picture import PictureFormat
 from scene.video.container.formats import container_of
-from scene.video.encoders.codecs import CODECS, EncoderSettings, StatisticsPass
-from scene.video.encoders.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
-from scene.video.encoders.frame_numbers import FrameNumbers
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import EncoderSettings, StatisticsPass
 from scene.video.encoders.vvenc import refusal, vvenc_arguments
-from scene.video.encoders.x264_asm import steady_params
+from scene.video.encoders.x264 import steady_params
+from scene.video.encoding.process import FrameNumbers
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
 from scene.video.pixel_format import guess_matrix
 from scene.video.sample_layout import sample_layout
@@ -59,7 +60,7 @@ def of_format(pixel_format):
 
 
 def test_defaults_per_codec():
-    here = {name: codec for name, codec in CODECS.items() if not codec.is_external}
+    here = {name: codec for name, codec in ENCODERS.items() if not codec.is_external}
     options = {name: encoder_options(codec, EncoderSettings(name), info()) for name, codec in here.items()}
     assert options == {
         "x264": {"preset": "medium", "crf": "23"},
@@ -74,13 +75,13 @@ def test_defaults_per_codec():
 def test_a_bitrate_takes_the_place_of_the_crf(tmp_path):
     statistics = tmp_path / "it's: statistics"
     settings = EncoderSettings("x264", bitrate=2500, encoder_args="ref=2")
-    assert encoder_options(CODECS["x264"], settings, info(), StatisticsPass(2, statistics)) == {
+    assert encoder_options(ENCODERS["x264"], settings, info(), StatisticsPass(2, statistics)) == {
         "preset": "medium",
         "b": "2500k",
         "x264-params": f"pass=2:stats={tmp_path}/it\\'s\\: statistics:ref=2",
     }
     settings = EncoderSettings("nvenc-hevc", bitrate=2500, encoder_args="spatial-aq")
-    assert encoder_options(CODECS["nvenc-hevc"], settings, info()) == {
+    assert encoder_options(ENCODERS["nvenc-hevc"], settings, info()) == {
         "preset": "p4",
         "rc": "vbr",
         "b": "2500k",
@@ -93,7 +94,7 @@ def test_what_vvenc_is_told():
     source = replace(info(), sample_aspect_ratio=Fraction(4, 3), rate=Fraction(1, 2), hdr=hdr)
     source = replace(source, colour=ColourTags(9, 16, 2, 2))
     settings = EncoderSettings("vvenc", 30, "slow", encoder_args="qpa=0")
-    words = vvenc_arguments(CODECS["vvenc"], settings, source)
+    words = vvenc_arguments(ENCODERS["vvenc"], settings, source)
     pairs = dict(pairwise(words))
     assert pairs["-video_size"] == "128x48"
     assert (pairs["-framerate"], pairs["-qp"], pairs["-preset"]) == ("1", "30", "slow")
@@ -102,7 +103,7 @@ def test_what_vvenc_is_told():
         "poc0idr=1:range=full:aspectratioinfopresent=1:aspectratioidc=255:sarwidth=4:sarheight=3:"
         "maxcontentlightlevel=1000,400:qpa=0"
     )
-    words = vvenc_arguments(CODECS["vvenc"], EncoderSettings("vvenc", bitrate=500), info())
+    words = vvenc_arguments(ENCODERS["vvenc"], EncoderSettings("vvenc", bitrate=500), info())
     assert "-qp" not in words and words[words.index("-b:v") + 1] == "500k"
 
 
@@ -132,7 +133,7 @@ def test_frame_numbers_become_times():
 
 def test_own_parameters_come_last():
     settings = EncoderSettings("x265", 21.5, "slow", "log-level=full:aq-mode=3")
-    assert encoder_options(CODECS["x265"], settings, info()) == {
+    assert encoder_options(ENCODERS["x265"], settings, info()) == {
         "preset": "slow",
         "crf": "21.5",
         "x265-params": "log-level=none:log-level=full:aq-mode=3",
@@ -167,7 +168,7 @@ def test_hdr_parameters():
     ],
 )
 def test_odd_sizes(codec, chroma, size):
-    assert encoded_size(CODECS[codec], PictureFormat(321, 181, chroma=chroma)) == size
+    assert encoded_size(ENCODERS[codec], PictureFormat(321, 181, chroma=chroma)) == size
 
 
 def test_x264_leaves_avx512_out_where_rows_are_no_multiple_of_eight_macroblocks():
@@ -190,7 +191,7 @@ def test_x264_leaves_avx512_out_where_rows_are_no_multiple_of_eight_macroblocks(
     ],
 )
 def test_the_encoder_gets_the_samples_as_they_are(codec, pixel_format, taken):
-    assert encoder_pixel_format(CODECS[codec], of_format(pixel_format)) == taken
+    assert encoder_pixel_format(ENCODERS[codec], of_format(pixel_format)) == taken
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_the_encoder_gets_the_samples_as_they_are(codec, pixel_format, taken):
 )
 def test_what_an_encoder_does_not_take_is_refused_with_a_way_out(codec, pixel_format, message):
     with pytest.raises(UsageError) as refusal:
-        encoder_pixel_format(CODECS[codec], of_format(pixel_format))
+        encoder_pixel_format(ENCODERS[codec], of_format(pixel_format))
     assert str(refusal.value) == message
 
 
@@ -218,9 +219,9 @@ def test_tags_that_an_encoder_cannot_write_are_refused():
     for codec in ("x264", "x265"):
         for wrong in (ColourTags(22, 1, 1, 1), ColourTags(1, 1, 16, 1)):
             with pytest.raises(UsageError, match="use svtav1"):
-                check_colour(CODECS[codec], replace(info(), colour=wrong))
-            check_colour(CODECS["svtav1"], replace(info(), colour=wrong))
-        check_colour(CODECS[codec], replace(info(), colour=ColourTags(12, 15, 14, 2)))
+                check_colour(ENCODERS[codec], replace(info(), colour=wrong))
+            check_colour(ENCODERS["svtav1"], replace(info(), colour=wrong))
+        check_colour(ENCODERS[codec], replace(info(), colour=ColourTags(12, 15, 14, 2)))
 
 
 def test_matrix_of_unspecified_video_follows_its_size():

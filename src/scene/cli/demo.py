@@ -60,7 +60,7 @@ def demo(
     from scene.measure.cache import PointCache, default_cache_folder
     from scene.measure.clip import Recipe, open_clips
     from scene.measure.encode import codec_run
-    from scene.video.encoders.codecs import EncoderSettings
+    from scene.video.encoders.base import EncoderSettings
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)

@@ -80,7 +80,7 @@ def encode(
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     from scene.jobs import EncodeRequest, encode_file
-    from scene.video.encoders.codecs import EncoderSettings
+    from scene.video.encoders.base import EncoderSettings
 
     request = EncodeRequest(
         source=src,

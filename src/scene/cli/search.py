@@ -59,7 +59,7 @@ def search(
     from scene.cli.search_report import json_text, table_text
     from scene.jobs.search import SearchRequest, search_crf
     from scene.metrics.targets import parse_target
-    from scene.video.encoders.codecs import EncoderSettings
+    from scene.video.encoders.base import EncoderSettings
 
     request = SearchRequest(
         source=src,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from scene import __version__
 from scene.errors import SceneError
-from scene.video.encoders.check import try_encoder
-from scene.video.encoders.codecs import CODECS
+from scene.video.encoders import ENCODERS
+from scene.video.encoding.diagnose import try_encoder
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
 from scene.video.source.open import library_versions
 
@@ -50,7 +50,7 @@ def examine() -> Iterator[Finding]:
     """Tries part after part; takes a few seconds, most of them for loading torch and the models."""
     yield Finding("scene", True, f"{__version__}, Python {platform.python_version()}, {platform.system()}")
     yield Finding("PyAV", True, library_versions())
-    for name in (codec.name for codec in CODECS.values() if not codec.is_external):
+    for name in (codec.name for codec in ENCODERS.values() if not codec.is_external):
         yield _encoder(name)
     yield from _ffmpeg()
     yield from _torch()
@@ -61,7 +61,7 @@ def examine() -> Iterator[Finding]:
 
 
 def _encoder(name: str) -> Finding:
-    codec = CODECS[name]
+    codec = ENCODERS[name]
     if codec.is_nvenc:
         remedy = "it needs an NVIDIA GPU and its driver; the other encoders work without it"
     else:

@@ -31,8 +31,10 @@ from scene.video.container.formats import container_of
 from scene.video.container.select import Selection, choose_streams
 from scene.video.container.verify import Thoroughness, verify
 from scene.video.container.writer import Writer
-from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import EncoderSettings
 from scene.video.encoders.encode import check_colour, encoder_pixel_format
+from scene.video.encoding.plan import check_settings
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
 from scene.video.source.open import open_input, require_readable
 from scene.video.source.probe import SourceInfo, probe
@@ -198,7 +200,7 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceI
         return None
     if request.settings.bitrate is not None:
         raise UsageError("`guard` tries shots at a CRF; give `crf` instead of `bitrate`, or leave `guard` out.")
-    codec = CODECS[request.settings.codec]
+    codec = ENCODERS[request.settings.codec]
     if not codec.has_trials:
         name = "NVENC" if codec.is_nvenc else codec.name
         raise UsageError(f"`guard` cannot try shots with {name}; use x264, x265 or svtav1, or leave `guard` out.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import scene
-from scene.video.encoders.codecs import Codec
 from scene.video.encoders.params import join_encoder_args, joined_items
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.progress import OnProgress, Progress
-from scene.video.encoders.codecs import CODECS, Codec, EncoderSettings, StatisticsPass
-from scene.video.encoders.first_pass import encode_first_pass
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import EncoderSettings, StatisticsPass
 from scene.video.encoders.params import constant_quantiser, parse_encoder_args
+from scene.video.encoding.first_pass import encode_first_pass
 from scene.video.source.probe import SourceInfo
 
 
@@ -88,4 +89,4 @@ def run_first_pass(
         from scene.video.encoders.quantiser import conditioning_step  # loads torch, which takes seconds
 
         step = conditioning_step(settings.codec, crf)
-    return FirstPass(StatisticsPass(2, statistics) if CODECS[settings.codec].has_statistics else None, step)
+    return FirstPass(StatisticsPass(2, statistics) if ENCODERS[settings.codec].has_statistics else None, step)

@@ -19,10 +19,11 @@ from scene.measure.libvmaf import LEAST_SIDES
 from scene.measure.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target, title
 from scene.progress import OnProgress, Progress, silent
-from scene.video.encoders.codecs import Codec, EncoderSettings, check_settings
+from scene.video.encoders.base import EncoderSettings
 from scene.video.encoders.encode import check_colour, encoder_pixel_format
 from scene.video.encoders.params import parse_encoder_args
-from scene.video.encoders.trial import check_trial
+from scene.video.encoding.plan import check_settings
+from scene.video.encoding.trial import check_trial
 from scene.video.source.declared_size import missing_bytes
 from scene.video.source.open import require_readable
 from scene.video.source.probe import SourceInfo, probe

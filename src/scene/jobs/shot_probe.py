@@ -15,8 +15,9 @@ from scene.errors import InputError, MissingError, SceneError
 from scene.measure.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
 from scene.metrics.rate_saving import Reading, Saving, judge
 from scene.picture import Picture, PictureFormat, Plane
-from scene.video.encoders.codecs import CODECS, EncoderSettings
-from scene.video.encoders.trial import Trial, check_part, try_encode
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import EncoderSettings
+from scene.video.encoding.trial import Trial, check_part, try_encode
 from scene.video.ffmpeg import FFmpeg, ProcessError, find_ffmpeg, input_name
 from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 from scene.video.source.probe import SourceInfo
@@ -56,7 +57,7 @@ class ShotProbe:
 
     def __init__(self, ffmpeg: FFmpeg, settings: EncoderSettings, info: SourceInfo) -> None:
         check_part(settings)
-        codec = CODECS[settings.codec]
+        codec = ENCODERS[settings.codec]
         crf = codec.default_crf if settings.crf is None else settings.crf
         step = _CRF_STEPS[codec.name]
         self._ffmpeg = ffmpeg

@@ -10,7 +10,7 @@ from scene.video.container.digest import TrackDigest
 from scene.video.container.formats import Container
 
 if TYPE_CHECKING:
-    from scene.video.encoders.codecs import Codec
+
     from scene.video.source.probe import SourceInfo
 
 
@@ -29,7 +29,7 @@ class OutputManifest:
     """
 
     info: SourceInfo
-    codec: Codec
+    codec: Encoder
     container: Container
     parameters: str
     size: tuple[int, int]
