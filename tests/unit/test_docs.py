@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import scene
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -50,3 +52,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_no_heading_comes_twice(page: Path) -> None:
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     assert len(headings) == len(set(headings)), headings
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in PAGES[1:])
+
+
+def test_the_public_surface_has_its_page() -> None:
+    shown = re.findall(r"^::: scene\.(\w+)$", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(shown) == sorted(set(scene.__all__) - {"__version__"})
