@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scene.video.encoders.quantiser import conditioning_step
 
 from scene.evaluation.grid.grid import Grid, measure_grid
 from scene.evaluation.grid.methods import parse_methods
@@ -27,6 +26,7 @@ from scene.measure.encode import codec_run
 from scene.measure.raw_video import RawVideo
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress
+from scene.video.encoders import find_encoder
 from scene.video.ffmpeg import FFmpeg
 
 
@@ -139,7 +139,7 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
     assert [shown.codec for shown in made] == ["x264", "svtav1"]
     for shown in made:
         crf = float(shown.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
-        assert any(step == pytest.approx(conditioning_step(shown.codec, crf)) for step in conditioned)
+        assert any(step == pytest.approx(find_encoder(shown.codec).conditioning_step(crf)) for step in conditioned)
     # At another CRF than the one that was expected to have the rate, there is another variant.
     assert 2 <= len(conditioned) == len(set(conditioned)) <= 4
 

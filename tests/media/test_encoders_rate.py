@@ -8,8 +8,7 @@ import av
 import pytest
 from making import assert_same_times, decoded, encode, make_network, make_video
 
-from scene.jobs import EncodeRequest, encode_file
-from scene.video.encoders.base import EncoderSettings
+import scene
 
 _FAST = {"x264": [], "x265": ["--preset", "fast"], "svtav1": ["--preset", "10"]}
 
@@ -89,9 +88,8 @@ def test_passes_agree_on_frames(tmp_path, temporary, codec, kind):
 
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_path, monkeypatch, codec):
-    from scene.video.encoders.quantiser import conditioning_step
-
     from scene.enhance import Enhancer
+    from scene.video.encoders import find_encoder
 
     steps = []
 
@@ -111,7 +109,7 @@ def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_p
         return
     # The quantiser of a CRF and of the bitrate that it gave are about the same, four CRFs at most apart.
     for step, crf in zip(steps, (26, 38), strict=True):
-        assert conditioning_step(codec, crf - 4) < step < conditioning_step(codec, crf + 4)
+        assert find_encoder(codec).conditioning_step(crf - 4) < step < find_encoder(codec).conditioning_step(crf + 4)
 
 
 def test_a_damaged_source_is_skipped_alike_in_both_passes(tmp_path, temporary, capfd):
@@ -138,9 +136,10 @@ def test_an_interruption_of_the_first_pass_leaves_nothing(clip, tmp_path, tempor
         seen.append((reading.fields["pass"], len(list(temporary.iterdir()))))
         raise KeyboardInterrupt
 
-    request = EncodeRequest(clip, tmp_path / "out.mkv", EncoderSettings(bitrate=600), model="none")
+    settings = scene.EncoderSettings(bitrate=600)
+    request = scene.EncodeRequest(clip, tmp_path / "out.mkv", settings, scene.EnhanceOptions("none"))
     with pytest.raises(KeyboardInterrupt):
-        encode_file(request, interrupt)
+        scene.encode(request, interrupt)
     assert seen == [("1/2", 1)]
     assert list(temporary.iterdir()) == []
     assert list(tmp_path.iterdir()) == [temporary]

@@ -5,7 +5,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from scene.video.encoders.quantiser import fit_of, step_of
 
 from scene.cli.evaluate import _presets
 from scene.errors import CheckpointError, UsageError
@@ -21,6 +20,7 @@ from scene.measure.encode import codec_run, encode_arguments, encoder_options
 from scene.measure.names import display_name
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
+from scene.video.encoders import find_encoder
 
 RATES = {18: 1135.0, 22: 671.4, 26: 405.1, 30: 247.3, 34: 152.7}
 SCORES = {18: 97.5, 22: 92.9, 26: 86.8, 30: 78.6, 34: 67.8}
@@ -147,14 +147,14 @@ def test_a_network_that_is_told_the_quantiser_is_fitted_to_each_codec(tmp_path: 
     file = tmp_path / "net.safetensors"
     config = NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=(6.0, 60.0))
     save_network(build_network(config), file)
-    fit = fit_of("svtav1")
+    fit = find_encoder("svtav1").fit
     _, *methods = parse_methods([str(file), "contrast"], strength=0.8)
     own = [method for method in methods if method.label == "net"]
     assert [method.serves("svtav1") for method in own] == [False, True]
     assert [method.serves("x264") for method in own] == [True, False]
     assert [method.strength for method in own] == [0.8, 0.8 * fit.strength]
     assert len({method.identity for method in own}) == 2
-    assert own[1].step("svtav1", 50) == fit.step * step_of("svtav1", 50)
+    assert own[1].step("svtav1", 50) == fit.step * find_encoder("svtav1").quantiser_step(50)
     methods_for(methods, ["x264"])
     methods_for(methods, ["svtav1"])
     assert fit_to_codecs(methods[-1]) == (methods[-1],)

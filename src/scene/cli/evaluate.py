@@ -93,6 +93,7 @@ def evaluate(
     from scene.evaluation.evaluate import evaluate as run_evaluation
     from scene.evaluation.report.tables import table_markdown
     from scene.evaluation.requests import EvaluationRequest
+    from scene.video.encoders.svtav1 import SvtAv1
 
     setup_logging(log_format)
     by_codec, for_all = _presets(preset)
@@ -105,7 +106,7 @@ def evaluate(
         against=against,
         codecs=None if codecs is None else _words(codecs),
         crf=_numbers(crf),
-        crf_by_codec={} if crf_svtav1 is None else {"svtav1": _numbers(crf_svtav1) or ()},
+        crf_by_codec={} if crf_svtav1 is None else {SvtAv1.name: _numbers(crf_svtav1) or ()},
         preset=for_all,
         preset_by_codec=by_codec,
         frames=frames,

@@ -14,30 +14,23 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
-from scene.jobs.enhancing import (
-    BYPASS,
-    DEFAULT_MODEL,
-    DEFAULT_SEMANTIC_INTERVAL,
-    Enhancement,
-    open_enhancer,
-    warn_of_hdr,
-)
-from scene.jobs.made_with import made_with
-from scene.jobs.passes import conditioning_crf, run_first_pass, wants_first_pass
+from scene.files import PendingFile, check_destination
+from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
-from scene.jobs.publish import PendingFile, check_destination
+from scene.jobs.provenance import provenance
+from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import container_of
 from scene.video.container.select import Selection, choose_streams
 from scene.video.container.verify import Thoroughness, verify
 from scene.video.container.writer import Writer
-from scene.video.encoders import ENCODERS
-from scene.video.encoders.base import EncoderSettings
-from scene.video.encoders.encode import check_colour, encoder_pixel_format
-from scene.video.encoding.plan import check_settings
+from scene.video.encoders import trial_encoders
+from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding.plan import EncodePlan, check_colour, check_settings, plan_encode
+from scene.video.hdr import warn_of_hdr
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
 from scene.video.source.open import open_input, require_readable
-from scene.video.source.probe import SourceInfo, probe
+from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -52,12 +45,9 @@ class EncodeRequest:
 
     Attributes:
         source, destination: the suffix of the destination chooses the container.
-        model: a name or a weights file; "none" encodes the source's own pictures. One that is told the encoder's
-            quantiser gets that of the settings' CRF, or of what a first pass comes to.
-        strength: how much of the model's change to apply; 0 is the same as model "none".
-        semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
-        semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
-        device: "auto", "cpu" or "cuda".
+        settings: of the encoder.
+        enhancement: of the source's pictures. A model that is conditioned on the quantiser gets that of the settings'
+            CRF, or of what a first pass comes to.
         guard: leave shots as they are where a probe finds that enhancement does not pay; see `scene.jobs.guard`.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
@@ -70,11 +60,7 @@ class EncodeRequest:
     source: Path
     destination: Path
     settings: EncoderSettings = field(default_factory=EncoderSettings)
-    model: str = DEFAULT_MODEL
-    strength: float = 1.0
-    semantics: str = "auto"
-    semantic_interval: int = DEFAULT_SEMANTIC_INTERVAL
-    device: str = "auto"
+    enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
     guard: bool = False
     overwrite: bool = False
     skip_damage: bool = False
@@ -108,7 +94,7 @@ class EncodeResult:
     guard: GuardReport | None = None
 
 
-def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeResult:
+def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeResult:
     """Enhances and encodes a file; the destination appears when it is complete and has been verified.
 
     Time stamps, all other streams, chapters and tags are kept as far as the destination's container can hold
@@ -124,28 +110,28 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     """
     started = time.monotonic()
     container = container_of(request.destination)
-    codec = check_settings(request.settings)
+    check_settings(request.settings)
     require_readable(request.source)
     check_destination(request.source, request.destination, overwrite=request.overwrite)
     network = request.allow_network
     with open_input(request.source, network=network) as opened:
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
-    encoder_pixel_format(codec, info)
-    check_colour(codec, info)
-    # With a bitrate that is a beginning only, which a first pass corrects before the first picture.
-    crf = conditioning_crf(codec, request.settings, info.format.bit_depth)
-    enhancement = Enhancement(
-        *(request.model, request.strength, request.semantics, request.semantic_interval, request.device)
-    )
-    enhancer = open_enhancer(enhancement, codec.name, crf, info.format)
+    plan = plan_encode(request.settings, info)
+    check_colour(plan)
+    enhancer = _open_enhancer(request.enhancement, plan)
     if enhancer:
+        enhancer.check(info.format)
         warn_of_hdr(str(info.path), info.colour.transfer)
-    guard = _open_guard(request, enhancer, info)
+    guard = _open_guard(request, enhancer, plan)
     conditioned = enhancer is not None and enhancer.conditioned
-    two_passes = wants_first_pass(codec, request.settings, conditioned=conditioned)
+    two_passes = wants_first_pass(plan.encoder, plan.settings, conditioned=conditioned)
     model = enhancer.identity if enhancer else BYPASS
-    tag = made_with(request, codec, model, guard=guard is not None)
+    tag = provenance(
+        *(plan.encoder, plan.settings, request.enhancement, model),
+        guard=guard is not None,
+        deinterlace=request.deinterlace,
+    )
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
@@ -155,8 +141,7 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
             pending.path,
             container,
             decoder.container,
-            info,
-            request.settings,
+            plan,
             tag,
             chosen.copied,
             tolerant=request.skip_damage,
@@ -164,12 +149,10 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         try:
             if two_passes:
                 folder = stack.enter_context(TemporaryDirectory(prefix="scene-passes-", ignore_cleanup_errors=True))
-                first = run_first_pass(
-                    info, request.settings, Path(folder), request.skip_damage, on_progress, conditioned=conditioned
-                )
+                first = run_first_pass(plan, Path(folder), request.skip_damage, on_progress, conditioned=conditioned)
                 if enhancer is not None and first.step is not None:
                     enhancer.set_quantiser_step(first.step)
-                writer.start(first.turn)
+                writer.start(first.second)
             else:
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
@@ -195,21 +178,31 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     )
 
 
-def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:
+def _open_enhancer(options: EnhanceOptions, plan: EncodePlan) -> Enhancer | None:
+    if options.changes_nothing:
+        return None
+    # Torch takes seconds to import, and a bypass does without.
+    from scene.enhance import open_enhancer
+
+    return open_enhancer(options, codec=plan.encoder.name, crf=plan.conditioning_crf)
+
+
+def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> Guard[DecodedFrame] | None:
     if not request.guard:
         return None
     if request.settings.bitrate is not None:
         raise UsageError("`guard` tries shots at a CRF; give `crf` instead of `bitrate`, or leave `guard` out.")
-    codec = ENCODERS[request.settings.codec]
-    if not codec.has_trials:
-        name = "NVENC" if codec.is_nvenc else codec.name
-        raise UsageError(f"`guard` cannot try shots with {name}; use x264, x265 or svtav1, or leave `guard` out.")
+    if not plan.encoder.has_trials:
+        raise UsageError(
+            f"`guard` cannot try shots with {plan.encoder.name}; use {trial_encoders()}, or leave `guard` out."
+        )
     if enhancer is None:
         raise UsageError("`guard` has nothing to decide without a model; leave it out, or give a model and a strength.")
     from scene.jobs.guard import Guard
     from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
 
-    probe = ShotProbe(find_probing_ffmpeg(), request.settings, info)
+    info = plan.info
+    probe = ShotProbe(find_probing_ffmpeg(), plan.settings, info)
     if probe.metrics:
         return Guard(enhancer, probe)
     size = f"{info.format.width}x{info.format.height}"

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from scene.errors import SceneError
 from scene.measure.libvmaf import pool
 from scene.measure.sample_scores import PREFIX, SampleScore, SampleScorer
-from scene.video.encoders.base import EncoderSettings
-from scene.video.encoding.trial import key_frame_interval
+from scene.video.encoders import find_encoder
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.source.probe import SourceInfo
 from scene.video.source.samples import Sample, Span, plan_spans, read_samples, video_seconds
@@ -95,7 +95,8 @@ class Bench:
         self._settings = settings
         frames = max(1.0, float(seconds * info.rate))
         # A video of 292 frames has a key frame in every 250 twice.
-        self._interval = frames / max(1, math.ceil(frames / key_frame_interval(settings, info.rate)))
+        interval = find_encoder(settings.codec).key_frame_interval(settings, info.rate)
+        self._interval = frames / max(1, math.ceil(frames / interval))
         self._scorer = scorer
         self._executor = executor
         self._folder = folder

@@ -8,19 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scene.jobs.crf_rule import Reading, Scale, bracket, crossing, next_place
-from scene.jobs.enhancing import BYPASS
 from scene.jobs.search_bench import Bench, EnhancerFor, Probe
 from scene.metrics.targets import Target, score_text, title
+from scene.options import BYPASS
+from scene.video.encoders.base import Encoder
 
 log = logging.getLogger(__name__)
 
 # What is being worked on, and at which CRF.
 Report = Callable[[str, float | None], None]
 
-# Between two CRFs.
-_STEPS = {"x264": 0.5, "x265": 0.5, "svtav1": 1.0}
-# Below, SVT-AV1's fast presets give broken pictures (4.1).
-_FINEST = {"svtav1": 3}
 # Steps from the first CRF to the second where nothing is known.
 FAR = 8
 
@@ -71,15 +68,14 @@ class Curve:
     """
 
     def __init__(
-        self, bench: Bench, codec: Codec, demands: Demands, enhancer_for: EnhancerFor | None, report: Report
+        self, bench: Bench, codec: Encoder, demands: Demands, enhancer_for: EnhancerFor | None, report: Report
     ) -> None:
         self._bench = bench
         self._demands = demands
         self._enhancer_for = enhancer_for
         self._what = "unprocessed" if enhancer_for is None else "enhanced"
         self._report = report
-        step = _STEPS[codec.name]
-        self._scale = Scale(_FINEST.get(codec.name, 0), codec.max_crf, step)
+        self._scale = Scale(codec.finest_search_crf, codec.max_crf, codec.search_step)
         self._probes: dict[float, Probe] = {}
 
     def answer(self, start: float, steps: int) -> Answer:

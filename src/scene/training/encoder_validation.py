@@ -35,7 +35,7 @@ from scene.progress import OnProgress, Progress, silent
 from scene.training.config import ValidationConfig
 from scene.training.data.frames import FrameSource, Image
 from scene.training.data.pan import pan, spread
-from scene.video.encoders.quantiser import step_of
+from scene.video.encoders import find_encoder
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 
@@ -166,7 +166,7 @@ class EncoderValidator:
 
         crfs = self._run.crfs
         # What is encoded at each step, and the CRFs that it is encoded at.
-        shares = [(step_of("x264", crf), (crf,)) for crf in crfs] if conditioned else [(None, crfs)]
+        shares = [(find_encoder("x264").quantiser_step(crf), (crf,)) for crf in crfs] if conditioned else [(None, crfs)]
 
         def submit(processed: RawVideo, reference: RawVideo, crfs: Sequence[float]) -> list[Future[Measurement]]:
             return [pool.submit(_measure_point, ffmpeg, processed, reference, self._run, crf, folder) for crf in crfs]

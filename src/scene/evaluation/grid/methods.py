@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from scene.errors import UsageError
 from scene.measure.encode import CODECS
 from scene.measure.names import display_name
+from scene.video.encoders import find_encoder
+from scene.video.encoders.svtav1 import VMAF_TUNE, SvtAv1
 from scene.video.external import locate_program
 
 if TYPE_CHECKING:
@@ -74,11 +76,8 @@ class Method:
         """
         if self.network is None or self.network.config.quantiser is None:
             return None
-        # Imported here: torch takes seconds to load, and only networks need it.
-        from scene.video.encoders.quantiser import conditioning_step
-
         low, high = self.network.config.quantiser
-        return min(max(conditioning_step(codec, crf), low), high)
+        return min(max(find_encoder(codec).conditioning_step(crf), low), high)
 
     def identity_at(self, step: float | None) -> str:
         """What tells its pictures apart from those of other methods and, where it has a step, of other steps."""
@@ -95,9 +94,10 @@ class Method:
 
 
 NONE = Method("none", "none")
-# SVT-AV1 with this tune sharpens the pictures that it is given: a pre-processor inside the encoder. Of two values of
-# one key the encoder takes the last.
-SVTAV1_VMAF = Method("svtav1:vmaf", "svtav1:tune=5", codecs=("svtav1",), parameters=("tune=5",))
+# An encoder that pre-processes by itself. Of two values of one key it takes the last.
+SVTAV1_VMAF = Method(
+    f"{SvtAv1.name}:vmaf", f"{SvtAv1.name}:{VMAF_TUNE}", codecs=(SvtAv1.name,), parameters=(VMAF_TUNE,)
+)
 
 
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
@@ -187,11 +187,9 @@ def fit_to_codecs(method: Method) -> tuple[Method, ...]:
     """A method as it is used before each codec: several of one label where the codecs' `EncoderFit` differ."""
     if method.network is None or not method.conditioned or method.codecs is not None:
         return (method,)
-    from scene.video.encoders.quantiser import fit_of
-
     groups: dict[float, list[str]] = {}
     for codec in CODECS:
-        groups.setdefault(method.strength * fit_of(codec).strength, []).append(codec)
+        groups.setdefault(method.strength * find_encoder(codec).fit.strength, []).append(codec)
     return tuple(
         replace(
             method,

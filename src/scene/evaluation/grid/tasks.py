@@ -20,6 +20,7 @@ from scene.measure.encode import CodecRun
 from scene.measure.point import measure_point
 from scene.measure.raw_video import RawVideo
 from scene.progress import OnProgress, Progress
+from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.ffmpeg import FFmpeg, StoppedError
 
 _log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ ATTEMPTS = 2
 # Not the fault of one clip or point: no other would fare better.
 FATAL = (StoppedError, UsageError, MissingError)
 # Codec and CRF whose step a network is told for its effect, which has no encoder.
-PREFILTER_QUALITY = ("x264", 30.0)
+PREFILTER_QUALITY = (DEFAULT_ENCODER, 30.0)
 # What the cache calls entries of this kind.
 _EFFECT = "treatment"
 

@@ -12,14 +12,13 @@ from scene.evaluation.report.results import Report
 from scene.measure.clip import Clip, reference_key
 from scene.measure.encode import GOP_SECONDS, CodecRun, encoder_options
 from scene.measure.libvmaf import METRICS_VERSION
+from scene.video.encoders import find_encoder
 from scene.video.ffmpeg import FFmpeg
 
 # To be raised whenever the same points would give another side-by-side picture than before.
 _VERSION = 2
 _MOST = 24
 _MIDDLE_VMAF = 75.0
-# How finely the encoders take a CRF.
-_STEPS = {"x264": 0.1, "x265": 0.1, "svtav1": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +128,4 @@ def choose_pairs(clips: int, codecs: int, most: int) -> list[tuple[int, int]]:
 
 
 def _step(run: CodecRun) -> float:
-    return _STEPS.get(run.codec.name, 1.0)
+    return find_encoder(run.codec.name).crf_step

@@ -10,7 +10,7 @@ from scene.video.container.digest import TrackDigest
 from scene.video.container.formats import Container
 
 if TYPE_CHECKING:
-
+    from scene.video.encoders.base import Encoder
     from scene.video.source.probe import SourceInfo
 
 

@@ -19,6 +19,7 @@ from scene.video.encoders.params import Item, join_encoder_args, joined_items, p
 
 if TYPE_CHECKING:
     from scene.picture import PictureFormat
+    from scene.video.encoders.settings import EncoderSettings
     from scene.video.hdr import HdrMetadata
     from scene.video.source.probe import SourceInfo
 
@@ -28,27 +29,6 @@ _READ_WORDS = {"scaling-list": {"default", "off"}}
 # H.264 and its successors: the step doubles every six QPs, and is 0.625 at QP 0 on the scale of an orthonormal DCT.
 _STEP_AT_ZERO = 0.625
 _STEPS_PER_OCTAVE = 6
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderSettings:
-    """What to encode with.
-
-    Attributes:
-        codec: a name of `scene.video.encoders.ENCODERS`.
-        crf: constant rate factor, None for the encoder's usual one; 0 to 51, with svtav1 to 63; with vvenc a whole QP.
-        preset: None for the encoder's usual one.
-        encoder_args: the encoder's own parameters as `key=value:key=value`, see `scene.video.encoders.params`.
-        bitrate: of the video stream in kbit/s, instead of a CRF.
-        passes: over the source for a bitrate, 1 or 2; None for what suits the encoder.
-    """
-
-    codec: str = "x264"
-    crf: float | None = None
-    preset: str | None = None
-    encoder_args: str = ""
-    bitrate: int | None = None
-    passes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,9 +280,7 @@ class Encoder:
         fixed = self.constant_quantiser(joined_items(settings.encoder_args), bit_depth)
         return self.crf_of(settings) if fixed is None else min(fixed, self.max_crf)
 
-    def equivalent_crf(
-        self, quantisers: Sequence[float], reported: Mapping[str, str], bit_depth: int
-    ) -> float | None:
+    def equivalent_crf(self, quantisers: Sequence[float], reported: Mapping[str, str], bit_depth: int) -> float | None:
         """The CRF of which frames would have had such quantisers on the mean; None without any.
 
         Args:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from scene.video.encoders.base import Encoder, EncoderSettings
+from scene.video.encoders.base import Encoder
+
+if TYPE_CHECKING:
+    from scene.video.encoders.settings import EncoderSettings
 
 # NVENC takes deeper samples in this layout only.
 _SEMI_PLANAR = {"yuv420p10le": "p010le"}

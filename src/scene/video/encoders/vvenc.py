@@ -8,11 +8,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
-from scene.video.encoders.base import Encoder, EncoderSettings
+from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items, mastering_text
 from scene.video.encoders.x264 import WRITES
 
 if TYPE_CHECKING:
+    from scene.video.encoders.settings import EncoderSettings
     from scene.video.hdr import HdrMetadata
     from scene.video.source.probe import SourceInfo
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.video.encoders.base import Encoder, EncoderSettings, annexb_units
+from scene.video.encoders.base import Encoder, annexb_units
 from scene.video.encoders.params import Item, mastering_text
 
 if TYPE_CHECKING:
     from scene.picture import PictureFormat
+    from scene.video.encoders.settings import EncoderSettings
     from scene.video.hdr import HdrMetadata
     from scene.video.source.probe import SourceInfo
 
@@ -49,9 +50,7 @@ class X26x(Encoder):
         "annexb": "the container decides it",
     }
 
-    def equivalent_crf(
-        self, quantisers: Sequence[float], reported: Mapping[str, str], bit_depth: int
-    ) -> float | None:
+    def equivalent_crf(self, quantisers: Sequence[float], reported: Mapping[str, str], bit_depth: int) -> float | None:
         """As `Encoder` has it: macroblock trees lay a CRF's frames above it, the more the lower `qcomp`."""
         tree = reported.get("mbtree", reported.get("cutree", "0")) != "0"
         above = _TREE_QPS * (1 - float(reported.get("qcomp", "0.6"))) if tree else 0.0

@@ -14,8 +14,9 @@ from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import MissingError
 from scene.video.av_log import ffmpeg_log
-from scene.video.encoders.base import Encoder, EncoderSettings
+from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items, parse_encoder_args
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.open import reason
 
 log = logging.getLogger(__name__)

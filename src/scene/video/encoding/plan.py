@@ -11,8 +11,9 @@ import av
 
 from scene.errors import InputError, MissingError, UsageError
 from scene.video.encoders import ENCODERS, find_encoder
-from scene.video.encoders.base import Encoder, EncoderSettings, StatisticsPass
+from scene.video.encoders.base import Encoder, StatisticsPass
 from scene.video.encoders.params import parse_encoder_args
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.diagnose import require_hardware
 from scene.video.ffmpeg import find_encoding_ffmpeg
 from scene.video.hdr import HDR_TRANSFERS

@@ -13,8 +13,8 @@ from av.video.codeccontext import VideoCodecContext
 from scene.errors import SceneError, UsageError
 from scene.picture import Picture, Plane
 from scene.video.encoders import find_encoder
-from scene.video.encoders.base import EncoderSettings
 from scene.video.encoders.params import joined_items
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.plan import EncodePlan, plan_encode
 from scene.video.encoding.session import new_context, open_encoder
 from scene.video.pixel_format import frame_picture, picture_format, write_picture

@@ -38,10 +38,10 @@ def open_pipe(path: Path, halt: threading.Event) -> Iterator[PipeWriter]:
         return
     try:
         if os.isatty(1):
-            raise UsageError("standard output is a terminal; send it to an encoder (scene filter ... - | x264 ...).")
+            raise UsageError("standard output is a terminal; send it to an encoder (scene filter ... | ENCODER ...).")
         os.fstat(1)
     except OSError:
-        raise UsageError("standard output is closed; send it to an encoder (scene filter ... - | x264 ...).") from None
+        raise UsageError("standard output is closed; send it to an encoder (scene filter ... | ENCODER ...).") from None
     with PipeWriter(1, halt) as writer:
         yield writer
 
