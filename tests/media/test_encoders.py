@@ -115,7 +115,7 @@ def test_networks_are_told_a_constant_quantiser(source, tmp_path, monkeypatch, c
             steps.append(options["step"])
             super().__init__(*args, **options)
 
-    monkeypatch.setattr(enhance, "Enhancer", Listening)
+    monkeypatch.setattr("scene.enhance.open.Enhancer", Listening)
     network = make_network(tmp_path / "told.safetensors", quantiser=(2, 200))
     given = ["--codec", codec, *_FAST[codec], "--encoder-args", arguments]
     assert encode(source, tmp_path / "out.mkv", "--model", network, *given) == 0

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 
@@ -24,7 +25,7 @@ PACKAGE = ROOT / "src" / "scene"
 # `scene` a room's name has dots, and a room knows its sub-rooms no more than others do.
 LEAVES = {"errors", "files", "options", "picture", "progress"}
 NETWORK = {"model", "model.semantics"}
-VIDEO = {"video", "video.source", "video.encoders", "video.container", "video.rawvideo"}
+VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
 MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
@@ -40,8 +41,9 @@ ARROWS = {
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
-    "video.encoders": {"video", "video.source", "video.rawvideo"},
-    "video.container": {"video", "video.source", "video.encoders"},
+    "video.encoders": {"video", "video.source"},
+    "video.encoding": {"video", "video.source", "video.encoders"},
+    "video.container": {"video", "video.source", "video.encoders", "video.encoding"},
     "measure": VIDEO | {"metrics"},
     "jobs": BELOW_JOBS,
     "training.data": BELOW_JOBS,
@@ -56,7 +58,7 @@ ARROWS = {
     "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
 }
 # One small file a command.
-CROWDED = {"cli", "encoders", "container", "jobs", "training"}
+CROWDED = {"cli", "container", "jobs", "training"}
 MOST_FILES = 12
 
 
@@ -134,6 +136,25 @@ def library_strings() -> Iterator[tuple[Path, str]]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield file, node.value
+
+
+ENCODER_NAME = re.compile(r"\b(lib)?(x264|x265|svtav1|vvenc)\b|nvenc", re.IGNORECASE)
+
+
+def test_encoders_are_named_in_their_own_room_only() -> None:
+    """All that is special about an encoder stands there; elsewhere it is asked for."""
+    for file in MODULES.values():
+        if file.is_relative_to(PACKAGE / "video" / "encoders"):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        described = {id(node.body[0].value) for node in ast.walk(tree) if _has_docstring(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described:
+                assert not ENCODER_NAME.search(node.value), f"{file.relative_to(PACKAGE)}:{node.lineno}: {node.value}"
+
+
+def _has_docstring(node: ast.AST) -> TypeGuard[ast.Module]:
+    return isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
 
 
 def test_the_library_speaks_of_fields_and_the_command_line_of_options() -> None:

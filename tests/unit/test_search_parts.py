@@ -26,8 +26,8 @@ from scene.measure.sample_scores import SampleScore, write_lumas
 from scene.metrics.targets import Target, parse_target
 from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
+from scene.video.encoders import find_encoder
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoding.trial import key_frame_interval
 from scene.video.rawvideo.y4m import read_frames, read_header
 from scene.video.source.samples import Sample, Span, plan_spans
 
@@ -120,7 +120,8 @@ def test_samples_are_pooled_over_their_frames(whole, tmp_path):
     ],
 )
 def test_the_interval_of_key_frames(codec, arguments, frames):
-    assert key_frame_interval(EncoderSettings(codec, encoder_args=arguments), Fraction(24)) == frames
+    settings = EncoderSettings(codec, encoder_args=arguments)
+    assert find_encoder(codec).key_frame_interval(settings, Fraction(24)) == frames
 
 
 def test_graphs_hold_what_is_asked_for_alone():
