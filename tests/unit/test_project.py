@@ -205,6 +205,12 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_public_surface_is_locked() -> None:
     assert set(scene.__all__) == {
+        "CompareRequest",
+        "CompareResult",
+        "EvaluationRequest",
+        "EvaluationResult",
+        "compare",
+        "evaluate",
         "EncodeRequest",
         "EncodeResult",
         "EncoderSettings",

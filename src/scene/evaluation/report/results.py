@@ -101,7 +101,12 @@ def frames_document(report: Report) -> Document:
 
 def results_json(report: Report) -> str:
     """The text of results.json."""
-    return json.dumps(results_document(report), indent=1, allow_nan=False) + "\n"
+    return json_text(results_document(report))
+
+
+def json_text(document: Document) -> str:
+    """A document as it is written."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def frames_json(report: Report) -> str:
