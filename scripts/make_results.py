@@ -154,8 +154,8 @@ def build(results: Document) -> str:
         return (
             f"The encoders here are those of the ffmpeg program {escape(environment['ffmpeg'])}, another build than "
             "the one that `scene encode` uses: these figures were measured before `scene evaluate` drove that one. "
-            "Those of `none` and of the filters were measured when the first generation of networks was, and not again but "
-            "for a sample of 16, which came out the same to the last digit."
+            "Those of `none` and of the filters were measured when the first generation of networks was, and not again "
+            "but for a sample of 16, which came out the same to the last digit."
         )
     return (
         f"The encoders are those of PyAV {environment['pyav']}: the build, and but for the parameters "
