@@ -35,7 +35,7 @@ from scene.progress import OnProgress, Progress, silent
 from scene.training.config import ValidationConfig
 from scene.training.data.frames import FrameSource, Image
 from scene.training.data.pan import pan, spread
-from scene.video.encoders import find_encoder
+from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 
@@ -48,8 +48,8 @@ _RATE = Fraction(24)
 _MAX_UNDEFINED = Fraction(1, 3)
 _PREFIX = "scene-validation-"
 _NEEDED = (
-    "validation by an encoder needs an ffmpeg with libx264 and libvmaf: install imageio-ffmpeg or name one in "
-    "$SCENE_FFMPEG"
+    f"validation by an encoder needs an ffmpeg with {ENCODERS[DEFAULT_ENCODER].ffmpeg_name} and libvmaf: install "
+    "imageio-ffmpeg or name one in $SCENE_FFMPEG"
 )
 
 
@@ -119,7 +119,7 @@ class EncoderValidator:
     def __init__(self, source: FrameSource, config: ValidationConfig, *, jobs: int | None = None) -> None:
         width, height = config.size
         self.config = config
-        self._run = codec_run("x264", crfs=config.crf)
+        self._run = codec_run(DEFAULT_ENCODER, crfs=config.crf)
         self._jobs = jobs or os.cpu_count() or 1
         self._clips = [
             _pictures(list(pan(_middle(source, index), config.frames, width, height, seed=index)))
@@ -166,7 +166,9 @@ class EncoderValidator:
 
         crfs = self._run.crfs
         # What is encoded at each step, and the CRFs that it is encoded at.
-        shares = [(find_encoder("x264").quantiser_step(crf), (crf,)) for crf in crfs] if conditioned else [(None, crfs)]
+        shares = (
+            [(ENCODERS[DEFAULT_ENCODER].quantiser_step(crf), (crf,)) for crf in crfs] if conditioned else [(None, crfs)]
+        )
 
         def submit(processed: RawVideo, reference: RawVideo, crfs: Sequence[float]) -> list[Future[Measurement]]:
             return [pool.submit(_measure_point, ffmpeg, processed, reference, self._run, crf, folder) for crf in crfs]

@@ -13,6 +13,7 @@ from scene.measure.clip import Clip, reference_key
 from scene.measure.encode import GOP_SECONDS, CodecRun, encoder_options
 from scene.measure.libvmaf import METRICS_VERSION
 from scene.video.encoders import find_encoder
+from scene.video.encoders.svtav1 import SvtAv1
 from scene.video.ffmpeg import FFmpeg
 
 # To be raised whenever the same points would give another side-by-side picture than before.
@@ -63,7 +64,7 @@ class SideBySidePlan:
     def options(self, view: PlannedView, crf: float) -> list[str]:
         """Encoder options of a view, at any CRF that the encoder takes."""
         # ffmpeg's own option for SVT-AV1 drops fractions; the encoder's list takes quarters, and the last word counts.
-        fraction = (f"crf={crf:g}",) if self.run.codec.name == "svtav1" and crf % 1 else ()
+        fraction = (f"crf={crf:g}",) if self.run.codec.name == SvtAv1.name and crf % 1 else ()
         return encoder_options(self.run, crf, self.gop, (*view.method.parameters, *fraction))
 
 
