@@ -206,6 +206,7 @@ def _runs(
                 name,
                 preset=presets.get(name, settled.preset if settled else None),
                 crfs=settled.crfs if settled and crfs is None else crfs,
+                encoder_args=settled.encoder_args if settled else None,
             )
         )
     return tuple(runs)
@@ -213,11 +214,17 @@ def _runs(
 
 def _names(models: str | None, plan: Protocol | None, runs: tuple[CodecRun, ...]) -> list[str]:
     """The methods of the command line, else those of the protocol that the codecs can be measured with."""
-    from scene.evaluation.grid.methods import SVTAV1_VMAF
+    import logging
+
+    from scene.evaluation.grid.methods import SVTAV1_VMAF, has_vmaf_tune
+    from scene.video.encoders.encoder_process import encoder_version
 
     if models is not None or plan is None:
         return _words(_METHODS if models is None else models)
-    served = any(SVTAV1_VMAF.serves(run.codec.name) for run in runs)
+    served = SVTAV1_VMAF.label in plan.methods and any(SVTAV1_VMAF.serves(run.codec.name) for run in runs)
+    if served and not has_vmaf_tune(version := encoder_version("svtav1")):
+        served = False
+        logging.getLogger(__name__).warning("SVT-AV1 %s has no tune for VMAF: svtav1:vmaf is left out.", version)
     return [name for name in plan.methods if served or name != SVTAV1_VMAF.label]
 
 

@@ -1,6 +1,6 @@
 """Validation by what counts: held-out photographs, panned into short clips, through real x264, as BD-rates.
 
-Needs the ffmpeg program, not PyAV.
+Needs the ffmpeg program beside PyAV.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
 from scene.errors import MissingError, SceneError
 from scene.measure.cache import Measurement
 from scene.measure.encode import (
-    GOP_SECONDS,
     CodecRun,
     codec_run,
+    key_frame_interval,
 )
 from scene.measure.point import measure_point
 from scene.measure.raw_video import RawVideo
@@ -265,5 +265,4 @@ def _measure_point(
     ffmpeg: FFmpeg, processed: RawVideo, reference: RawVideo, run: CodecRun, crf: float, folder: Path
 ) -> Measurement:
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as private:
-        gop = round(GOP_SECONDS * _RATE)
-        return measure_point(ffmpeg, reference, processed, run, crf, gop, folder=Path(private))
+        return measure_point(ffmpeg, reference, processed, run, crf, key_frame_interval(_RATE), folder=Path(private))

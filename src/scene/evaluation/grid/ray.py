@@ -7,8 +7,8 @@ treatment. So a network runs once a codec and clip instead of once a clip, which
 comparisons, and no raw video crosses the network. Of a network that is told the quantiser a parcel is one step instead
 of one codec: it runs once for each anyway.
 
-Every machine needs this package and an ffmpeg of the driver's build (the cache's keys name it): at the driver's path,
-or the one that `find_ffmpeg` finds.
+Every machine needs this package, the driver's version of PyAV and an ffmpeg of the driver's build (the cache's keys
+name it): at the driver's path, or the one that `find_ffmpeg` finds.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from scene.evaluation.grid.tasks import ATTEMPTS, FATAL, Board, Outcome, Task, T
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Clip, Recipe, make_reference
 from scene.measure.workspace import workspace
+from scene.video.encoders.elementary_stream import pyav_version
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 
 _log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class _Parcel:
     recipe: Recipe
     ffmpeg: Path
     build: str
+    pyav: str
     version: str
     threads: int
     device: str
@@ -224,6 +226,7 @@ def _parcels(board: Board, site: Site) -> Iterator[_Parcel]:
                 recipe=site.recipe,
                 ffmpeg=site.ffmpeg.path.absolute(),
                 build=site.ffmpeg.build,
+                pyav=pyav_version(),
                 version=__version__,
                 threads=site.threads,
                 device=site.device,
@@ -290,11 +293,15 @@ def _local_ffmpeg(parcel: _Parcel) -> FFmpeg:
     """This machine's ffmpeg.
 
     Raises:
-        MissingError: it is another build than the driver's, or this package is of another version.
+        MissingError: it is another build than the driver's, or this package or PyAV is of another version.
     """
     machine = os.uname().nodename
     if __version__ != parcel.version:
         raise MissingError(f"{machine} has scene {__version__}, not {parcel.version}; install the same version there")
+    if pyav_version() != parcel.pyav:
+        raise MissingError(
+            f"{machine} has PyAV {pyav_version()}, whose encoders are not those of {parcel.pyav}; install that"
+        )
     found = find_ffmpeg(parcel.ffmpeg if parcel.ffmpeg.exists() else None)
     if found.build != parcel.build:
         found = find_ffmpeg()

@@ -18,10 +18,11 @@ from scene.evaluation.visuals.draw import Drawing, Version, caption, draw
 from scene.evaluation.visuals.plan import Shot, SlidePlan
 from scene.evaluation.visuals.view import Slide
 from scene.measure.clip import Clip, Recipe, make_reference
-from scene.measure.encode import encode_arguments
 from scene.measure.point import compare, decode_arguments
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.metrics.scores import Scores
+from scene.video.encoders.elementary_stream import MUXERS
+from scene.video.encoders.encoder_process import encode_isolated
 from scene.video.ffmpeg import FFmpeg, StoppedError
 
 _log = logging.getLogger(__name__)
@@ -144,8 +145,8 @@ class Workshop:
 
     def _run_encoder(self, desk: _Desk, shot: Shot, processed: RawVideo, crf: float) -> tuple[int, Path]:
         plan = desk.plan
-        stream = desk.folder / f"{len(desk.encodes)}{plan.run.codec.suffix}"
-        self.ffmpeg.run(encode_arguments(processed.path, stream, plan.options(shot, crf)))
+        stream = desk.folder / f"{len(desk.encodes)}.{MUXERS[plan.run.codec.name]}"
+        encode_isolated(processed.path, stream, plan.settings(shot, crf), self.ffmpeg.stop)
         return stream.stat().st_size, stream
 
     def _finish(self, desk: _Desk, reference: RawVideo) -> Slide | None:
@@ -169,9 +170,8 @@ class Workshop:
         versions = [Version("source", "the unprocessed source", lambda _: reference)]
         for shot in plan.shots:
             encode = desk.encodes[shot.method.label]
-            quality = plan.run.codec.quality_option.lstrip("-").upper()
             said = caption(
-                f"{plan.run.codec.name} {quality} {encode.crf:g}",
+                f"{plan.run.codec.name} {plan.run.codec.quality} {encode.crf:g}",
                 _kbps(encode.bytes, reference, plan.clip),
                 encode.scores,
             )
