@@ -22,16 +22,15 @@ from pathlib import Path
 from typing import Any
 
 from scene.cli.console import progress_display, setup_logging
+from scene.evaluation.evaluate import plan_evaluation
 from scene.evaluation.grid import local as workers
 from scene.evaluation.grid.grid import Grid, measure_grid
-from scene.evaluation.grid.methods import parse_methods
+from scene.evaluation.requests import EvaluationRequest
 from scene.measure.cache import PointCache
-from scene.measure.clip import Recipe, open_clips
-from scene.measure.encode import codec_run
 from scene.video.ffmpeg import Completed, FFmpeg, find_ffmpeg
 
 # A fast, a middle and a slow rung of each ladder.
-CRFS = {"x264": (22, 30, 38), "x265": (22, 30, 38), "svtav1": (27, 41, 55)}
+CRFS = {"x264": (22.0, 30.0, 38.0), "x265": (22.0, 30.0, 38.0), "svtav1": (27.0, 41.0, 55.0)}
 
 
 class Ledger:
@@ -82,14 +81,17 @@ def main() -> None:
     ledger = Ledger()
     ffmpeg = TimedFFmpeg(found.path, found.version, found.build, ledger=ledger)
     # Timed from outside, since a grid itself has no use for these figures.
-    for name in ("make_reference", "make_variant", "perform"):
+    for name in ("make_reference", "make_variant", "run_task"):
         setattr(workers, name, ledger.timed(getattr(workers, name), name))
-    grid = Grid(
-        open_clips([given.clip]),
-        Recipe(frames=given.frames),
-        parse_methods(given.models.split(",")),
-        tuple(codec_run(name, crfs=CRFS.get(name)) for name in given.codecs.split(",")),
+    request = EvaluationRequest(
+        clips=(given.clip,),
+        models=tuple(given.models.split(",")),
+        codecs=tuple(given.codecs.split(",")),
+        crf_by_codec=CRFS,
+        frames=given.frames,
     )
+    plan = plan_evaluation(request)
+    grid = Grid(plan.clips, plan.recipe, plan.methods, plan.runs)
     began, children = time.monotonic(), os.times()
     with tempfile.TemporaryDirectory() as folder, progress_display("measure", "points") as on_progress:
         measured = measure_grid(
@@ -105,7 +107,7 @@ def main() -> None:
     theirs = processors.children_user + processors.children_system - children.children_user - children.children_system
     print(f"processor time: {theirs:.1f} s in ffmpeg and encoders, {own:.1f} s in this process (networks, flicker)")
     print(
-        f"{len(measured.points)} points and {len(measured.treatments)} treatments of {width}x{height}, "
+        f"{len(measured.points)} points and {len(measured.effects)} pre-filter effects of {width}x{height}, "
         f"{given.frames} frames; {len(measured.failures)} failed"
     )
 
@@ -116,8 +118,8 @@ def show(ledger: Ledger, wall: float, jobs: int) -> None:
     inside = seconds["encoders"] + seconds["libvmaf and xpsnr"]
     print(f"inside encoders and libvmaf: {100 * inside / whole:.1f} % of {wall:.1f} s x {jobs} workers")
     rows = [(name, seconds[name]) for name in ("encoders", "libvmaf and xpsnr", "decoders")]
-    rows.append(("our own Python", seconds["perform"] - inside - seconds["decoders"]))
-    rows.append(("idle", whole - seconds["perform"]))
+    rows.append(("our own Python", seconds["run_task"] - inside - seconds["decoders"]))
+    rows.append(("idle", whole - seconds["run_task"]))
     for name, value in rows:
         print(f"  {name:18} {value:8.1f} s {100 * value / whole:5.1f} %")
     prepared = seconds["make_reference"] + seconds["make_variant"]

@@ -18,7 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from scene.evaluation.grid.variant import make_variant
 from scene.files import write_atomically
 from scene.jobs.guard import Guard, GuardReport
 from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
-from scene.measure.cache import Measurement, measurement_record
+from scene.measure.cache import Measurement
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
 from scene.measure.encode import CodecRun, codec_run, key_frame_interval
 from scene.measure.point import measure_point
@@ -39,7 +39,7 @@ from scene.metrics.bjontegaard import bd_rate
 from scene.metrics.rate_saving import Saving
 from scene.metrics.scores import METRICS
 from scene.picture import Picture
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.rawvideo.y4m import read_frames, read_header, write_frame, write_header
 from scene.video.source.probe import probe
@@ -74,12 +74,13 @@ class Prepared:
         self._enhanced = {id(before): after for before, after in zip(plain, enhanced, strict=True)}
         self.calls = 0
 
-    def begin_shot(self) -> None:
+    def start_shot(self) -> None:
         """Every picture has the embedding of a video without a guard, which is that of one with a guard."""
 
-    def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
-        self.calls += len(pictures)
-        return [self._enhanced[id(picture)] for picture in pictures]
+    def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        for picture in pictures:
+            self.calls += 1
+            yield self._enhanced[id(picture)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,7 @@ def results(method: Method, rows: Sequence[Row]) -> dict[str, Any]:
                 **{name: getattr(row, name) for name in ("clip", "codec", "crf", "enhanced", "network_s", "savings")},
                 "guard": dataclasses.asdict(row.guard),
                 "probe_share": row.share,
-                "points": {kind: {**measurement_record(point), "frames": None} for kind, point in row.points.items()},
+                "points": {kind: {**dataclasses.asdict(point), "frames": None} for kind, point in row.points.items()},
             }
             for row in rows
         ],

@@ -1,4 +1,4 @@
-"""Writes docs/commands.md: what `scene COMMAND --help` prints, for every command.
+"""Writes into docs/commands.md, between its marks, what `scene COMMAND --help` prints, for every command.
 
     python scripts/make_commands.py
 
@@ -17,10 +17,7 @@ import cyclopts
 
 PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 _COLUMNS = 100
-_HEAD = """# Commands
-
-What `scene COMMAND --help` prints. Written by `python scripts/make_commands.py`.
-"""
+MARKS = ("<!-- commands -->", "<!-- /commands -->")
 
 
 def commands(app: cyclopts.App, name: str = "scene") -> Iterator[str]:
@@ -44,11 +41,19 @@ def help_of(command: str) -> str:
 
 
 def page() -> str:
-    """The whole of docs/commands.md."""
+    """The whole of docs/commands.md.
+
+    Raises:
+        ValueError: the page has lost its marks.
+    """
     from scene.cli import app
 
-    parts = [f"## {command}\n\n```\n{help_of(command)}\n```\n" for command in commands(app)]
-    return "\n".join([_HEAD, *parts])
+    head, start, rest = PAGE.read_text(encoding="utf-8").partition(MARKS[0])
+    _, end, tail = rest.partition(MARKS[1])
+    if not end:
+        raise ValueError(f"{PAGE.name} lacks its marks, {' and '.join(MARKS)}")
+    parts = [f"## {command}\n\n```text\n{help_of(command)}\n```\n" for command in commands(app)]
+    return f"{head}{start}\n\n" + "\n".join(parts) + f"\n{end}{tail}"
 
 
 if __name__ == "__main__":

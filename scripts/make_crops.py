@@ -1,10 +1,10 @@
-"""Faces, text and grain before and after: pictures, figures and the tables of docs/crops.md.
+"""Faces, text and grain before and after: pictures, figures and the tables of docs/labbook.md.
 
     OMP_NUM_THREADS=1 python scripts/make_crops.py
 
 Three pictures that scikit-image carries, panned slowly, are encoded with x264 as by `scene evaluate`: once alone at
 a CRF, and once after each model at the CRF, a fraction, that gives the same bytes within 1 %. Leaves in docs/ a row of
-crops for each picture, results/crops.json, and what crops.md has between its marks. Takes about a minute on
+crops for each picture, results/crops.json, and what labbook.md has between its marks. Takes about a minute on
 one core; scikit-image comes with the `dev` extra, and nothing is downloaded.
 """
 
@@ -16,16 +16,17 @@ import math
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from scene.evaluation.grid.methods import NONE, Method, methods_for, parse_methods
-from scene.evaluation.grid.prefilter import Treatment, measure_treatment
+from scene.evaluation.grid.prefilter import PrefilterEffect, measure_effect
 from scene.evaluation.grid.variant import make_variant
 from scene.evaluation.report.tables import escape, markdown_lines
 from scene.evaluation.visuals.still import RGB, read_frame
@@ -101,7 +102,7 @@ class Shown:
         scores: of the whole clip.
         crop: of the frame that is shown.
         rate_percent: of a model, how its bytes at the codec's own CRF differ from the codec's.
-        treatment: of a model, what it did to the pictures before this encode.
+        effect: of a model, what it did to the pictures before this encode.
         pattern: see `pattern_of`; of a model.
     """
 
@@ -111,7 +112,7 @@ class Shown:
     scores: Scores
     crop: RGB
     rate_percent: float | None = None
-    treatment: Treatment | None = None
+    effect: PrefilterEffect | None = None
     pattern: float | None = None
 
     @property
@@ -257,9 +258,9 @@ class Desk:
         crf = crf_of_size(partial(self._encode, method), anchor.bytes, anchor.crf, self._run.codec.qualities)
         rate_percent = 100 * (self._encode(method, anchor.crf) / anchor.bytes - 1)
         processed = self._pictures(method, crf)
-        treatment = measure_treatment(self._ffmpeg, self._reference, processed, folder=self._folder)
+        effect = measure_effect(self._ffmpeg, self._reference, processed, folder=self._folder)
         pattern = pattern_of(zip(read_lumas(self._reference), read_lumas(processed), strict=True))
-        shown = replace(self._shown(method, crf), rate_percent=rate_percent, treatment=treatment, pattern=pattern)
+        shown = replace(self._shown(method, crf), rate_percent=rate_percent, effect=effect, pattern=pattern)
         if abs(shown.bytes / anchor.bytes - 1) > TOLERANCE:
             print(
                 f"{self._subject.name}: {method.label} has {shown.bytes} bytes at CRF {crf:g} for {anchor.bytes}, "
@@ -343,8 +344,8 @@ def record(subject: Subject, shown: Sequence[Shown]) -> Document:
                 **{name: _rounded(getattr(encode.scores, name)) for name in _DECIMALS},
                 "rate_percent_at_equal_crf": _rounded(encode.rate_percent),
                 "pattern": _rounded(encode.pattern),
-                "treatment": encode.treatment
-                and {name: _rounded(value) for name, value in asdict(encode.treatment).items()},
+                "treatment": encode.effect
+                and {name: _rounded(value) for name, value in msgspec.to_builtins(encode.effect).items()},
             }
             for encode in shown
         ],
@@ -357,7 +358,7 @@ def tables(results: Document) -> str:
     names = " and ".join(f"`{name}@{fingerprint}`" for name, fingerprint in models)
     codec = results["codec"]
     scores = [["Subject", "Version", "CRF", "kbit/s", *(_TITLES[name] for name in _SCORES), "CAMBI", "flicker"]]
-    treatments = [
+    effects = [
         [
             "Subject",
             "Model",
@@ -382,17 +383,17 @@ def tables(results: Document) -> str:
                 ]
             )
             if model:
-                treatment = encode["treatment"]
-                treatments.append(
+                effect = encode["treatment"]
+                effects.append(
                     [
                         *(entry["subject"], escape(encode["method"])),
                         _number(encode["rate_percent_at_equal_crf"], "+.1f"),
-                        _number(treatment["gain"], ".3f"),
-                        _number(treatment["offset"], "+.1f"),
-                        _number(100 * treatment["clipped"], ".2f"),
+                        _number(effect["gain"], ".3f"),
+                        _number(effect["offset"], "+.1f"),
+                        _number(100 * effect["clipped"], ".2f"),
                         _number(encode["pattern"], ".2f"),
-                        _number(treatment["vmaf_gain"], "+.1f"),
-                        _number(treatment["cambi"], "+.2f"),
+                        _number(effect["vmaf_gain"], "+.1f"),
+                        _number(effect["cambi"], "+.2f"),
                     ]
                 )
     return "\n".join(
@@ -406,23 +407,23 @@ def tables(results: Document) -> str:
             "",
             "What the models did, the rate at the codec's own CRF and the pictures before the encoder:",
             "",
-            *markdown_lines(treatments),
+            *markdown_lines(effects),
         ]
     )
 
 
-def crops_page(docs: Path) -> str:
-    """The text of crops.md in a folder with its tables made anew.
+def labbook_page(docs: Path) -> str:
+    """The text of labbook.md in a folder with its tables made anew.
 
     Raises:
         ValueError: it has no marks for them.
     """
-    page = (docs / "crops.md").read_text(encoding="utf-8")
+    page = (docs / "labbook.md").read_text(encoding="utf-8")
     results = json.loads((docs / "results" / "crops.json").read_text(encoding="utf-8"))
     head, start, rest = page.partition(MARKS[0])
     _, end, tail = rest.partition(MARKS[1])
     if not end:
-        raise ValueError(f"crops.md lacks its marks, {' and '.join(MARKS)}")
+        raise ValueError(f"labbook.md lacks its marks, {' and '.join(MARKS)}")
     return f"{head}{start}\n\n{tables(results)}\n\n{end}{tail}"
 
 
@@ -430,7 +431,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="scene", help="shipped models or .safetensors files, by commas")
     parser.add_argument("--crf", type=float, help="of the codec alone, for every picture; by default each one's own")
-    parser.add_argument("--out", type=Path, default=DOCS, help="instead of docs/; crops.md is made anew if it is there")
+    parser.add_argument("--out", type=Path, default=DOCS, help="instead of docs/; a labbook.md there is made anew")
     given = parser.parse_args()
     methods = methods_for(parse_methods(given.models.split(",")), ["x264"])[1:]
     if not methods or any(method.network is None for method in methods):
@@ -464,8 +465,8 @@ def main() -> None:
         "subjects": subjects,
     }
     write_atomically(results_path, json.dumps(results, indent=1) + "\n")
-    if (given.out / "crops.md").exists():
-        write_atomically(given.out / "crops.md", crops_page(given.out))
+    if (given.out / "labbook.md").exists():
+        write_atomically(given.out / "labbook.md", labbook_page(given.out))
 
 
 def _rounded(value: float | None) -> float | None:

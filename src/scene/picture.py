@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -54,3 +54,20 @@ class Picture:
 
     format: PictureFormat
     planes: tuple[Plane, ...]
+
+
+class Frame(Protocol):
+    """A picture with the time at which it is shown, which can be given other samples: what decoders and pipes give."""
+
+    @property
+    def pts(self) -> int:
+        """When it is shown, in its source's time base."""
+        ...
+
+    def picture(self) -> Picture:
+        """Its planes, which stay what they are until `replace`."""
+        ...
+
+    def replace(self, picture: Picture) -> None:
+        """Puts another picture of the same format in its place."""
+        ...

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 
@@ -27,6 +28,16 @@ OnProgress = Callable[[Progress], None]
 
 def silent(_: Progress) -> None:
     """The progress callback of a caller that does not want one."""
+
+
+# Of work in several stages: opened for each, with its name and the unit that it counts.
+StageProgress = Callable[[str, str], AbstractContextManager[OnProgress]]
+
+
+@contextmanager
+def silent_stages(_name: str, _unit: str) -> Iterator[OnProgress]:
+    """The `StageProgress` of a caller that does not want one."""
+    yield silent
 
 
 class Pace:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from scene.evaluation.visuals import Pane, Slide
+from scene.evaluation.visuals.side_by_side import Pane, SideBySide
 
 HOSTILE = "<img src=x onerror=alert(1)>.mp4"
 CLIPS = ("pan.mp4", HOSTILE)
@@ -146,10 +146,10 @@ def frames() -> dict[str, Any]:
     }
 
 
-def slides() -> list[Slide]:
+def side_by_sides() -> list[SideBySide]:
     colours = {"source": "#808080", "none": "#a02020", "scene": "#20a020"}
     return [
-        Slide(
+        SideBySide(
             clip=clip,
             codec="x264",
             frame=7,

@@ -21,7 +21,7 @@ from made_results import (
     comparison_frames,
     frames,
     results,
-    slides,
+    side_by_sides,
 )
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
@@ -56,7 +56,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(page_html(results(), frames(), slides()), encoding="utf-8")
+    path.write_text(page_html(results(), frames(), side_by_sides()), encoding="utf-8")
     return path
 
 
@@ -156,8 +156,8 @@ def test_tables_by_clip_at_equal_crf_and_of_treatments(page: Page) -> None:
 
     crf = page.locator("#crf").get_by_role("row").filter(has_text="scene").get_by_role("cell")
     expect(crf).to_have_text(["+2.0 %", "+4.00", "+1.00", "+0.50", "+0.0020", "−1.00", "−0.80", "+0.10"])
-    treatment = page.locator("#treatment").get_by_role("row").filter(has_text="contrast:tuned (x264)")
-    expect(treatment.get_by_role("cell")).to_have_text(
+    effect = page.locator("#treatment").get_by_role("row").filter(has_text="contrast:tuned (x264)")
+    expect(effect.get_by_role("cell")).to_have_text(
         ["×1.080", "−10.20", "1.20 %", "+6.00", "+5.40", "90 %", "+0.02", "N/A"]
     )
 

@@ -20,7 +20,7 @@ from scene.video.ffmpeg import find_ffmpeg
 
 
 def tiny_grid(clip: Path) -> Grid:
-    """Eight points and a treatment."""
+    """Eight points and a effect."""
     runs = (codec_run("x264", preset="veryfast", crfs=(24, 36)), codec_run("svtav1", preset="10", crfs=(30, 50)))
     return Grid(open_clips([clip]), Recipe(frames=4), parse_methods(["contrast"]), runs)
 

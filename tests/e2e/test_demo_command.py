@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scene.cli import demo, main
-from scene.evaluation import sample
-from scene.evaluation.sample import FRAMES, HEIGHT, WIDTH, make_sample, window
+from scene.cli import demo, main, sample
+from scene.cli.sample import FRAMES, HEIGHT, WIDTH, make_sample, window
 from scene.evaluation.visuals.still import read_frame
 from scene.model import NetworkConfig, build_network, save_network
 from scene.video.ffmpeg import FFmpeg

@@ -1,4 +1,4 @@
-"""A grid that can be left alone: killed and resumed, bounded on the disk, treatments, failures, and through Ray."""
+"""A grid that can be left alone: killed and resumed, bounded on the disk, effects, failures, and through Ray."""
 
 import copy
 import signal
@@ -23,10 +23,10 @@ from scene.evaluation.grid import local as workers
 from scene.evaluation.grid import ray as cluster
 from scene.evaluation.grid import tasks as work
 from scene.evaluation.grid.grid import Grid, measure_grid, plan
-from scene.evaluation.grid.local import Site, measure_here
+from scene.evaluation.grid.local import RunnerConfig, run_locally
 from scene.evaluation.grid.methods import NONE, Method, parse_method, parse_methods
-from scene.evaluation.grid.prefilter import Treatment
-from scene.evaluation.grid.tasks import Board, Task, TreatmentTask
+from scene.evaluation.grid.prefilter import PrefilterEffect
+from scene.evaluation.grid.tasks import PrefilterTask, Task, TaskResults
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Recipe, open_clips
@@ -185,9 +185,9 @@ class OneProcessRay:
         yield from results
 
 
-def board_of(grid: Grid, ffmpeg: FFmpeg, cache: Path) -> Board:
+def results_of(grid: Grid, ffmpeg: FFmpeg, cache: Path) -> TaskResults:
     versions = {run.codec.name: "of this test" for run in grid.codecs}
-    return Board(list(plan(grid, ffmpeg, versions)), PointCache(cache), silent)
+    return TaskResults(list(plan(grid, ffmpeg, versions)), PointCache(cache), silent)
 
 
 @pytest.mark.parametrize(("deaths", "done"), [(0, 4), (1, 4), (2, 2)])
@@ -195,12 +195,12 @@ def test_a_lost_worker_costs_what_it_had_in_hand(
     ffmpeg: FFmpeg, pan: Path, tmp_path: Path, deaths: int, done: int
 ) -> None:
     codecs = (codec_run("x264", preset="veryfast", crfs=(24, 28, 32, 36)),)
-    board = board_of(replace(tiny_grid(pan), methods=(NONE,), codecs=codecs), ffmpeg, tmp_path / "cache")
+    results = results_of(replace(tiny_grid(pan), methods=(NONE,), codecs=codecs), ffmpeg, tmp_path / "cache")
     ray = OneProcessRay(deaths)
-    cluster._Driver(ray, board, Site(ffmpeg, Recipe(frames=2), tmp_path, 1, 1, "cpu")).run()
+    cluster._Driver(ray, results, RunnerConfig(ffmpeg, Recipe(frames=2), tmp_path, 1, 1, "cpu")).run()
     # A worker gives one point and dies with the next; what is left goes to another, once.
-    assert (len(board.done), len(board.failed)) == (done, 4 - done)
-    assert set(board.failed.values()) <= {"a worker was lost: the machine is gone"}
+    assert (len(results.done), len(results.failed)) == (done, 4 - done)
+    assert set(results.failed.values()) <= {"a worker was lost: the machine is gone"}
     assert ray.sent == (2 if deaths else 1)
 
 
@@ -211,12 +211,12 @@ def test_a_network_travels_in_a_parcel(ffmpeg: FFmpeg, pan: Path, tmp_path: Path
     save_network(build_network(config), weights)
     codecs = (codec_run("x264", preset="veryfast", crfs=(30,)),)
     grid = replace(tiny_grid(pan), methods=parse_methods([str(weights)]), codecs=codecs)
-    here, there = (board_of(grid, ffmpeg, tmp_path / name) for name in ("here", "there"))
-    site = Site(ffmpeg, Recipe(frames=2), tmp_path / "raw", 1, 1, "cpu")
-    site.folder.mkdir()
-    measure_here(here, site)
-    cluster._Driver(OneProcessRay(0), there, site).run()
-    # None, the treatment and the network's point.
+    here, there = (results_of(grid, ffmpeg, tmp_path / name) for name in ("here", "there"))
+    config = RunnerConfig(ffmpeg, Recipe(frames=2), tmp_path / "raw", 1, 1, "cpu")
+    config.folder.mkdir()
+    run_locally(here, config)
+    cluster._Driver(OneProcessRay(0), there, config).run()
+    # None, the effect and the network's point.
     assert len(here.done) == 3
     assert there.done == here.done
     assert there.done[0] != there.done[2]
@@ -233,7 +233,7 @@ def told_method(folder: Path) -> Method:
 
 
 def told_grid(pan: Path, method: Method) -> Grid:
-    """Of the network five points at four steps, one of them also the treatment's; svtav1's is beyond the range."""
+    """Of the network five points at four steps, one of them also the effect's; svtav1's is beyond the range."""
     runs = (
         codec_run("x264", preset="veryfast", crfs=(24, 30)),
         codec_run("x265", preset="ultrafast", crfs=(24, 36)),
@@ -256,8 +256,8 @@ def test_a_network_that_is_told_the_quantiser_makes_a_variant_for_each_step(
 
     monkeypatch.setattr(workers, "make_variant", watched)
     result = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"), jobs=2, device="cpu")
-    assert (len(result.points), len(result.treatments), result.failures) == (10, 1, ())
-    # The treatment's is made first: it takes longest. x264 and x265 share that of CRF 24.
+    assert (len(result.points), len(result.effects), result.failures) == (10, 1, ())
+    # The effect's is made first: it takes longest. x264 and x265 share that of CRF 24.
     assert made == [("none", None), ("told", 20), ("told", 10), ("told", 40), ("told", 42.78125)]
     assert len(pictures) == 5
     # A point by hand.
@@ -299,34 +299,34 @@ def test_keys_name_the_step_of_networks_that_are_told_and_of_nothing_else(
 
 def test_a_step_is_a_parcel_and_gives_the_same_points(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
     grid = told_grid(pan, told_method(tmp_path))
-    here, there = (board_of(grid, ffmpeg, tmp_path / name) for name in ("here", "there"))
-    site = Site(ffmpeg, grid.recipe, tmp_path / "raw", 1, 1, "cpu")
-    site.folder.mkdir()
-    # Five points of none; then the treatment with x264's CRF 30, both CRFs 24, and two alone.
-    portions = [[index for index, _ in parcel.tasks] for parcel in cluster._parcels(there, site)]
+    here, there = (results_of(grid, ffmpeg, tmp_path / name) for name in ("here", "there"))
+    config = RunnerConfig(ffmpeg, grid.recipe, tmp_path / "raw", 1, 1, "cpu")
+    config.folder.mkdir()
+    # Five points of none; then the effect with x264's CRF 30, both CRFs 24, and two alone.
+    portions = [[index for index, _ in unit.tasks] for unit in cluster._work_units(there, config)]
     assert portions == [[0, 1], [2, 3], [4], [5, 7], [6, 8], [9], [10]]
-    measure_here(here, site)
-    cluster._Driver(OneProcessRay(0), there, site).run()
+    run_locally(here, config)
+    cluster._Driver(OneProcessRay(0), there, config).run()
     assert (len(here.done), here.failed) == (11, {})
     assert there.done == here.done
 
 
 def test_a_machine_with_another_ffmpeg_ends_it(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
-    board = board_of(tiny_grid(pan), ffmpeg, tmp_path / "cache")
-    site = Site(replace(ffmpeg, build="0123456789ab"), Recipe(frames=2), tmp_path, 1, 1, "cpu")
+    results = results_of(tiny_grid(pan), ffmpeg, tmp_path / "cache")
+    config = RunnerConfig(replace(ffmpeg, build="0123456789ab"), Recipe(frames=2), tmp_path, 1, 1, "cpu")
     with pytest.raises(MissingError, match="another build of ffmpeg"):
-        cluster._Driver(OneProcessRay(0), board, site).run()
-    assert board.done == {}
+        cluster._Driver(OneProcessRay(0), results, config).run()
+    assert results.done == {}
 
 
-def test_parcels_are_a_codec_each_and_treatments_travel_along(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
-    board = board_of(tiny_grid(pan), ffmpeg, tmp_path)
-    parcels = list(cluster._parcels(board, Site(ffmpeg, Recipe(), tmp_path, 1, 1, "cpu")))
-    # Of none two codecs of two points; of contrast the same, the first with the treatment.
-    assert [[index for index, _ in parcel.tasks] for parcel in parcels] == [[0, 1], [2, 3], [4, 5, 6], [7, 8]]
+def test_parcels_are_a_codec_each_and_effects_travel_along(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    results = results_of(tiny_grid(pan), ffmpeg, tmp_path)
+    units = list(cluster._work_units(results, RunnerConfig(ffmpeg, Recipe(), tmp_path, 1, 1, "cpu")))
+    # Of none two codecs of two points; of contrast the same, the first with the effect.
+    assert [[index for index, _ in unit.tasks] for unit in units] == [[0, 1], [2, 3], [4, 5, 6], [7, 8]]
 
 
-def test_treatments_are_measured_once(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+def test_effects_are_measured_once(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
     tuned = Method("x264:film", "x264:film", codecs=("x264",), parameters=("film=1",))
     grid = replace(
         tiny_grid(pan),
@@ -335,9 +335,9 @@ def test_treatments_are_measured_once(ffmpeg: FFmpeg, pan: Path, tmp_path: Path)
     )
     result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
     # None for the anchor, nor for a method that is a setting of an encoder.
-    (treated,) = result.treatments
-    assert (treated.clip.name, treated.method.label) == ("pan.y4m", "contrast:1.10")
-    assert treated.treatment.gain == pytest.approx(1.1, abs=0.01)
+    (effect,) = result.effects
+    assert (effect.clip.name, effect.method.label) == ("pan.y4m", "contrast:1.10")
+    assert effect.effect.gain == pytest.approx(1.1, abs=0.01)
     readings: list[Progress] = []
     again = measure_grid(grid, ffmpeg, PointCache(tmp_path), on_progress=readings.append)
     assert again == result
@@ -345,7 +345,7 @@ def test_treatments_are_measured_once(ffmpeg: FFmpeg, pan: Path, tmp_path: Path)
     assert [reading.done for reading in readings] == [3]
 
 
-def test_a_treatment_that_fails_is_left_out_and_tried_again_later(
+def test_a_effect_that_fails_is_left_out_and_tried_again_later(
     ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: object, **__: object) -> None:
@@ -353,11 +353,11 @@ def test_a_treatment_that_fails_is_left_out_and_tried_again_later(
 
     grid = replace(tiny_grid(pan), codecs=(codec_run("x264", preset="veryfast", crfs=(36,)),))
     with monkeypatch.context() as patch:
-        patch.setattr(work, "measure_treatment", broken)
+        patch.setattr(work, "measure_effect", broken)
         result = measure_grid(grid, ffmpeg, PointCache(tmp_path))
-    assert (len(result.points), result.treatments, result.failures) == (2, (), ())
+    assert (len(result.points), result.effects, result.failures) == (2, (), ())
     assert "contrast before any encoder: ZeroDivisionError: no pixel (given up)" in caplog.text
-    assert len(measure_grid(grid, ffmpeg, PointCache(tmp_path)).treatments) == 1
+    assert len(measure_grid(grid, ffmpeg, PointCache(tmp_path)).effects) == 1
 
 
 def test_a_variant_that_fails_is_tried_again_and_loses_only_its_own_points(
@@ -406,12 +406,12 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
         most["clips"] = max(most["clips"], len(list(place.iterdir())))
         most["variants"] = max(most["variants"], len([p for p in place.rglob("*.y4m") if p.stem != "reference"]))
 
-    def perform(_: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, **__: object) -> object:
+    def run_task(_: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, **__: object) -> object:
         assert reference.path.exists() and processed.path.exists()
         count()
         time.sleep(0.002)
-        if isinstance(task, TreatmentTask):
-            return Treatment(1.0, 0.0, 0.0, 0.0, 0.0, None, 0.0, None)
+        if isinstance(task, PrefilterTask):
+            return PrefilterEffect(1.0, 0.0, 0.0, 0.0, 0.0, None, 0.0, None)
         return Measurement(1000, 320, 192, 8, Scores(*[50.0] * 8, None, 3), dict.fromkeys(FRAME_METRICS, (50.0,) * 3))
 
     def copy(source: Path, destination: Path) -> RawVideo:
@@ -419,7 +419,7 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
         count()
         return count_raw_video(destination, "bt601")
 
-    monkeypatch.setattr(workers, "perform", perform)
+    monkeypatch.setattr(workers, "run_task", run_task)
     monkeypatch.setattr(workers, "make_reference", lambda _, clip, __, destination: copy(clip.path, destination))
     monkeypatch.setattr(
         workers,
@@ -428,11 +428,11 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
             reference if method.label == "none" else copy(reference.path, destination)
         ),
     )
-    board = board_of(grid, ffmpeg, tmp_path / "cache")
+    results = results_of(grid, ffmpeg, tmp_path / "cache")
     # An assertion that fails in a worker becomes the reason of a failed task.
-    measure_here(board, Site(ffmpeg, Recipe(), place, 1, 1, "cpu"))
-    assert board.failed == {}
-    assert len(board.done) == 5 * tasks
+    run_locally(results, RunnerConfig(ffmpeg, Recipe(), place, 1, 1, "cpu"))
+    assert results.failed == {}
+    assert len(results.done) == 5 * tasks
     assert most["clips"] <= 2 and most["variants"] <= 4
     assert list(place.iterdir()) == []
 
@@ -441,7 +441,7 @@ def test_two_methods_of_one_identity_are_measured_once(ffmpeg: FFmpeg, pan: Path
     contrast = parse_method("contrast:1.10")
     methods = (NONE, contrast, replace(contrast, label="contrast:tuned", codecs=("x264",)))
     grid = Grid(open_clips([pan]), Recipe(frames=3), methods, (codec_run("x264", preset="veryfast", crfs=(24, 36)),))
-    measured = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"), jobs=2, treatments=False)
+    measured = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"), jobs=2, effects=False)
     assert [point.method.label for point in measured.points] == [m.label for m in methods for _ in range(2)]
     assert len(list((tmp_path / "cache").rglob("*.json"))) == 4
     assert measured.timing is not None

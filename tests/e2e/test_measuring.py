@@ -279,7 +279,7 @@ def test_a_second_call_does_no_work(
 
     monkeypatch.setattr(workers, "make_reference", forbidden)
     monkeypatch.setattr(work, "measure_point", forbidden)
-    monkeypatch.setattr(work, "measure_treatment", forbidden)
+    monkeypatch.setattr(work, "measure_effect", forbidden)
     assert measure_grid(grid, ffmpeg, PointCache(folder)) == first
 
 

@@ -137,7 +137,7 @@ def test_the_tuned_settings_are_those_with_the_best_bd_rate(
     thinned = (replace(runs[0], crfs=(22, 27, 37, 42)),)
     readings: list[Progress] = []
     grid = Grid(clips, recipe, parse_methods(settings), thinned)
-    measured = measure_grid(grid, ffmpeg, cache, treatments=False, on_progress=readings.append)
+    measured = measure_grid(grid, ffmpeg, cache, effects=False, on_progress=readings.append)
     assert readings[0].done == readings[-1].total
     values = {row.method: row.percent for row in clip_rows(measured) if row.metric == "vmaf"}
     best = min(settings, key=lambda name: values[name] or 0)

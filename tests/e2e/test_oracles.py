@@ -23,7 +23,7 @@ from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.metrics.bjontegaard import bd_rate
 from scene.video.ffmpeg import FFmpeg
 
-# docs/measuring.md, "By hand".
+# docs/evaluating.md, "By hand".
 BY_HAND = (
     "[0:v]settb=AVTB,setpts=N[d];[1:v]settb=AVTB,setpts=N[r];[d][r]libvmaf="
     "model='version=vmaf_v0.6.1\\:name=vmaf\\:disable_clip=true"

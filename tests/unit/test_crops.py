@@ -1,4 +1,4 @@
-"""docs/crops.md is what scripts/make_crops.py makes of its committed figures; what the script computes by itself."""
+"""docs/labbook.md is what scripts/make_crops.py makes of its committed figures; what the script computes by itself."""
 
 import importlib.util
 import json
@@ -26,14 +26,14 @@ def script() -> ModuleType:
 
 
 def test_the_page_is_what_the_script_makes(script: ModuleType) -> None:
-    assert (DOCS / "crops.md").read_text("utf-8") == script.crops_page(DOCS), "run python scripts/make_crops.py"
+    assert (DOCS / "labbook.md").read_text("utf-8") == script.labbook_page(DOCS), "run python scripts/make_crops.py"
     for subject in script.SUBJECTS:
-        assert f"(images/crops-{subject.name}.png)" in script.crops_page(DOCS)
+        assert f"(images/crops-{subject.name}.png)" in script.labbook_page(DOCS)
         assert (DOCS / "images" / f"crops-{subject.name}.png").stat().st_size < 400_000
 
 
 def test_the_judgement_is_of_the_weights_that_were_measured() -> None:
-    page = (DOCS / "crops.md").read_text("utf-8")
+    page = (DOCS / "labbook.md").read_text("utf-8")
     judgement = page.partition("<!-- looked -->")[2].partition("<!-- /looked -->")[0]
     for model in json.loads((DOCS / "results" / "crops.json").read_text("utf-8"))["models"]:
         assert f"@{model['identity'].split(':')[1]}`" in judgement, "look at the pictures again"
@@ -42,14 +42,14 @@ def test_the_judgement_is_of_the_weights_that_were_measured() -> None:
 def test_a_page_needs_its_marks(script: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
     shutil.copy(DOCS / "results" / "crops.json", tmp_path / "results")
-    (tmp_path / "crops.md").write_text("before\n<!-- crops -->\nold\n<!-- /crops -->\nafter\n")
-    made = script.crops_page(tmp_path)
+    (tmp_path / "labbook.md").write_text("before\n<!-- crops -->\nold\n<!-- /crops -->\nafter\n")
+    made = script.labbook_page(tmp_path)
     assert made.startswith("before\n<!-- crops -->\n\n    python scripts/make_crops.py")
     assert made.endswith(" |\n\n<!-- /crops -->\nafter\n")
     assert "old" not in made
-    (tmp_path / "crops.md").write_text("no marks\n")
+    (tmp_path / "labbook.md").write_text("no marks\n")
     with pytest.raises(ValueError, match="marks"):
-        script.crops_page(tmp_path)
+        script.labbook_page(tmp_path)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.4, 1.3, 6.0])

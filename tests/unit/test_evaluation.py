@@ -17,11 +17,11 @@ from scene.files import write_atomically
 from scene.measure.cache import Measurement, PointCache, default_cache_folder
 from scene.measure.clip import Clip, Recipe, reference_arguments
 from scene.measure.encode import codec_run, encoder_settings, key_frame_interval, settings_key
-from scene.measure.names import printable
+from scene.measure.names import display_name
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
-from scene.video.encoders.codecs import EncoderSettings
 from scene.video.encoders.quantiser import fit_of, step_of
+from scene.video.encoders.settings import EncoderSettings
 
 RATES = {18: 1135.0, 22: 671.4, 26: 405.1, 30: 247.3, 34: 152.7}
 SCORES = {18: 97.5, 22: 92.9, 26: 86.8, 30: 78.6, 34: 67.8}
@@ -283,6 +283,6 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_names_are_shown_without_control_characters() -> None:
-    assert printable("plain – é.mp4") == "plain – é.mp4"
-    assert printable("a\nb\x1b[31m") == "a\ufffdb\ufffd[31m"
-    assert printable(os.fsdecode(b"\xff.mp4")) == "\ufffd.mp4"
+    assert display_name("plain – é.mp4") == "plain – é.mp4"
+    assert display_name("a\nb\x1b[31m") == "a\ufffdb\ufffd[31m"
+    assert display_name(os.fsdecode(b"\xff.mp4")) == "\ufffd.mp4"

@@ -19,7 +19,7 @@ from scene.jobs.guard import PROBE_FRAMES, Guard, guarded
 from scene.jobs.shot_probe import ShotProbe, crop, window_of
 from scene.metrics.rate_saving import Saving
 from scene.picture import Picture, PictureFormat
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.source.decode import Unit
 
@@ -45,12 +45,16 @@ class FakeEnhancer:
         self.sizes: list[int] = []
         self.shots = 0
 
-    def begin_shot(self) -> None:
+    def start_shot(self) -> None:
         self.shots += 1
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         self.sizes.append(len(pictures))
         return [Picture(p.format, (p.planes[0] + 1, *p.planes[1:])) for p in pictures]
+
+    def stream(self, pictures: Sequence[Picture]) -> Iterator[Picture]:
+        for first in range(0, len(pictures), self.batch):
+            yield from self(pictures[first : first + self.batch])
 
 
 class FakeProbe:
@@ -245,6 +249,6 @@ def test_a_shot_that_is_said_to_begin_gets_a_new_embedding() -> None:
         for _ in range(3):
             run([picture(0)])
         assert encoder.calls == 1
-        run.begin_shot()
+        run.start_shot()
         run([picture(0)])
     assert encoder.calls == 2

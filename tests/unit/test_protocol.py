@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from scene.cli.evaluate import _names, _paths, _recipe, _runs
 from scene.errors import InputError, MissingError, SceneError, UsageError
+from scene.evaluation import evaluate
+from scene.evaluation.evaluate import EvaluationPlan, plan_evaluation
 from scene.evaluation.grid.methods import (
     NONE,
     SVTAV1_VMAF,
@@ -25,11 +26,11 @@ from scene.evaluation.grid.methods import (
 )
 from scene.evaluation.grid.protocol import ClipSet, find_clips, read_protocol
 from scene.evaluation.report.summary import ClipRow
+from scene.evaluation.requests import EvaluationRequest
 from scene.evaluation.tuning import CANDIDATES, best_setting, place_tuned, thin
 from scene.measure.clip import Clip, Recipe, open_clips, reference_arguments, reference_key
 from scene.measure.encode import codec_run, encoder_settings
 from scene.measure.raw_names import RawLayout, raw_layout
-from scene.video.encoders import encoder_process
 from scene.video.external import run_external
 from scene.video.ffmpeg import ProcessError, StoppedError
 
@@ -259,34 +260,70 @@ def test_a_protocol_without_names_takes_what_the_folder_holds(tmp_path: Path) ->
     assert [path.name for path in find_clips(clips, tmp_path)] == ["a.mp4", "b.mkv"]
 
 
-def test_the_command_line_goes_before_the_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    protocol = read_protocol(CONFIGS / "evaluate-uvg.toml")
-    assert [run.codec.name for run in _runs(None, None, None, None, protocol)] == ["x264", "x265", "svtav1", "vvenc"]
-    small = read_protocol(write(tmp_path, SMALL))
-    assert _runs(None, None, None, None, small) == small.codecs
-    given = _runs("x265,x264", "30,35", None, "x264=slow", small)
-    assert [(run.codec.name, run.preset, run.crfs) for run in given] == [
+def planned(monkeypatch: pytest.MonkeyPatch, protocol: Path | None, **fields: object) -> EvaluationPlan:
+    """The plan of a request whose clips need not exist."""
+    monkeypatch.setattr(evaluate, "open_clips", lambda paths: tuple(paths))
+    # Networks take a while to load, and are not the subject.
+    monkeypatch.setattr(evaluate, "parse_methods", lambda names, **_: parse_methods([n for n in names if ":" in n]))
+    return plan_evaluation(EvaluationRequest(protocol=protocol, **fields))  # type: ignore[arg-type]
+
+
+def test_a_request_goes_before_its_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = (Path("c.mp4"),)
+    uvg = CONFIGS / "evaluate-uvg.toml"
+    plan = planned(monkeypatch, uvg, clips=clips)
+    assert [run.codec.name for run in plan.runs] == ["x264", "x265", "svtav1", "vvenc"]
+    for version, there in (("4.1.0", False), ("4.2.0", True)):
+        monkeypatch.setattr(evaluate, "encoder_version", lambda _, version=version: version)
+        assert ("svtav1:vmaf" in planned(monkeypatch, uvg, clips=clips).models) == there
+    small, protocol = write(tmp_path, SMALL), read_protocol(write(tmp_path, SMALL))
+    plan = planned(monkeypatch, small, clips=clips)
+    assert (plan.runs, plan.recipe, plan.clips) == (protocol.codecs, protocol.recipe, clips)
+    assert plan.models == ("none", "contrast")
+    plan = planned(
+        monkeypatch,
+        small,
+        clips=clips,
+        codecs=("x265", "x264"),
+        crf=(30.0, 35.0),
+        preset_by_codec={"x264": "slow"},
+        halve_above=100,
+        models=("contrast",),
+    )
+    assert [(run.codec.name, run.preset, run.crfs) for run in plan.runs] == [
         ("x265", "medium", (30, 35)),
         ("x264", "slow", (30, 35)),
     ]
-    assert _recipe(None, 100, small) == Recipe(3, 100)
-    assert _recipe(5, None, small) == Recipe(5, None)
-    assert _recipe(None, None, None) == Recipe()
-    assert _names("contrast", small, given) == ["contrast"]
-    assert _names(None, small, given) == ["none", "contrast"]
-    assert "svtav1:vmaf" not in _names(None, protocol, given)
-    for version, there in (("4.1.0", False), ("4.2.0", True)):
-        monkeypatch.setattr(encoder_process, "encoder_version", lambda _, version=version: version)
-        assert ("svtav1:vmaf" in _names(None, protocol, protocol.codecs)) == there
-    assert _paths((Path("c.mp4"),), small, None) == [Path("c.mp4")]
-    for clips, plan, data in (
-        ((), None, None),
-        ((), small, None),
-        ((Path("c"),), small, Path("d")),
-        ((), None, Path()),
-    ):
-        with pytest.raises(UsageError):
-            _paths(clips, plan, data)
+    assert (plan.recipe, plan.models) == (Recipe(3, 100), ("contrast",))
+    assert planned(monkeypatch, small, clips=clips, frames=5).recipe == Recipe(5, None)
+    assert planned(monkeypatch, None, clips=clips).recipe == Recipe()
+    assert "svtav1:vmaf" not in planned(monkeypatch, uvg, clips=clips, codecs=("x264",)).models
+    one = planned(
+        monkeypatch, None, clips=clips, codecs=("x264", "svtav1"), crf=(30.0,), crf_by_codec={"svtav1": (40.0,)}
+    )
+    assert [run.crfs for run in one.runs] == [(30,), (40,)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({}, "at least one clip"),
+        ({"protocol": True}, "with `data` FOLDER"),
+        ({"clips": (Path("c"),), "protocol": True, "data": Path("d")}, "not both"),
+        ({"data": Path()}, "give `protocol`"),
+        ({"clips": (Path("c"),), "codecs": ()}, "at least one codec"),
+        ({"clips": (Path("c"),), "preset_by_codec": {"vvenc": "fast"}}, "`preset` names 'vvenc'"),
+        ({"clips": (Path("c"),), "frames": 0}, "`frames` must be at least 1"),
+        ({"clips": (Path("c"),), "jobs": 0}, "`jobs` must be at least 1"),
+    ],
+)
+def test_a_request_that_contradicts_itself_names_the_field(
+    fields: dict[str, object], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {name: value for name, value in fields.items() if name != "protocol"}
+    protocol = write(tmp_path, SMALL) if "protocol" in fields else None
+    with pytest.raises(UsageError, match=says):
+        planned(monkeypatch, protocol, **given)
 
 
 def test_vvenc_codes_at_quantisers() -> None:

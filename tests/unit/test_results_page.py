@@ -57,7 +57,8 @@ def test_it_needs_no_torch() -> None:
 
 def test_the_template_may_name_only_what_there_is(script: ModuleType, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "docs" / "results" / "clips", tmp_path / "docs" / "results" / "clips")
-    template = tmp_path / "docs" / "results.template.md"
+    template = tmp_path / "scripts" / "results.template.md"
+    template.parent.mkdir()
     template.write_text("# Page\n\n{{ count clips }} clips and\nmore\n\n{{ figures clips }}\n")
     assert script.results_page(tmp_path).startswith("# Page\n\n8 clips and more\n\n![")
     template.write_text("{{ cuont clips }}\n")
@@ -134,3 +135,11 @@ def test_sentences_are_computed(script: ModuleType, clips: dict[str, Any]) -> No
         "equal CRF the rate changes by +12.3 %."
     )
     assert "not been measured" in script.gains(document, "vvenc", "scene")
+
+
+def test_the_page_says_whose_encoders_were_measured(script: ModuleType, clips: dict[str, Any]) -> None:
+    document = copy.deepcopy(clips)
+    document["environment"]["pyav"] = "18.1.0"
+    assert script.build(document).startswith("The encoders are those of PyAV 18.1.0: the build, and")
+    del document["environment"]["pyav"]
+    assert "another build than the one that `scene encode` uses" in script.build(document)

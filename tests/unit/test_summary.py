@@ -6,12 +6,14 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
+import msgspec
 import pytest
 
 from scene.errors import UsageError
-from scene.evaluation.grid.grid import Failure, Grid, Measured, Point, Timing, Treated
+from scene.evaluation.grid.grid import ClipEffect, Failure, Grid, Measured, Point, Timing
 from scene.evaluation.grid.methods import NONE, Method, parse_method
-from scene.evaluation.grid.prefilter import Treatment
+from scene.evaluation.grid.prefilter import PrefilterEffect
 from scene.evaluation.output import write_report
 from scene.evaluation.report.figures import mean_curve, write_figures
 from scene.evaluation.report.results import Report, frames_json, make_report, results_document, results_json
@@ -19,10 +21,10 @@ from scene.evaluation.report.summary import clip_rows, equal_crf_rows, mean_rows
 from scene.evaluation.report.tables import (
     bd_rate_table,
     detail_table,
+    effect_table,
     equal_crf_table,
     results_markdown,
     table_markdown,
-    treatment_table,
 )
 from scene.measure.cache import Measurement
 from scene.measure.clip import Clip, Recipe
@@ -38,7 +40,7 @@ UNSHARP = parse_method("unsharp")
 TUNED_X264 = Method("contrast:tuned", "contrast:1.08", contrast=1.08, codecs=("x264",))
 TUNED_X265 = Method("contrast:tuned", "contrast:1.12", contrast=1.12, codecs=("x265",))
 FFMPEG = FFmpeg(Path("ffmpeg"), "9.0.2", "build")
-TREATMENT = Treatment(1.05, -6.4, 0.0012, 5.5, 4.4, 0.8, 0.01, None)
+EFFECT = PrefilterEffect(1.05, -6.4, 0.0012, 5.5, 4.4, 0.8, 0.01, None)
 
 
 def clip(name: str) -> Clip:
@@ -177,7 +179,7 @@ def test_the_document_says_all_that_repeats_and_explains_it() -> None:
     result = measured(
         curve("a", NONE, flicker=None),
         curve("a", TUNED_X264, 0.9),
-        treatments=(Treated(clip("a"), TUNED_X264, TREATMENT),),
+        effects=(ClipEffect(clip("a"), TUNED_X264, EFFECT),),
         timing=Timing(10.0, 15.0, 4.0, 2, 10),
     )
     made = report(result, TUNED_X264)
@@ -185,9 +187,14 @@ def test_the_document_says_all_that_repeats_and_explains_it() -> None:
     assert document["format"] == 1
     assert document["environment"]["recipe"] == {"frames": 50, "halve_above": None, "gop_seconds": 2}
     (codec,) = document["environment"]["codecs"]
-    assert (codec["version"], codec["preset"], codec["quality"], codec["threads"]) == ("165", "medium", "CRF", 1)
+    assert (codec["version"], codec["preset"], codec["quality"]) == ("165", "medium", "CRF")
     assert codec["crf"] == list(RATES)
-    assert codec["options"][:4] == ["-g", "GOP", "-threads", "1"]
+    assert codec["encoder_args"] == "threads=1:keyint={gop}"
+    assert document["environment"]["pyav"] == av.__version__
+    assert document["points"][0]["encoder_args"] == "threads=1:keyint=50"
+    assert "x264 165: preset medium, CRF 18, 22, 26, 30, 34, GOP 2 s, encoder\\_args threads=1:keyint=50" in (
+        table_markdown(made)
+    )
     assert document["environment"]["methods"][1]["codecs"] == ["x264"]
     assert document["points"][0]["flicker"] is None
     assert document["points"][5]["xpsnr_y"] == 97.5
@@ -211,9 +218,9 @@ def test_the_tables_show_what_the_rows_hold() -> None:
     result = measured(
         *(curve("a", NONE), curve("a", CONTRAST, 0.9), curve("a", UNSHARP, 0.7)),
         *(curve("b", NONE), curve("b", CONTRAST, 0.8), curve("b", UNSHARP, 1.0, 80.0)),
-        treatments=(
-            Treated(clip("a"), CONTRAST, TREATMENT),
-            Treated(clip("b"), CONTRAST, replace(TREATMENT, affine_share=None, flicker=0.2)),
+        effects=(
+            ClipEffect(clip("a"), CONTRAST, EFFECT),
+            ClipEffect(clip("b"), CONTRAST, msgspec.structs.replace(EFFECT, affine_gain_share=None, flicker=0.2)),
         ),
     )
     document = results_document(report(result, CONTRAST, UNSHARP))
@@ -228,7 +235,7 @@ def test_the_tables_show_what_the_rows_hold() -> None:
         *("-15.0", "+40.00", "+40.00"),
         "+0.000",
     )
-    assert treatment_table(document)[1] == [
+    assert effect_table(document)[1] == [
         *("contrast", "1.050", "-6.4", "0.12", "+5.5", "80 \\[1/2\\]", "+0.01", "0.200 \\[1/2\\]")
     ]
     text = results_markdown(document)
@@ -263,7 +270,8 @@ def test_a_document_of_before_still_shows() -> None:
     for method in document["environment"]["methods"]:
         del method["codecs"], method["parameters"]
     for codec in document["environment"]["codecs"]:
-        del codec["quality"], codec["threads"], codec["options"]
+        del codec["quality"], codec["encoder_args"]
+    del document["environment"]["pyav"]
     text = results_markdown(document)
     assert "| x264 | contrast | **-10.0 (-10.0)** |" in text
     assert "XPSNR" not in text

@@ -44,38 +44,23 @@ def compare(
     log_format
         What standard error gets: text, or one JSON object a line.
     """
-    import os
-    import shlex
-    import sys
-
-    from scene.cli.console import progress_display, setup_logging
-    from scene.errors import UsageError
-    from scene.evaluation.comparison.files import compare_files, open_files
-    from scene.evaluation.comparison.report import json_text, results_document, table_text, write_compared
-    from scene.measure.names import printable
-    from scene.video.ffmpeg import find_ffmpeg
+    from scene.cli.console import command_line, progress_display, setup_logging
+    from scene.evaluation.compare import compare as run_comparison
+    from scene.evaluation.output import write_comparison
+    from scene.evaluation.report.results import json_text
+    from scene.evaluation.requests import CompareRequest
 
     setup_logging(log_format)
-    if not dist:
-        raise UsageError("give at least one file to compare with REF; see `scene compare --help`.")
-    for name, value in (("--frames", frames), ("--jobs", jobs)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be at least 1.")
-    reference, distorted = open_files(ref, dist)
-    program = find_ffmpeg(ffmpeg)
-    cores = os.cpu_count() or 1
-    side_by_side = min(jobs or cores, len(distorted))
+    request = CompareRequest(
+        *(ref, dist),
+        frames=frames,
+        side_by_side=out is not None,
+        jobs=jobs,
+        ffmpeg=ffmpeg,
+        command=command_line(),
+    )
     with progress_display("compare", "files", log_format) as on_progress:
-        compared = compare_files(
-            *(program, reference, distorted),
-            frames=frames,
-            slide=out is not None,
-            jobs=side_by_side,
-            threads=max(1, cores // side_by_side),
-            on_progress=on_progress,
-        )
-    command = " ".join(shlex.quote(printable(word)) for word in ["scene", *sys.argv[1:]])
-    document = results_document(compared, program, command)
-    print(json_text(document) if json else table_text(document), end="")
+        result = run_comparison(request, on_progress)
+    print(json_text(result.results) if json else result.table, end="")
     if out is not None:
-        write_compared(compared, document, out)
+        write_comparison(result, out)

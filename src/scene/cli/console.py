@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -66,6 +67,13 @@ def with_flags(text: str) -> str:
 def flag_of(field: str) -> str:
     """The option that sets a field of a request."""
     return f"--{_FLAGS.get(field, field).replace('_', '-')}"
+
+
+def command_line() -> str:
+    """The command line of this process in a shell's words, as it is written into results."""
+    from scene.measure.names import display_name
+
+    return " ".join(shlex.quote(display_name(word)) for word in ["scene", *sys.argv[1:]])
 
 
 def printable(text: str) -> str:

@@ -45,64 +45,56 @@ def demo(
     log_format
         What standard error gets: text, or one JSON object a line.
     """
-    import os
+    from functools import partial
 
     from scene.cli.console import progress_display, setup_logging
+    from scene.cli.sample import make_sample
     from scene.errors import UsageError
-    from scene.evaluation.grid.grid import Grid, measure_grid
-    from scene.evaluation.grid.methods import methods_for, parse_methods
-    from scene.evaluation.output import write_html, write_report
-    from scene.evaluation.report.results import make_report
+    from scene.evaluation.evaluate import evaluate
+    from scene.evaluation.grid.methods import parse_method
     from scene.evaluation.report.tables import table_markdown
-    from scene.evaluation.sample import make_sample
-    from scene.evaluation.visuals import make_slides
-    from scene.jobs import EncodeRequest, encode_file
-    from scene.measure.cache import PointCache, default_cache_folder
-    from scene.measure.clip import Recipe, open_clips
-    from scene.measure.encode import codec_run
-    from scene.video.encoders.codecs import EncoderSettings
+    from scene.evaluation.requests import EvaluationRequest
+    from scene.jobs.encode import EncodeRequest, encode
+    from scene.options import EnhanceOptions
+    from scene.video.encoders.settings import EncoderSettings
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)
     if model == "none":
         raise UsageError("the demo compares a model with none; give --model a shipped model or a file.")
-    methods = methods_for(parse_methods(["none", "contrast", model]), ["x264"])
+    # Before anything is written: a model that is none is found out here.
+    parse_method(model)
     program = find_ffmpeg(ffmpeg)
     _claim(out)
     source, plain, enhanced = (out / name for name in ("source.mp4", "plain.mp4", "enhanced.mp4"))
     make_sample(program, source)
 
-    grid = Grid(open_clips([source]), Recipe(), methods, (codec_run("x264", crfs=_CRFS),))
-    cores = os.cpu_count() or 1
-    cache = PointCache(default_cache_folder())
-    with progress_display("measure", "points", log_format) as on_progress:
-        measured = measure_grid(
-            *(grid, program, cache),
-            jobs=cores,
-            device=device,
-            on_progress=on_progress,
-        )
-    report = make_report(grid, measured, program, command=f"scene demo --model {model}")
-    written = write_report(report, out)
-    with progress_display("report", "slides", log_format) as on_progress:
-        slides = make_slides(report, program, cache=cache, device=device, jobs=cores, on_progress=on_progress)
-    written.append(write_html(report, slides, out))
-
-    label = methods[-1].label
-    curves = {name: [point for point in measured.points if point.method.label == name] for name in ("none", label)}
+    evaluation = EvaluationRequest(
+        clips=(source,),
+        models=("none", "contrast", model),
+        codecs=("x264",),
+        crf=_CRFS,
+        device=device,
+        ffmpeg=program.path,
+        out=out,
+        command=f"scene demo --model {model}",
+    )
+    result = evaluate(evaluation, partial(progress_display, log_format=log_format))
+    points, label = result.report.measured.points, result.report.grid.methods[-1].label
+    curves = {name: [point for point in points if point.method.label == name] for name in ("none", label)}
     # The two files that are shown have about the same size, so that only the picture differs.
     crf = crf_of_equal_rate(curves["none"], curves[label], _STILL_CRF)
     for destination, network, quality in ((plain, "none", _STILL_CRF), (enhanced, model, crf)):
         settings = EncoderSettings("x264", quality)
-        request = EncodeRequest(source, destination, settings, model=network, device=device, overwrite=True)
+        request = EncodeRequest(source, destination, settings, EnhanceOptions(network, device=device), overwrite=True)
         with progress_display(destination.name, "frames", log_format) as on_progress:
-            encode_file(request, on_progress)
+            encode(request, on_progress)
     still = out / "still.png"
     _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
 
-    print(table_markdown(report))
+    print(table_markdown(result.report))
     print("Files:")
-    for path in (source, plain, enhanced, still, *written):
+    for path in (source, plain, enhanced, still, *result.files):
         print(f"  {path}")
 
 
@@ -124,7 +116,7 @@ def _claim(folder: Path) -> None:
 def _draw_still(program: FFmpeg, source: Path, encodes: dict[Path, tuple[str, float]], path: Path) -> None:
     import tempfile
 
-    from scene.evaluation.sample import HEIGHT, WIDTH
+    from scene.cli.sample import HEIGHT, WIDTH
     from scene.evaluation.visuals.still import Column, read_frame, write_still
     from scene.measure.clip import Recipe, make_reference, open_clips
     from scene.measure.point import compare

@@ -7,11 +7,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL
-from scene.jobs.search import SearchRequest, SearchResult
+from scene.cli.encode import encode_words
+from scene.jobs.search import SearchRequest, SearchResult, encode_request
 from scene.jobs.search_bench import Probe
 from scene.jobs.search_curve import Answer
-from scene.measure.names import printable
+from scene.measure.names import display_name
 from scene.metrics.targets import score_text, title
 
 FORMAT = 1
@@ -52,41 +52,20 @@ def json_text(request: SearchRequest, result: SearchResult) -> str:
         "sampled_frames": result.sampled_frames,
         "whole": result.whole,
         "took_seconds": round(result.took, 2),
-        "command": encode_words(request, result),
+        "command": command_words(request, result),
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def encode_words(request: SearchRequest, result: SearchResult) -> list[str]:
+def command_words(request: SearchRequest, result: SearchResult) -> list[str]:
     """The `scene encode` command of the answer that was chosen, as an argument vector."""
-    settings, chosen = request.settings, result.chosen
-    model = BYPASS if chosen is result.plain else request.model
-    words = ["scene", "encode", _operand(request.source), _operand(_destination(request))]
-    words += ["--codec", settings.codec, "--crf", f"{chosen.probe.crf:g}"]
-    if settings.preset is not None:
-        words += ["--preset", settings.preset]
-    if settings.encoder_args:
-        words += [f"--encoder-args={settings.encoder_args}"]
-    if model != DEFAULT_MODEL:
-        words += ["--model", model]
-    if model != BYPASS:
-        if request.strength != 1:
-            words += ["--strength", f"{request.strength:g}"]
-        if request.semantics != "auto":
-            words += ["--semantics", request.semantics]
-        if request.device != "auto":
-            words += ["--device", request.device]
-    return words
+    made = encode_request(request, result, _destination(request))
+    return encode_words(made.source, made.destination, made.settings, made.enhancement)
 
 
 def command_text(request: SearchRequest, result: SearchResult) -> str:
     """The same, quoted for a shell."""
-    return printable(shlex.join(encode_words(request, result)))
-
-
-def _operand(path: Path) -> str:
-    # A name that begins with a dash would be taken for an option.
-    return f"./{path}" if str(path).startswith("-") else str(path)
+    return display_name(shlex.join(command_words(request, result)))
 
 
 def _destination(request: SearchRequest) -> Path:
@@ -100,7 +79,7 @@ def _what(request: SearchRequest, result: SearchResult) -> str:
         samples = "1 sample" if result.samples == 1 else f"{result.samples} samples"
         sampled = f"{samples} with {result.sampled_frames} frames of {result.seconds:.1f} s"
     preset = f" {settings.preset}" if settings.preset else ""
-    return f"{printable(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
+    return f"{display_name(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
 
 
 def _row(label: str, answer: Answer) -> list[str]:

@@ -1,4 +1,4 @@
-"""The folder that an evaluation leaves: results.json, frames.json, table.md, plots/ and report.html."""
+"""The folder that an evaluation or a comparison leaves: results.json, frames.json, table.md, plots/ and report.html."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scene.errors import SceneError
+from scene.evaluation.compare import CompareResult
+from scene.evaluation.page import page_html
 from scene.evaluation.report.figures import write_figures
-from scene.evaluation.report.results import Report, frames_document, frames_json, results_document, results_json
+from scene.evaluation.report.results import (
+    Report,
+    frames_document,
+    frames_json,
+    json_text,
+    results_document,
+    results_json,
+)
 from scene.evaluation.report.tables import results_markdown
-from scene.evaluation.visuals.view import Slide
+from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.files import write_atomically
 
 
@@ -34,20 +43,37 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         return [*texts, *write_figures(results, plots)]
 
 
-def write_html(report: Report, slides: Sequence[Slide], folder: Path) -> Path:
+def write_html(report: Report, side_by_sides: Sequence[SideBySide], folder: Path) -> Path:
     """Writes report.html into `folder`, which is made if need be; returns the file.
 
     Raises:
         SceneError: the folder cannot be written to.
     """
-    from scene.evaluation.page import page_html
-
     path = folder / "report.html"
-    text = page_html(results_document(report), frames_document(report), slides)
+    text = page_html(results_document(report), frames_document(report), side_by_sides)
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)
     return path
+
+
+def write_comparison(result: CompareResult, folder: Path) -> list[Path]:
+    """Writes results.json, frames.json, table.md and report.html into `folder`, which is made if need be.
+
+    Raises:
+        SceneError: the folder cannot be written to.
+    """
+    contents = {
+        "results.json": json_text(result.results),
+        "frames.json": json_text(result.frames),
+        "table.md": result.table,
+        "report.html": page_html(result.results, result.frames, result.compared.side_by_sides),
+    }
+    with _writing_to(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            write_atomically(folder / name, content)
+    return [folder / name for name in contents]
 
 
 @contextmanager

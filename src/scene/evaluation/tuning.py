@@ -68,7 +68,7 @@ def tune(
     methods = parse_methods([candidate for name in wanted for candidate in CANDIDATES[name]])
     grid = Grid(clips, replace(recipe, frames=frames), methods, thinned)
     measured = measure_grid(
-        *(grid, ffmpeg, cache), jobs=jobs, threads=threads, ray=ray, treatments=False, on_progress=on_progress
+        *(grid, ffmpeg, cache), jobs=jobs, threads=threads, ray=ray, effects=False, on_progress=on_progress
     )
     rows = clip_rows(measured)
     return {

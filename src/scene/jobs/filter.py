@@ -9,19 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scene.errors import SceneError, UsageError
-from scene.jobs.enhancing import BYPASS, Enhancement, open_enhancer, warn_of_hdr
+from scene.files import PendingFile, check_destination
 from scene.jobs.pipeline import run_pipeline
-from scene.jobs.publish import PendingFile, check_destination
+from scene.options import BYPASS, EnhanceOptions
+from scene.picture import Frame, PictureFormat
 from scene.progress import OnProgress, Progress, silent
+from scene.video.encoders.settings import DEFAULT_CODEC, QuantiserCodecName
+from scene.video.hdr import warn_of_hdr
 from scene.video.rawvideo.sink import is_pipe, make_sink, open_pipe
 from scene.video.rawvideo.source import FileSource, StreamSource, open_source
 from scene.video.rawvideo.steadiness import ConstantRateCheck
-from scene.video.rawvideo.streams import RawFrame, RawKind
+from scene.video.rawvideo.streams import RawKind
 from scene.video.rawvideo.y4m import has_siting
 from scene.video.source.open import reason
 
@@ -50,8 +53,8 @@ class FilterRequest:
 
     source: Path
     destination: Path
-    enhancement: Enhancement = field(default_factory=Enhancement)
-    codec: str = "x264"
+    enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
+    codec: QuantiserCodecName = DEFAULT_CODEC
     crf: float | None = None
     kind: RawKind | None = None
     overwrite: bool = False
@@ -75,7 +78,7 @@ class FilterResult:
     damage: int
 
 
-def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> FilterResult:
+def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterResult:
     """Sends a source's frames through the network, in order, each on its way as soon as it is done.
 
     A file appears under its name when it is complete. What the form of the output cannot carry is logged as a warning.
@@ -92,7 +95,7 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
     wanted = _wanted_kind(request)
     writable = not request.enhancement.changes_nothing
     with open_source(request.source, halt, writable=writable, tolerant=request.skip_damage) as source:
-        enhancer = open_enhancer(request.enhancement, request.codec, request.crf, source.info.format)
+        enhancer = _open_enhancer(request, source.info.format)
         kind = wanted or source.kind or "y4m"
         if kind == "nut" and source.info.format.full_range:
             log.warning("%s: its full range cannot be carried by nut; tell the encoder.", source.name)
@@ -103,13 +106,13 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
         steadiness = ConstantRateCheck(source.name, source.info.time_base, source.info.rate)
         frames = 0
 
-        def read() -> Iterator[RawFrame]:
+        def read() -> Iterator[Frame]:
             for frame in source.frames():
                 if kind == "y4m":
                     steadiness.add(frame.pts)
                 yield frame
 
-        def write(items: Iterator[RawFrame], _: Callable[[], None]) -> None:
+        def write(items: Iterator[Frame], _: Callable[[], None]) -> None:
             nonlocal frames
             for frame in items:
                 sink.write(frame)
@@ -132,6 +135,17 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
         model=enhancer.identity if enhancer else BYPASS,
         damage=source.damage,
     )
+
+
+def _open_enhancer(request: FilterRequest, fmt: PictureFormat) -> Enhancer | None:
+    if request.enhancement.changes_nothing:
+        return None
+    # Torch takes seconds to import, and a bypass does without.
+    from scene.enhance import open_enhancer
+
+    enhancer = open_enhancer(request.enhancement, codec=request.codec, crf=request.crf)
+    enhancer.check(fmt)
+    return enhancer
 
 
 def _wanted_kind(request: FilterRequest) -> RawKind | None:
@@ -159,14 +173,15 @@ def _open_target(request: FilterRequest, halt: threading.Event) -> Iterator[Any]
         pending.publish(overwrite=request.overwrite)
 
 
-def _enhanced(enhancer: Enhancer | None, frames: Iterator[RawFrame]) -> Iterator[RawFrame]:
+def _enhanced(enhancer: Enhancer | None, frames: Iterator[Frame]) -> Iterator[Frame]:
     if enhancer is None:
         yield from frames
         return
-    while batch := list(islice(frames, enhancer.batch)):
-        for frame, picture in zip(batch, enhancer([frame.picture() for frame in batch]), strict=True):
-            frame.replace(picture)
-            yield frame
+    # Two views of one iterator: what is enhanced, and what waits for it.
+    frames, read = tee(frames)
+    for frame, picture in zip(frames, enhancer.stream(frame.picture() for frame in read), strict=True):
+        frame.replace(picture)
+        yield frame
 
 
 def _progress(frames: int, source: StreamSource | FileSource, started: float) -> Progress:

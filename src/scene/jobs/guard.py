@@ -6,15 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from scene.enhance import Enhancer
-from scene.enhance.cadence import ShotDetector
 from scene.enhance.colour import studio_luma
+from scene.enhance.shots import ShotDetector
 from scene.errors import SceneError
 from scene.metrics.rate_saving import Saving, percent
 from scene.metrics.scores import METRICS
-from scene.picture import Picture
+from scene.picture import Frame, Picture
 from scene.video.source.decode import DecodedFrame, Unit
 
 log = logging.getLogger(__name__)
@@ -23,23 +23,6 @@ log = logging.getLogger(__name__)
 PROBE_FRAMES = 12
 
 _TITLES = {metric.name: metric.title for metric in METRICS}
-
-
-class Frame(Protocol):
-    """What a guard needs of a frame; `scene.video.source.decode.DecodedFrame` is one."""
-
-    @property
-    def pts(self) -> int:
-        """When it is shown."""
-        ...
-
-    def picture(self) -> Picture:
-        """Its planes, which stay what they are until `replace`."""
-        ...
-
-    def replace(self, picture: Picture) -> None:
-        """Puts another picture in its place."""
-        ...
 
 
 # Pictures without and with enhancement, and their time stamps.
@@ -101,7 +84,7 @@ class Guard(Generic[F]):
             self._shots += 1
             self._first, self._pays = self._number, None
             # It sees no more of a shot that is passed through than the first frames, and might miss the cut.
-            self._enhancer.begin_shot()
+            self._enhancer.start_shot()
         self._number += 1
         if self._pays is False:
             yield frame
@@ -115,7 +98,7 @@ class Guard(Generic[F]):
         frames, self._waiting = self._waiting, []
         if frames:
             plain = [frame.picture() for frame in frames]
-            enhanced = self._enhance(plain)
+            enhanced = list(self._enhancer.stream(plain))
             if self._pays is None:
                 self._pays = self._judge(plain, enhanced, [frame.pts for frame in frames])
                 self._passed += not self._pays
@@ -123,11 +106,6 @@ class Guard(Generic[F]):
                 for frame, picture in zip(frames, enhanced, strict=True):
                     frame.replace(picture)
         yield from frames
-
-    def _enhance(self, pictures: Sequence[Picture]) -> list[Picture]:
-        size = self._enhancer.batch
-        batches = [pictures[first : first + size] for first in range(0, len(pictures), size)]
-        return [picture for batch in batches for picture in self._enhancer(batch)]
 
     def _judge(self, plain: Sequence[Picture], enhanced: Sequence[Picture], stamps: Sequence[int]) -> bool:
         began = time.monotonic()

@@ -12,15 +12,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import SceneError
 from scene.measure.libvmaf import pool
 from scene.measure.sample_scores import PREFIX, SampleScore, SampleScorer
-from scene.picture import Picture
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.trial import key_frame_interval
 from scene.video.ffmpeg import FFmpeg
 from scene.video.source.probe import SourceInfo
@@ -132,8 +130,8 @@ class Bench:
     def _enhanced(self, index: int, sample: Sample, enhancer: Enhancer | None) -> Sample:
         if enhancer is None:
             return sample
-        enhancer.begin_shot()
-        return sample.with_pictures(self._folder / f"enhanced-{index}.raw", _enhance(enhancer, sample.pictures()))
+        enhancer.start_shot()
+        return sample.with_pictures(self._folder / f"enhanced-{index}.raw", enhancer.stream(sample.pictures()))
 
     def _score(self, given: Sample, source: Sample, settings: EncoderSettings) -> SampleScore:
         try:
@@ -220,11 +218,6 @@ def open_bench(
                 executor.shutdown(wait=True, cancel_futures=True)
     except OSError as error:
         raise SceneError(f"temporary files in {tempfile.gettempdir()} failed: {error.strerror or error}.") from error
-
-
-def _enhance(enhancer: Enhancer, pictures: Iterator[Picture]) -> Iterator[Picture]:
-    while batch := list(islice(pictures, enhancer.batch)):
-        yield from enhancer(batch)
 
 
 def _require_room(folder: Path, info: SourceInfo, spans: Sequence[Span], seconds: Fraction, workers: int) -> None:

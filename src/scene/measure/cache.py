@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from scene.errors import SceneError
 from scene.files import write_atomically
@@ -49,7 +51,9 @@ class PointCache:
 
     def load(self, key: Mapping[str, Any]) -> Measurement | None:
         """The measurement under this key, or None if there is none that can be used."""
-        return self.load_record(key, _FORMAT, read_measurement)
+        found = self.load_record(key, _FORMAT, Measurement)
+        # An entry that lacks a metric's frames is of a version that had no such metric.
+        return found if found is not None and found.frames.keys() >= set(FRAME_METRICS) else None
 
     def store(self, key: Mapping[str, Any], measurement: Measurement) -> None:
         """Writes a measurement, atomically.
@@ -57,33 +61,29 @@ class PointCache:
         Raises:
             SceneError: the folder cannot be written to.
         """
-        self.store_record(key, _FORMAT, measurement_record(measurement))
+        self.store_record(key, _FORMAT, measurement)
 
-    def load_record(
-        self, key: Mapping[str, Any], form: int | str, read: Callable[[Mapping[str, Any]], T], suffix: str = ".json"
-    ) -> T | None:
+    def load_record(self, key: Mapping[str, Any], form: int | str, kind: type[T], suffix: str = ".json") -> T | None:
         """An entry of any kind, or None if there is none that can be used.
 
         Args:
             form: the kind and version of the entry.
-            read: makes what is wanted of the record; raises ValueError, KeyError or TypeError if it is no such record.
+            kind: a dataclass or msgspec.Struct, of which the record is made; bytes are Base64 in it.
             suffix: of the entry's file.
         """
         try:
             entry = json.loads(self._path(key, suffix).read_bytes())
             if entry["format"] != form or entry["key"] != dict(key):
                 return None
-            return read(entry["measured"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return msgspec.convert(entry["measured"], kind)
+        except (OSError, ValueError, KeyError, TypeError):
             # Absent, cut short or of another version: measured again and replaced.
             return None
 
-    def store_record(
-        self, key: Mapping[str, Any], form: int | str, record: Mapping[str, Any], suffix: str = ".json"
-    ) -> None:
-        """Writes an entry of JSON types; errors as for `store`."""
+    def store_record(self, key: Mapping[str, Any], form: int | str, record: Any, suffix: str = ".json") -> None:
+        """Writes an entry, a dataclass or msgspec.Struct; errors as for `store`."""
         path = self._path(key, suffix)
-        entry = {"format": form, "key": dict(key), "measured": dict(record)}
+        entry = {"format": form, "key": dict(key), "measured": msgspec.to_builtins(record)}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(entry, indent=1) + "\n")
@@ -95,35 +95,6 @@ class PointCache:
     def _path(self, key: Mapping[str, Any], suffix: str) -> Path:
         name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
         return self.folder / name[:2] / f"{name}{suffix}"
-
-
-def measurement_record(measurement: Measurement) -> dict[str, Any]:
-    """A measurement as JSON types."""
-    return asdict(measurement)
-
-
-def read_measurement(record: Mapping[str, Any]) -> Measurement:
-    """The opposite of `measurement_record`.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is no such record.
-    """
-    given = record["scores"]
-    scores: dict[str, Any] = {
-        entry.name: float(given[entry.name]) for entry in fields(Scores) if entry.name != "flicker"
-    }
-    scores["flicker"] = None if given["flicker"] is None else float(given["flicker"])
-    scores["frames"] = int(given["frames"])
-    return Measurement(
-        bytes=int(record["bytes"]),
-        width=int(record["width"]),
-        height=int(record["height"]),
-        bit_depth=int(record["bit_depth"]),
-        scores=Scores(**scores),
-        frames={name: tuple(map(float, record["frames"][name])) for name in FRAME_METRICS},
-        encode_seconds=float(record["encode_seconds"]),
-        compare_seconds=float(record["compare_seconds"]),
-    )
 
 
 def default_cache_folder() -> Path:

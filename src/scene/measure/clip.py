@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.measure.names import printable
+from scene.measure.names import display_name
 from scene.measure.raw_names import check_raw_size, is_raw, raw_layout
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.picture import Matrix
@@ -159,10 +159,10 @@ def _open_clip(path: Path) -> Clip:
     info = probe(path)
     fmt = info.format
     if fmt.matrix in {"rgb", "ycgco", "other"}:
-        raise InputError(f"{printable(str(path))} is not Y'CbCr of BT.601, 709 or 2020; convert it first.")
+        raise InputError(f"{display_name(str(path))} is not Y'CbCr of BT.601, 709 or 2020; convert it first.")
     return Clip(
         path=path,
-        name=printable(path.name),
+        name=display_name(path.name),
         sha256=_digest(path),
         stream=info.stream_index,
         rate=info.rate,
@@ -175,12 +175,12 @@ def _open_clip(path: Path) -> Clip:
 
 def _open_raw(path: Path) -> Clip:
     if not path.exists():
-        raise InputError(f"{printable(str(path))} does not exist.")
+        raise InputError(f"{display_name(str(path))} does not exist.")
     layout = raw_layout(path)
     check_raw_size(path, layout)
     return Clip(
         path=path,
-        name=printable(path.name),
+        name=display_name(path.name),
         sha256=_digest(path),
         stream=0,
         rate=layout.rate,
@@ -198,4 +198,4 @@ def _digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise InputError(f"{printable(str(path))} cannot be read ({error.strerror})") from error
+        raise InputError(f"{display_name(str(path))} cannot be read ({error.strerror})") from error

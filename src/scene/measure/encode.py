@@ -12,9 +12,8 @@ from fractions import Fraction
 from typing import cast
 
 from scene.errors import UsageError
-from scene.video.encoders.codecs import CODECS as ENCODERS
-from scene.video.encoders.codecs import CodecName, EncoderSettings
 from scene.video.encoders.params import check_encoder_args, parse_encoder_args
+from scene.video.encoders.settings import CodecName, EncoderSettings
 
 GOP_SECONDS = 2
 _GOP = "{gop}"
@@ -26,33 +25,33 @@ class Codec:
 
     Attributes:
         name: x264, x265, svtav1, vvenc.
+        encoder: its name in FFmpeg.
+        preset: the default one.
         crfs: the ladder; of quantisers with an encoder that has no CRF.
+        limits: of the ladder; a lossless rung is none.
         encoder_args: the encoder's own parameters; `{gop}` stands for the key-frame interval in frames.
         quality: what the ladder is of, CRF or QP.
     """
 
     name: str
+    encoder: str
+    preset: str
     crfs: tuple[float, ...]
+    limits: tuple[float, float]
     encoder_args: str
     quality: str = "CRF"
 
-    @property
-    def encoder(self) -> str:
-        """Its name in FFmpeg."""
-        return ENCODERS[self.name].encoder
-
-    @property
-    def preset(self) -> str:
-        """The default one."""
-        return ENCODERS[self.name].default_preset
-
 
 _LADDER = (18, 22, 26, 30, 34, 38, 42)
-X264 = Codec("x264", _LADDER, "threads=1:keyint={gop}")
-X265 = Codec("x265", _LADDER, "pools=1:frame-threads=1:keyint={gop}")
-SVTAV1 = Codec("svtav1", (20, 27, 34, 41, 48, 55, 63), "lp=1:keyint={gop}")
+X264 = Codec("x264", "libx264", "medium", _LADDER, (0, 51), "threads=1:keyint={gop}")
+X265 = Codec("x265", "libx265", "medium", _LADDER, (0, 51), "pools=1:frame-threads=1:keyint={gop}")
+SVTAV1 = Codec("svtav1", "libsvtav1", "6", (20, 27, 34, 41, 48, 55, 63), (1, 63), "lp=1:keyint={gop}")
 # Delimiters before every picture (7 bytes each) say nothing and are left out.
-VVENC = Codec("vvenc", (22, 27, 32, 37, 42, 47), "threads=1:intraperiod={gop}:accessunitdelimiter=0", "QP")
+VVENC = Codec(
+    *("vvenc", "libvvenc", "faster", (22, 27, 32, 37, 42, 47), (1, 63)),
+    "threads=1:intraperiod={gop}:accessunitdelimiter=0",
+    "QP",
+)
 CODECS = {codec.name: codec for codec in (X264, X265, SVTAV1, VVENC)}
 
 
@@ -88,12 +87,15 @@ def codec_run(
     codec = CODECS.get(name)
     if codec is None:
         raise UsageError(f"codec {name!r} is unknown; choose from {', '.join(CODECS)}.")
-    encoder = ENCODERS[name]
-    if preset is not None and preset not in encoder.presets:
-        raise UsageError(f"{name} has no preset {preset!r}; choose {', '.join(encoder.presets)}.")
+    if preset is not None:
+        # Imported here: training needs PyAV only where a point is measured.
+        from scene.video.encoders.codecs import CODECS as ENCODERS
+
+        presets = ENCODERS[name].presets
+        if preset not in presets:
+            raise UsageError(f"{name} has no preset {preset!r}; choose {', '.join(presets)}.")
     ladder = tuple(sorted(set(codec.crfs if crfs is None else crfs)))
-    # No quantiser, or lossless coding, is no rung of a ladder.
-    low, high = (0 if name in {"x264", "x265"} else 1), encoder.max_crf
+    low, high = codec.limits
     for crf in ladder:
         if not low <= crf <= high:
             raise UsageError(f"{codec.quality} {crf:g} is not in {name}'s range of {low:g} to {high:g}.")

@@ -15,8 +15,6 @@ from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
 from scene.metrics.flicker import flicker
 from scene.metrics.scores import Scores
 from scene.picture import PictureFormat
-from scene.video.encoders.elementary_stream import MUXERS
-from scene.video.encoders.encoder_process import encode_isolated
 from scene.video.ffmpeg import FFmpeg, input_name
 
 
@@ -59,6 +57,10 @@ def measure_point(
         VerificationError: the decoded frames are not as many as the reference's, or not of its size.
         InputError: libvmaf gave no scores.
     """
+    # Imported here: training needs PyAV only where a point is measured.
+    from scene.video.encoders.elementary_stream import MUXERS
+    from scene.video.encoders.encoder_process import encode_isolated
+
     stream = folder / f"encoded.{MUXERS[run.codec.name]}"
     seconds = encode_isolated(processed.path, stream, encoder_settings(run, crf, gop, parameters), ffmpeg.stop)
     encoded = time.monotonic()

@@ -12,7 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.measure.names import printable
+from scene.measure.names import display_name
 
 _SIZE = re.compile(r"(?<![0-9A-Za-z])([1-9][0-9]{0,4})x([1-9][0-9]{0,4})(?![0-9A-Za-z])")
 _RATE = re.compile(r"(?<![0-9A-Za-z.])([0-9]{1,3}(?:\.[0-9]{1,3})?)fps(?![0-9A-Za-z])", re.IGNORECASE)
@@ -63,13 +63,14 @@ def raw_layout(path: Path) -> RawLayout:
     sizes, rates = _SIZE.findall(name), _RATE.findall(name)
     if len(sizes) != 1 or len(rates) != 1 or float(rates[0]) == 0:
         raise InputError(
-            f"{printable(name)} is raw video, and its name must state size and rate once each; name it like {_EXAMPLE}."
+            f"{display_name(name)} is raw video, and its name must state size and rate once each; "
+            f"name it like {_EXAMPLE}."
         )
     depths = {int(depth) for depth in _DEPTH.findall(name)} or {8}
     chromas = set(_CHROMA.findall(name)) or {"420"}
     if not depths < {8, 10} or chromas != {"420"}:
         raise InputError(
-            f"{printable(name)} is raw video of a kind that is not supported: 4:2:0 of 8 or 10 bit is, "
+            f"{display_name(name)} is raw video of a kind that is not supported: 4:2:0 of 8 or 10 bit is, "
             f"named like {_EXAMPLE}."
         )
     (width, height), (depth,) = sizes[0], depths
@@ -81,14 +82,14 @@ def check_raw_size(path: Path, layout: RawLayout) -> None:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise InputError(f"{printable(str(path))} cannot be read ({error.strerror})") from error
+        raise InputError(f"{display_name(str(path))} cannot be read ({error.strerror})") from error
     if not path.is_file():
-        raise InputError(f"{printable(str(path))} is no regular file.")
+        raise InputError(f"{display_name(str(path))} is no regular file.")
     frames, rest = divmod(size, layout.frame_bytes)
     if rest or not frames:
         raise InputError(
-            f"{printable(path.name)} holds {frames} pictures of {layout.width}x{layout.height} at {layout.bit_depth} "
-            f"bit and {rest} bytes more: it is cut short, or its name does not say what it holds."
+            f"{display_name(path.name)} holds {frames} pictures of {layout.width}x{layout.height} at "
+            f"{layout.bit_depth} bit and {rest} bytes more: it is cut short, or its name does not say what it holds."
         )
 
 

@@ -1,7 +1,7 @@
 """Bjontegaard deltas: how much rate a method saves at equal quality, and how much quality it gains at equal rate.
 
 G. Bjontegaard, VCEG-M33 and VCEG-AI11, with piecewise cubic Hermite (PCHIP) interpolation in place of one
-cubic polynomial. See docs/measuring.md for the rules on overlap and on curves that are not monotonic.
+cubic polynomial. See docs/evaluating.md for the rules on overlap and on curves that are not monotonic.
 """
 
 from __future__ import annotations

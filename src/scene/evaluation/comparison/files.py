@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import tempfile
 import threading
@@ -12,18 +13,20 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from scene.errors import MissingError, UsageError, VerificationError
-from scene.evaluation.comparison.alignment import frame_shift
-from scene.evaluation.comparison.packets import VideoPackets, video_packets
-from scene.evaluation.visuals.draw import Version, caption, draw
-from scene.evaluation.visuals.view import Slide
+import numpy as np
+import numpy.typing as npt
+
+from scene.errors import InputError, MissingError, UsageError, VerificationError
+from scene.evaluation.visuals.draw import View, caption, draw
+from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
-from scene.measure.names import printable
+from scene.measure.names import display_name
 from scene.measure.point import Comparison, compare
-from scene.measure.raw_video import RawVideo
+from scene.measure.raw_names import raw_layout
+from scene.measure.raw_video import RawVideo, read_lumas
 from scene.measure.workspace import workspace
 from scene.progress import OnProgress, Progress, silent
-from scene.video.ffmpeg import FFmpeg, has_filter
+from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, has_filter, input_name
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class ComparedFiles:
         recipe: how much of it was compared.
         width, height, bit_depth: of the pictures that were compared.
         files: in the order given.
-        slides: one, if it was asked for.
+        side_by_sides: one, if it was asked for.
     """
 
     reference: Clip
@@ -65,7 +68,7 @@ class ComparedFiles:
     height: int
     bit_depth: int
     files: tuple[ComparedFile, ...]
-    slides: tuple[Slide, ...]
+    side_by_sides: tuple[SideBySide, ...]
 
 
 def open_files(reference: Path, distorted: Sequence[Path]) -> tuple[Clip, tuple[Clip, ...]]:
@@ -79,7 +82,7 @@ def open_files(reference: Path, distorted: Sequence[Path]) -> tuple[Clip, tuple[
     clips = [open_clips([path])[0] for path in distorted]
     names = [clip.name for clip in clips]
     clips = [
-        clip if names.count(clip.name) == 1 else replace(clip, name=printable(str(path)))
+        clip if names.count(clip.name) == 1 else replace(clip, name=display_name(str(path)))
         for clip, path in zip(clips, distorted, strict=True)
     ]
     for clip in clips:
@@ -99,7 +102,7 @@ def compare_files(
     distorted: Sequence[Clip],
     *,
     frames: int | None = None,
-    slide: bool = False,
+    side_by_side: bool = False,
     jobs: int = 1,
     threads: int = 1,
     on_progress: OnProgress = silent,
@@ -112,7 +115,8 @@ def compare_files(
     Args:
         reference, distorted: of `open_files`.
         frames: compare only the first so many.
-        slide: whether to draw the frame where the first and the last file (a single one and the reference) differ most.
+        side_by_side: whether to draw the frame where the first and the last file (a single one and the
+            reference) differ most.
         jobs: how many files to compare side by side.
         threads: of libvmaf, in each.
 
@@ -149,9 +153,9 @@ def compare_files(
             if done < len(distorted):
                 ffmpeg.stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
-        slides = (bench.draw(reference, files),) if slide else ()
+        side_by_sides = (bench.draw(reference, files),) if side_by_side else ()
     fmt = source.header.format
-    return ComparedFiles(reference, recipe, fmt.width, fmt.height, fmt.bit_depth, files, slides)
+    return ComparedFiles(reference, recipe, fmt.width, fmt.height, fmt.bit_depth, files, side_by_sides)
 
 
 class _Bench:
@@ -186,16 +190,101 @@ class _Bench:
         """A file as raw video: as a reference is made of a clip, in the file's own depth."""
         return make_reference(self.ffmpeg, clip, self.recipe, folder / "distorted.y4m")
 
-    def draw(self, reference: Clip, files: Sequence[ComparedFile]) -> Slide:
-        """The slide of all files."""
-        versions = [Version("source", "the unprocessed source", lambda _: self.reference)]
+    def draw(self, reference: Clip, files: Sequence[ComparedFile]) -> SideBySide:
+        """The side-by-side picture of all files."""
+        views = [View("source", "the unprocessed source", lambda _: self.reference)]
         for file in files:
             said = caption(file.video.codec, file.kbps(reference.rate), file.comparison.scores)
-            versions.append(Version(file.clip.name, said, partial(self._same_depth, file.clip)))
+            views.append(View(file.clip.name, said, partial(self._same_depth, file.clip)))
         pair = (1, len(files)) if len(files) > 1 else (0, 1)
-        drawn = draw(self.ffmpeg, versions, pair, self.folder)
         codecs = ", ".join(dict.fromkeys(file.video.codec for file in files))
-        return Slide(reference.name, codecs, drawn.frame, drawn.width, drawn.height, drawn.crop, drawn.panes)
+        return draw(self.ffmpeg, views, pair, self.folder, clip=reference.name, codec=codecs)
 
     def _same_depth(self, clip: Clip, folder: Path) -> RawVideo:
         return self.decode(replace(clip, bit_depth=self.reference.header.format.bit_depth), folder)
+
+
+_BLOCK = 16
+_FRAMES = 250
+# A shift is believed where it leaves less than this share of the difference, and takes away this many code values.
+_SHARE = 0.5
+_CODES = 0.25
+
+
+def frame_shift(reference: RawVideo, distorted: RawVideo) -> int:
+    """By how many frames `distorted` seems to come late: 1, 0, or -1 where it comes early.
+
+    Frame n is compared with the reference's frames n - 1, n and n + 1 by the mean absolute difference of luma over
+    blocks of 16x16, which hardly sees what encoders do. Only the first 250 frames are looked at; where nothing moves
+    the answer is 0.
+
+    Args:
+        reference, distorted: of one size; their bit depths may differ.
+    """
+    own, other = (_small(video) for video in (reference, distorted))
+    count = min(len(own), len(other))
+    if count < 3:
+        return 0
+    inner = other[1 : count - 1]
+    apart = {shift: float(np.abs(inner - own[1 - shift : count - 1 - shift]).mean()) for shift in (0, 1, -1)}
+    best = min(apart, key=lambda shift: apart[shift])
+    gained = apart[0] - apart[best]
+    return best if apart[best] < _SHARE * apart[0] and gained > _CODES else 0
+
+
+def _small(video: RawVideo) -> npt.NDArray[np.float32]:
+    """Means over blocks of the first frames, (frames, rows, columns), in 8-bit code values."""
+    scale = 1 << (video.header.format.bit_depth - 8)
+    frames = []
+    for luma in itertools.islice(read_lumas(video), _FRAMES):
+        rows, columns = (side // _BLOCK for side in luma.shape)
+        # Every fourth row is enough for a mean.
+        blocks = luma[: rows * _BLOCK : 4, : columns * _BLOCK].reshape(rows, _BLOCK // 4, columns, _BLOCK)
+        frames.append(blocks.mean(axis=(1, 3), dtype=np.float32) / scale)
+    return np.stack(frames)
+
+
+_UNSET = -(1 << 63)
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPackets:
+    """The coded video of a file.
+
+    Attributes:
+        codec: as ffmpeg names it: h264, hevc, av1, vvc, vp9, rawvideo.
+        bytes: of its packets; neither container nor sound count.
+    """
+
+    codec: str
+    bytes: int
+
+
+def video_packets(ffmpeg: FFmpeg, clip: Clip, frames: int | None = None) -> VideoPackets:
+    """Adds up the packets of a clip's video stream.
+
+    Args:
+        frames: count only the packets shown first, so many; in coding order where the file has no time stamps.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if clip.raw is not None:
+        size = clip.path.stat().st_size
+        return VideoPackets(
+            "rawvideo", size if frames is None else min(size, frames * raw_layout(clip.path).frame_bytes)
+        )
+    arguments = [
+        *(*SAFE_INPUT, "-i", input_name(clip.path), "-map", f"0:{clip.stream}"),
+        *("-c", "copy", "-f", "framecrc", "-"),
+    ]
+    try:
+        listing = ffmpeg.run(arguments).stdout.decode("ascii", "replace").splitlines()
+        codec = next(line.split()[-1] for line in listing if line.startswith("#codec_id"))
+        fields = [[int(value) for value in line.split(",")[:5]] for line in listing if not line.startswith("#")]
+        packets = [(pts, size) for _, _, pts, _, size in fields]
+    except (ProcessError, StopIteration, ValueError) as error:
+        raise InputError(f"the packets of {clip.name} cannot be read ({error})") from error
+    if all(pts != _UNSET for pts, _ in packets):
+        packets.sort()
+    return VideoPackets(codec, sum(size for _, size in packets[:frames]))

@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from scene import __version__
-from scene.errors import SceneError
 from scene.evaluation.comparison.files import ComparedFile, ComparedFiles
-from scene.files import write_atomically
+from scene.evaluation.report.results import FORMAT, Document
 from scene.metrics.scores import METRICS
 from scene.video.ffmpeg import FFmpeg
 
-_FORMAT = 1
-
-Document = dict[str, Any]
-
 
 def results_document(compared: ComparedFiles, ffmpeg: FFmpeg, command: str) -> Document:
-    """The content of results.json (format 1; see docs/compare.md).
+    """The content of results.json (format 1; see docs/evaluating.md).
 
     Args:
         command: the command line that repeats it.
     """
     reference = compared.reference
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "environment": {
             "scene": __version__,
             "ffmpeg": ffmpeg.version,
@@ -69,12 +61,7 @@ def frames_document(compared: ComparedFiles) -> Document:
         }
         for file in compared.files
     ]
-    return {"format": _FORMAT, "frames": entries}
-
-
-def json_text(document: Document) -> str:
-    """A document as it is written."""
-    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+    return {"format": FORMAT, "frames": entries}
 
 
 def table_text(document: Document) -> str:
@@ -107,32 +94,6 @@ def table_text(document: Document) -> str:
         f"    {environment['command']}",
     ]
     return "\n".join(lines) + "\n"
-
-
-def write_compared(compared: ComparedFiles, document: Document, folder: Path) -> list[Path]:
-    """Writes results.json, frames.json, table.md and report.html into `folder`, which is made if need be.
-
-    Raises:
-        SceneError: the folder cannot be written to.
-    """
-    from scene.evaluation.page import page_html
-
-    frames = frames_document(compared)
-    contents = {
-        "results.json": json_text(document),
-        "frames.json": json_text(frames),
-        "table.md": table_text(document),
-        "report.html": page_html(document, frames, compared.slides),
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            write_atomically(folder / name, content)
-    except OSError as error:
-        raise SceneError(
-            f"{error.filename or folder} cannot be written ({error.strerror}); give another folder with `out`"
-        ) from error
-    return [folder / name for name in contents]
 
 
 def _point(file: ComparedFile, compared: ComparedFiles) -> Document:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from scene.errors import MissingError
-from scene.evaluation.grid.local import Site, measure_here
+from scene.evaluation.grid.local import RunnerConfig, run_locally
 from scene.evaluation.grid.methods import NONE, Method, check_encoders
-from scene.evaluation.grid.prefilter import TREATMENT_VERSION, Treatment
-from scene.evaluation.grid.tasks import TREATMENT_QUALITY, Board, PointTask, Task, TreatmentTask
+from scene.evaluation.grid.prefilter import EFFECT_VERSION, PrefilterEffect
+from scene.evaluation.grid.tasks import PREFILTER_QUALITY, PointTask, PrefilterTask, Task, TaskResults
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip, Recipe, reference_key
 from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval, settings_key
@@ -81,12 +81,12 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Treated:
+class ClipEffect:
     """What a method did to a clip's pictures before any encoder."""
 
     clip: Clip
     method: Method
-    treatment: Treatment
+    effect: PrefilterEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +115,14 @@ class Measured:
         points: in the grid's order.
         encoders: versions by codec.
         failures: points that could not be measured.
-        treatments: by clip and method, in the grid's order; `none` has none.
+        effects: by clip and method, in the grid's order; `none` has none.
         timing: None where nothing is known of it.
     """
 
     points: tuple[Point, ...]
     encoders: dict[str, str]
     failures: tuple[Failure, ...]
-    treatments: tuple[Treated, ...] = ()
+    effects: tuple[ClipEffect, ...] = ()
     timing: Timing | None = field(default=None, compare=False)
 
 
@@ -135,10 +135,10 @@ def measure_grid(
     threads: int = 1,
     device: str = "auto",
     ray: str | None = None,
-    treatments: bool = True,
+    effects: bool = True,
     on_progress: OnProgress = silent,
 ) -> Measured:
-    """Measures every point of the grid, and every method's treatment of every clip, each at most once for one cache.
+    """Measures every point of the grid, and every method's effect of every clip, each at most once for one cache.
 
     What fails is tried once more; if it fails again the rest goes on without it, and the next call tries it again. On
     an interruption running encoders are killed, raw video is deleted, and what was measured stays in the cache. What a
@@ -150,8 +150,8 @@ def measure_grid(
         device: for networks.
         ray: None to measure on this machine; "auto" to do so through Ray, or on the cluster that $RAY_ADDRESS names;
             else a cluster's address. See `scene.evaluation.grid.ray`.
-        treatments: False to measure points alone.
-        on_progress: counts points and treatments.
+        effects: False to measure points alone.
+        on_progress: counts points and effects.
 
     Raises:
         MissingError: PyAV lacks an encoder, or the encoder what a method needs; ffmpeg lacks libvmaf; the device is not
@@ -165,23 +165,23 @@ def measure_grid(
     with workspace() as folder:
         encoders = {run.codec.name: encoder_version(run.codec.name) for run in grid.codecs}
         check_encoders(grid.methods, encoders)
-        tasks = [t for t in plan(grid, ffmpeg, encoders) if treatments or not isinstance(t, TreatmentTask)]
-        board = Board(tasks, cache, on_progress)
-        if board.missing:
+        tasks = [t for t in plan(grid, ffmpeg, encoders) if effects or not isinstance(t, PrefilterTask)]
+        results = TaskResults(tasks, cache, on_progress)
+        if results.missing:
             if not has_filter(ffmpeg, "libvmaf"):
                 raise MissingError(f"{ffmpeg.path} was built without libvmaf; give another with `ffmpeg` PATH")
-            site = Site(ffmpeg, grid.recipe, folder, jobs, threads, device)
+            config = RunnerConfig(ffmpeg, grid.recipe, folder, jobs, threads, device)
             if ray is None:
-                measure_here(board, site)
+                run_locally(results, config)
             else:
-                from scene.evaluation.grid.ray import measure_on_cluster
+                from scene.evaluation.grid.ray import run_on_cluster
 
-                jobs = measure_on_cluster(board, site, ray)
-    return _gather(board, encoders, time.monotonic() - began, jobs)
+                jobs = run_on_cluster(results, config, ray)
+    return _gather(results, encoders, time.monotonic() - began, jobs)
 
 
 def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Task]:
-    """What a grid consists of, in its order: by clip, method, codec and CRF, each method's treatment first.
+    """What a grid consists of, in its order: by clip, method, codec and CRF, each method's effect first.
 
     Args:
         encoders: versions by codec.
@@ -194,8 +194,8 @@ def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Ta
             runs = [run for run in grid.codecs if method.serves(run.codec.name)]
             # First, since it takes longest: at the end of a grid all workers should end together.
             if runs and _changes_pictures(method):
-                identity = method.identity_at(method.step(*TREATMENT_QUALITY))
-                yield TreatmentTask(clip, method, {**common, "method": identity, "treatment": TREATMENT_VERSION})
+                identity = method.identity_at(method.step(*PREFILTER_QUALITY))
+                yield PrefilterTask(clip, method, {**common, "method": identity, "treatment": EFFECT_VERSION})
             for run in runs:
                 for crf in run.crfs:
                     key = {
@@ -208,23 +208,23 @@ def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Ta
 
 
 def _changes_pictures(method: Method) -> bool:
-    """Whether there is a treatment to measure; a method that is a setting of the encoder has none."""
+    """Whether there is a effect to measure; a method that is a setting of the encoder has none."""
     return method.identity != NONE.identity and not method.parameters
 
 
-def _gather(board: Board, encoders: dict[str, str], wall_seconds: float, jobs: int) -> Measured:
-    points, failures, treatments, fresh = [], [], [], []
-    for index, task in enumerate(board.tasks):
-        outcome = board.done.get(index)
-        if isinstance(task, TreatmentTask):
-            if isinstance(outcome, Treatment):
-                treatments.append(Treated(task.clip, task.method, outcome))
+def _gather(results: TaskResults, encoders: dict[str, str], wall_seconds: float, jobs: int) -> Measured:
+    points, failures, effects, fresh = [], [], [], []
+    for index, task in enumerate(results.tasks):
+        outcome = results.done.get(index)
+        if isinstance(task, PrefilterTask):
+            if isinstance(outcome, PrefilterEffect):
+                effects.append(ClipEffect(task.clip, task.method, outcome))
         elif isinstance(outcome, Measurement):
             points.append(Point(task.clip, task.method, task.run, task.crf, encoders[task.run.codec.name], outcome))
-            if index not in board.cached:
+            if index not in results.cached:
                 fresh.append(outcome)
         else:
-            reason = board.failed[index]
+            reason = results.failed[index]
             failures.append(Failure(task.clip.name, task.method.label, task.run.codec.name, task.crf, reason))
     timing = Timing(
         wall_seconds=wall_seconds,
@@ -233,4 +233,4 @@ def _gather(board: Board, encoders: dict[str, str], wall_seconds: float, jobs: i
         jobs=jobs,
         points=len(fresh),
     )
-    return Measured(tuple(points), encoders, tuple(failures), tuple(treatments), timing if fresh else None)
+    return Measured(tuple(points), encoders, tuple(failures), tuple(effects), timing if fresh else None)

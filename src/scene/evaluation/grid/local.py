@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from scene.evaluation.grid.tasks import Board, by_step, perform, tried
+from scene.evaluation.grid.tasks import TaskResults, by_step, run_task, with_retry
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Recipe, make_reference
 from scene.measure.raw_video import RawVideo
@@ -27,7 +27,7 @@ _VARIANTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class RunnerConfig:
     """Where and how work is done.
 
     Attributes:
@@ -47,91 +47,97 @@ class Site:
     device: str
 
 
-def measure_here(board: Board, site: Site) -> None:
-    """Does the missing tasks of the board.
+def run_locally(results: TaskResults, config: RunnerConfig) -> None:
+    """Does the missing tasks.
 
     Raises:
         MissingError, UsageError: see `scene.evaluation.grid.tasks.FATAL`.
         SceneError: the cache cannot be written to.
     """
-    crew = _Crew(board, site)
+    runner = LocalRunner(results, config)
     try:
-        for number, indices in enumerate(_by_clip(board)):
-            crew.make_room(clips=_CLIPS)
-            _measure_clip(crew, indices, site.folder / str(number))
-        crew.drain()
+        for number, indices in enumerate(_by_clip(results)):
+            runner.make_room(clips=_CLIPS)
+            _measure_clip(runner, indices, config.folder / str(number))
+        runner.drain()
     finally:
-        crew.dismiss()
+        runner.shut_down()
 
 
-def _by_clip(board: Board) -> Iterator[list[int]]:
-    for _, indices in groupby(board.missing, key=lambda index: id(board.tasks[index].clip)):
+def _by_clip(results: TaskResults) -> Iterator[list[int]]:
+    for _, indices in groupby(results.missing, key=lambda index: id(results.tasks[index].clip)):
         yield list(indices)
 
 
-def _measure_clip(crew: _Crew, indices: Sequence[int], place: Path) -> None:
-    board, site = crew.board, crew.site
-    clip = board.tasks[indices[0]].clip
+def _measure_clip(runner: LocalRunner, indices: Sequence[int], place: Path) -> None:
+    results, config = runner.results, runner.config
+    clip = results.tasks[indices[0]].clip
     place.mkdir()
-    crew.hold(place)
+    runner.hold(place)
     try:
-        reference = tried(lambda: make_reference(site.ffmpeg, clip, site.recipe, place / "reference.y4m"), clip.name)
+        reference = with_retry(
+            lambda: make_reference(config.ffmpeg, clip, config.recipe, place / "reference.y4m"), clip.name
+        )
         if isinstance(reference, str):
-            board.lose(indices, reference)
+            results.fail(indices, reference)
             return
-        methods = groupby(indices, key=lambda index: id(board.tasks[index].method))
-        variants = [group for _, of_method in methods for group in by_step(board.tasks, of_method)]
+        methods = groupby(indices, key=lambda index: id(results.tasks[index].method))
+        variants = [group for _, of_method in methods for group in by_step(results.tasks, of_method)]
         for number, group in enumerate(variants):
-            crew.make_room(variants=_VARIANTS)
-            _measure_variant(crew, group, reference, place / f"{number}.y4m")
+            runner.make_room(variants=_VARIANTS)
+            _measure_variant(runner, group, reference, place / f"{number}.y4m")
     finally:
-        crew.release(place)
+        runner.release(place)
 
 
-def _measure_variant(crew: _Crew, indices: Sequence[int], reference: RawVideo, destination: Path) -> None:
-    board, site = crew.board, crew.site
-    task = board.tasks[indices[0]]
-    crew.hold(destination)
+def _measure_variant(runner: LocalRunner, indices: Sequence[int], reference: RawVideo, destination: Path) -> None:
+    results, config = runner.results, runner.config
+    task = results.tasks[indices[0]]
+    runner.hold(destination)
     try:
-        processed = tried(
-            lambda: make_variant(site.ffmpeg, task.method, reference, destination, step=task.step, device=site.device),
+        processed = with_retry(
+            lambda: make_variant(
+                config.ffmpeg, task.method, reference, destination, step=task.step, device=config.device
+            ),
             f"{task.clip.name}, {task.method.label}",
         )
         if isinstance(processed, str):
-            board.lose(indices, processed)
+            results.fail(indices, processed)
             return
         for index in indices:
-            crew.submit(index, reference, processed)
+            runner.submit(index, reference, processed)
     finally:
-        crew.release(destination)
+        runner.release(destination)
 
 
 @dataclass(slots=True)
-class _Crew:
+class LocalRunner:
     """The workers, what they still have to do, and the raw video that this needs.
 
     Only the thread that made it calls it. A path is held by each task that reads it and by whoever is at work on it;
     with the last release it is removed.
     """
 
-    board: Board
-    site: Site
+    results: TaskResults
+    config: RunnerConfig
     pool: ThreadPoolExecutor = field(init=False)
     pending: dict[Future[None], tuple[Path, ...]] = field(default_factory=dict)
     held: Counter[Path] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.pool = ThreadPoolExecutor(self.site.jobs, thread_name_prefix="point")
+        self.pool = ThreadPoolExecutor(self.config.jobs, thread_name_prefix="point")
 
     def submit(self, index: int, reference: RawVideo, processed: RawVideo) -> None:
-        site, task = self.site, self.board.tasks[index]
+        config, task = self.config, self.results.tasks[index]
 
         def work() -> None:
-            outcome = tried(
-                lambda: perform(*(site.ffmpeg, task, reference, processed), folder=site.folder, threads=site.threads),
+            outcome = with_retry(
+                lambda: run_task(
+                    *(config.ffmpeg, task, reference, processed), folder=config.folder, threads=config.threads
+                ),
                 task.place,
             )
-            self.board.finish(index, outcome)
+            self.results.finish(index, outcome)
 
         needed = (reference.path.parent, *(() if processed is reference else (processed.path,)))
         for path in needed:
@@ -155,10 +161,10 @@ class _Crew:
         """Waits until fewer than so many clips or variants are held, but never until workers run out of tasks."""
         while True:
             self._collect(timeout=0)
-            folders = sum(path.parent == self.site.folder for path in self.held)
+            folders = sum(path.parent == self.config.folder for path in self.held)
             files = len(self.held) - folders
             full = (clips is not None and folders >= clips) or (variants is not None and files >= variants)
-            if not full or len(self.pending) < 2 * self.site.jobs:
+            if not full or len(self.pending) < 2 * self.config.jobs:
                 return
             self._collect(timeout=None)
 
@@ -167,10 +173,10 @@ class _Crew:
         while self.pending:
             self._collect(timeout=None)
 
-    def dismiss(self) -> None:
+    def shut_down(self) -> None:
         """Ends the workers; if anything is unfinished, on the way out of an error, encoders are killed."""
         if self.pending:
-            self.site.ffmpeg.stop.set()
+            self.config.ffmpeg.stop.set()
         self.pool.shutdown(wait=True, cancel_futures=True)
 
     def _collect(self, timeout: float | None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from scene.errors import MissingError, UsageError
 from scene.measure.encode import CODECS
-from scene.measure.names import printable
+from scene.measure.names import display_name
 from scene.video.external import locate_program
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Method:
         network: a network of `scene.model`, or None.
         command: a program and its arguments that reads and writes YUV4MPEG2, or None.
         strength: how much of the network's change is applied.
-        semantics: what steers a network that takes embeddings; see `scene.enhance.open_semantics`.
+        semantics: what steers a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
         parameters: further settings of the encoder, `key=value`, that belong to the method.
     """
@@ -166,16 +166,16 @@ def parse_filter(text: str) -> Method:
     """
     label, equals, command = text.partition("=")
     if not equals or not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", label):
-        raise UsageError(f"{printable(text)!r} must be NAME=PROGRAM ARGUMENTS, for example dn=denoise -s 2.")
+        raise UsageError(f"{display_name(text)!r} must be NAME=PROGRAM ARGUMENTS, for example dn=denoise -s 2.")
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise UsageError(f"{printable(command)!r} cannot be taken apart into words ({error}).") from error
+        raise UsageError(f"{display_name(command)!r} cannot be taken apart into words ({error}).") from error
     if not words:
-        raise UsageError(f"{printable(text)!r} names no program.")
+        raise UsageError(f"{display_name(text)!r} names no program.")
     files = [locate_program(words[0]), *(path for path in map(Path, words[1:]) if path.is_file())]
     content = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)).hexdigest()
-    return Method(label, f"command:{printable(shlex.join(words))}:{content[:16]}", command=tuple(words))
+    return Method(label, f"command:{display_name(shlex.join(words))}:{content[:16]}", command=tuple(words))
 
 
 def parse_methods(names: Sequence[str], *, strength: float = 1.0, filters: Sequence[str] = ()) -> tuple[Method, ...]:
@@ -250,7 +250,7 @@ def _network_method(text: str, strength: float, semantics: str) -> Method:
         known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, *model_names()])
         raise UsageError(f"method {text!r} is unknown; choose from {known}, or give a .safetensors file.")
     network = load_model(text)
-    label = text if shipped else printable(Path(text).stem)
+    label = text if shipped else display_name(Path(text).stem)
     if semantics != "auto":
         if network.config.guidance != "embedding":
             raise UsageError(f"{text!r} takes no semantic embedding, so that {semantics!r} cannot stand in for one.")

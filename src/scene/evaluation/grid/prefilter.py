@@ -8,11 +8,9 @@ alone, and what VMAF says of that is put beside what it says of the whole change
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 
 from scene.measure.point import compare
@@ -22,13 +20,12 @@ from scene.video.ffmpeg import FFmpeg
 from scene.video.rawvideo.y4m import read_frames, read_header, write_frame, write_header
 
 # To be raised whenever the same pictures would give other figures than before.
-TREATMENT_VERSION = 1
+EFFECT_VERSION = 1
 # Below this many points of VMAF a share of the gain would be a share of noise.
 MIN_GAIN = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Treatment:
+class PrefilterEffect(msgspec.Struct, frozen=True, rename={"affine_gain_share": "affine_share"}):
     """A method's change to a clip, measured without an encoder.
 
     Attributes:
@@ -47,14 +44,14 @@ class Treatment:
     clipped: float
     vmaf_gain: float
     affine_gain: float
-    affine_share: float | None
+    affine_gain_share: float | None
     cambi: float
     flicker: float | None
 
 
-def measure_treatment(
+def measure_effect(
     ffmpeg: FFmpeg, reference: RawVideo, processed: RawVideo, *, folder: Path, threads: int = 1
-) -> Treatment:
+) -> PrefilterEffect:
     """Measures what a method did to a reference.
 
     Args:
@@ -75,33 +72,16 @@ def measure_treatment(
             for path in (reference.path, processed.path, twin)
         )
     vmaf_gain, affine_gain = whole.vmaf - own.vmaf, affine.vmaf - own.vmaf
-    return Treatment(
+    return PrefilterEffect(
         gain=gain,
         offset=offset / _code(reference),
         clipped=_clipped(reference, processed),
         vmaf_gain=vmaf_gain,
         affine_gain=affine_gain,
-        affine_share=affine_gain / vmaf_gain if vmaf_gain >= MIN_GAIN else None,
+        affine_gain_share=affine_gain / vmaf_gain if vmaf_gain >= MIN_GAIN else None,
         cambi=whole.cambi - own.cambi,
         flicker=whole.flicker,
     )
-
-
-def treatment_record(treatment: Treatment) -> dict[str, Any]:
-    """A treatment as JSON types."""
-    return asdict(treatment)
-
-
-def read_treatment(record: Mapping[str, Any]) -> Treatment:
-    """The opposite of `treatment_record`.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is no such record.
-    """
-    optional = {"affine_share", "flicker"}
-    values: dict[str, Any] = {entry.name: record[entry.name] for entry in fields(Treatment)}
-    checked: dict[str, Any] = {n: v if v is None and n in optional else float(v) for n, v in values.items()}
-    return Treatment(**checked)
 
 
 def _fit(reference: RawVideo, processed: RawVideo) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from typing import Any
 from scene.errors import InputError, UsageError
 from scene.measure.clip import Recipe
 from scene.measure.encode import CodecRun, codec_run
-from scene.measure.names import printable
+from scene.measure.names import display_name
 
 _SECTIONS = ("methods", "clips", "reference", "codecs")
 
@@ -70,13 +70,13 @@ def read_protocol(path: Path) -> Protocol:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{printable(str(path))} cannot be read ({error.strerror})") from error
+        raise InputError(f"{display_name(str(path))} cannot be read ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{printable(str(path))} is not valid TOML: {error}") from error
+        raise InputError(f"{display_name(str(path))} is not valid TOML: {error}") from error
     try:
         return _protocol(document)
     except UsageError as error:
-        raise UsageError(f"{printable(str(path))}: {error}") from error
+        raise UsageError(f"{display_name(str(path))}: {error}") from error
 
 
 def find_clips(clips: ClipSet, folder: Path) -> list[Path]:
@@ -86,18 +86,18 @@ def find_clips(clips: ClipSet, folder: Path) -> list[Path]:
         InputError: the folder is missing, or files of it are; the message lists them and says where they are had.
     """
     if not folder.is_dir():
-        raise InputError(f"{printable(str(folder))} is no folder; {_wanted(clips)}")
+        raise InputError(f"{display_name(str(folder))} is no folder; {_wanted(clips)}")
     files = sorted(path for place in (folder, *_folders(folder)) for path in place.iterdir() if path.is_file())
     if not clips.names:
         found = [path for path in files if any(path.match(pattern) for pattern in clips.files)]
         if not found:
-            raise InputError(f"{printable(str(folder))} holds no clips; {_wanted(clips)}")
+            raise InputError(f"{display_name(str(folder))} holds no clips; {_wanted(clips)}")
         return found
     chosen = {name: _find(clips, name, files) for name in clips.names}
     missing = [_patterns(clips, name)[0] for name, path in chosen.items() if path is None]
     if missing:
         raise InputError(
-            f"{printable(str(folder))} lacks {len(missing)} of {len(clips.names)} clips: {', '.join(missing)}; "
+            f"{display_name(str(folder))} lacks {len(missing)} of {len(clips.names)} clips: {', '.join(missing)}; "
             + _wanted(clips)
         )
     return [path for path in chosen.values() if path is not None]
@@ -107,7 +107,7 @@ def _find(clips: ClipSet, name: str, files: Sequence[Path]) -> Path | None:
     for pattern in _patterns(clips, name):
         matching = [path for path in files if path.match(pattern)]
         if len(matching) > 1:
-            both = " and ".join(printable(str(path)) for path in matching[:2])
+            both = " and ".join(display_name(str(path)) for path in matching[:2])
             raise InputError(f"{both} may both be {name}; leave one of them in the folder.")
         if matching:
             return matching[0]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from scene.errors import MissingError, SceneError, UsageError
 from scene.evaluation.grid.methods import Method
-from scene.evaluation.grid.prefilter import Treatment, measure_treatment, read_treatment, treatment_record
+from scene.evaluation.grid.prefilter import PrefilterEffect, measure_effect
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip
 from scene.measure.encode import CodecRun
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 ATTEMPTS = 2
 # Not the fault of one clip or point: no other would fare better.
 FATAL = (StoppedError, UsageError, MissingError)
-# Codec and CRF whose step a network is told for its treatment, which has no encoder.
-TREATMENT_QUALITY = ("x264", 30.0)
+# Codec and CRF whose step a network is told for its effect, which has no encoder.
+PREFILTER_QUALITY = ("x264", 30.0)
 # What the cache calls entries of this kind.
-_TREATMENT = "treatment"
+_EFFECT = "treatment"
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class PointTask:
 
 
 @dataclass(frozen=True, slots=True)
-class TreatmentTask:
+class PrefilterTask:
     """A method's change to a clip's pictures to measure; attributes as of `PointTask`.
 
     Of a network that is told the quantiser it is the change at x264's CRF 30, the middle of its ladder.
@@ -77,7 +77,7 @@ class TreatmentTask:
     @property
     def step(self) -> float | None:
         """See `PointTask.step`."""
-        return self.method.step(*TREATMENT_QUALITY)
+        return self.method.step(*PREFILTER_QUALITY)
 
     @property
     def place(self) -> str:
@@ -85,8 +85,8 @@ class TreatmentTask:
         return f"{self.clip.name}, {self.method.label} before any encoder"
 
 
-Task = PointTask | TreatmentTask
-Outcome = Measurement | Treatment
+Task = PointTask | PrefilterTask
+Outcome = Measurement | PrefilterEffect
 
 
 def by_step(tasks: Sequence[Task], indices: Iterable[int]) -> list[list[int]]:
@@ -101,7 +101,7 @@ def by_step(tasks: Sequence[Task], indices: Iterable[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def perform(
+def run_task(
     ffmpeg: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, *, folder: Path, threads: int
 ) -> Outcome:
     """Does one task.
@@ -112,12 +112,12 @@ def perform(
         threads: of libvmaf.
 
     Raises:
-        ProcessError, VerificationError, InputError: see `measure_point` and `measure_treatment`.
+        ProcessError, VerificationError, InputError: see `measure_point` and `measure_effect`.
     """
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
         private = Path(name)
-        if isinstance(task, TreatmentTask):
-            return measure_treatment(ffmpeg, reference, processed, folder=private, threads=threads)
+        if isinstance(task, PrefilterTask):
+            return measure_effect(ffmpeg, reference, processed, folder=private, threads=threads)
         return measure_point(
             *(ffmpeg, reference, processed, task.run, task.crf, task.gop),
             parameters=task.method.parameters,
@@ -126,7 +126,7 @@ def perform(
         )
 
 
-def tried(attempt: Callable[[], T], place: str) -> T | str:
+def with_retry(attempt: Callable[[], T], place: str) -> T | str:
     """What `attempt` gives, or after the last failure the reason in words.
 
     Whatever goes wrong with one unit must not lose the others, so every error counts as its failure, but for those of
@@ -145,7 +145,7 @@ def tried(attempt: Callable[[], T], place: str) -> T | str:
     return reason
 
 
-class Board:
+class TaskResults:
     """What is known of each task; the workers write to it, from any thread.
 
     Attributes:
@@ -170,8 +170,8 @@ class Board:
             self._twins.setdefault(first.setdefault(key, index), []).append(index)
         for index, task in enumerate(tasks):
             found: Outcome | None
-            if isinstance(task, TreatmentTask):
-                found = cache.load_record(task.key, _TREATMENT, read_treatment)
+            if isinstance(task, PrefilterTask):
+                found = cache.load_record(task.key, _EFFECT, PrefilterEffect)
             else:
                 found = cache.load(task.key)
             if found is not None:
@@ -192,8 +192,8 @@ class Board:
         """
         if isinstance(outcome, str):
             _log.warning("%s: %s (given up)", self.tasks[index].place, outcome)
-        elif isinstance(outcome, Treatment):
-            self._cache.store_record(self.tasks[index].key, _TREATMENT, treatment_record(outcome))
+        elif isinstance(outcome, PrefilterEffect):
+            self._cache.store_record(self.tasks[index].key, _EFFECT, outcome)
         else:
             self._cache.store(self.tasks[index].key, outcome)
         with self._lock:
@@ -204,7 +204,7 @@ class Board:
                     self.done[twin] = outcome
             self._report()
 
-    def lose(self, indices: Sequence[int], reason: str) -> None:
+    def fail(self, indices: Sequence[int], reason: str) -> None:
         """Takes note of tasks that cannot even be begun."""
         _log.warning("%d measurements are lost: %s", len(indices), reason)
         with self._lock:

@@ -4,7 +4,7 @@ const read = (id) => JSON.parse(byId(id).textContent);
 const results = read("data-results");
 const metrics = read("data-metrics");
 const frameData = read("data-frames");
-const slides = read("data-slides");
+const sideBySides = read("data-side-by-sides");
 
 const ANCHOR = "none";
 const points = results.points;

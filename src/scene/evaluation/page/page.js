@@ -28,7 +28,7 @@ startCrfTable();
 startTreatments();
 startRate();
 startFrames();
-startSlides();
+startSideBySide();
 startNotes();
 startTheme();
 startContents();

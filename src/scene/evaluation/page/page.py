@@ -14,23 +14,23 @@ from typing import Any
 from scene.evaluation.page.heading import headline, sentence
 from scene.evaluation.page.repeat import repeat_html
 from scene.evaluation.page.summary import summary_html
-from scene.evaluation.visuals import Slide
+from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.metrics.scores import METRICS
 
 # In this order they are one module.
-_SCRIPTS = ("dom.js", "data.js", "notes.js", "tables.js", "chart.js", "plots.js", "slides.js", "page.js")
+_SCRIPTS = ("dom.js", "data.js", "notes.js", "tables.js", "chart.js", "plots.js", "side_by_side.js", "page.js")
 # More figures than this make the file slow to open; clips are then thinned to every second frame, third, ...
 _MOST_FRAME_SCORES = 2_000_000
 
 
-def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], slides: Sequence[Slide]) -> str:
+def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sides: Sequence[SideBySide]) -> str:
     """The report of an evaluation or a comparison as one self-contained HTML document.
 
     Args:
         results: results.json, parsed; keys that older versions did not write may be missing, and a document of
             `scene compare` (every CRF null, no BD-rates) shows its points instead of BD-rates.
         frames: frames.json, parsed; may be empty.
-        slides: frames to look at; may be empty.
+        side_by_sides: frames to look at; may be empty.
 
     Returns:
         The text of report.html. It loads nothing: pictures are data URIs, and its content security policy forbids
@@ -50,7 +50,7 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], slides: Seq
         "results": _json(_shown(results)),
         "metrics": _json([_metric(metric) for metric in METRICS]),
         "frames": _json(_thinned(frames)),
-        "slides": _json([_slide(slide) for slide in slides]),
+        "side_by_sides": _json([_side_by_side(shown) for shown in side_by_sides]),
     }
     # One pass: what is put in is never searched for further places.
     return re.sub(r"<!--slot:(\w+)-->", lambda match: parts[match[1]], _read("page.html"))
@@ -122,15 +122,15 @@ def _rounded(values: Sequence[float | None]) -> list[float | None]:
     return [value if value is None else float(f"{value:.5g}") for value in values]
 
 
-def _slide(slide: Slide) -> dict[str, Any]:
+def _side_by_side(shown: SideBySide) -> dict[str, Any]:
     return {
-        "clip": slide.clip,
-        "codec": slide.codec,
-        "frame": slide.frame,
-        "width": slide.width,
-        "height": slide.height,
-        "crop": slide.crop,
-        "note": slide.note,
+        "clip": shown.clip,
+        "codec": shown.codec,
+        "frame": shown.frame,
+        "width": shown.width,
+        "height": shown.height,
+        "crop": shown.crop,
+        "note": shown.note,
         "panes": [
             {
                 "label": pane.label,
@@ -138,7 +138,7 @@ def _slide(slide: Slide) -> dict[str, Any]:
                 "image": _data_uri("image/webp", pane.image),
                 "crop": _data_uri("image/webp", pane.crop),
             }
-            for pane in slide.panes
+            for pane in shown.panes
         ],
     }
 

@@ -31,15 +31,14 @@ def protocol_lines(results: Document) -> list[str]:
     for codec in environment["codecs"]:
         if "crf" in codec:
             lines.append(_codec_line(codec, environment))
+    said = f"ffmpeg {environment['ffmpeg']}; rate is that of the elementary stream"
     if "pyav" in environment:
         lines.append(
             f"encoders are those of PyAV {environment['pyav']}, as in `scene encode`: with the codec, preset, crf and "
             "encoder_args above it makes the same streams of the same pictures"
         )
-    lines.append(
-        f"ffmpeg {environment['ffmpeg']} decodes and compares; rate is that of the elementary stream, without what "
-        "x264 and x265 write into it about themselves"
-    )
+        said += ", without what x264 and x265 write into it about themselves"
+    lines.append(said)
     for method in environment["methods"]:
         # Older documents do not say which codecs a method is for.
         codecs = method.get("codecs")

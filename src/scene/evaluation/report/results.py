@@ -8,10 +8,11 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
+
 from scene import __version__
 from scene.errors import UsageError
-from scene.evaluation.grid.grid import Grid, Measured, Point, Treated
-from scene.evaluation.grid.prefilter import treatment_record
+from scene.evaluation.grid.grid import ClipEffect, Grid, Measured, Point
 from scene.evaluation.report.summary import ClipRow, EqualCRF, MeanRow, clip_rows, equal_crf_rows, mean_rows
 from scene.measure.clip import Recipe
 from scene.measure.encode import GOP_SECONDS, CodecRun
@@ -69,7 +70,7 @@ def make_report(
 
 
 def results_document(report: Report) -> Document:
-    """results.json as JSON types (format 1; see docs/measuring.md)."""
+    """results.json as JSON types (format 1; see docs/evaluating.md)."""
     measured = report.measured
     return {
         "format": FORMAT,
@@ -77,7 +78,7 @@ def results_document(report: Report) -> Document:
         "points": [_point(point) for point in measured.points],
         "bd_rate": [*map(_row, report.rows), *map(_row, report.means)],
         "equal_crf": [_equal_crf(row) for row in report.equal_crf],
-        "treatments": [_treatment(treated) for treated in measured.treatments],
+        "treatments": [_treatment(effect) for effect in measured.effects],
         "timing": None if measured.timing is None else _rounded(asdict(measured.timing)),
         "failures": [asdict(failure) for failure in measured.failures],
     }
@@ -101,7 +102,12 @@ def frames_document(report: Report) -> Document:
 
 def results_json(report: Report) -> str:
     """The text of results.json."""
-    return json.dumps(results_document(report), indent=1, allow_nan=False) + "\n"
+    return json_text(results_document(report))
+
+
+def json_text(document: Document) -> str:
+    """A document as it is written."""
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
 
 
 def frames_json(report: Report) -> str:
@@ -195,14 +201,14 @@ def _equal_crf(row: EqualCRF) -> Document:
     return _rounded({**fields, "clip": "mean" if row.clip is None else row.clip, **changes})
 
 
-def _treatment(treated: Treated) -> Document:
-    method = treated.method
+def _treatment(effect: ClipEffect) -> Document:
+    method = effect.method
     place = {
-        "clip": treated.clip.name,
+        "clip": effect.clip.name,
         "method": method.label,
         "codecs": None if method.codecs is None else list(method.codecs),
     }
-    return {**place, **_rounded(treatment_record(treated.treatment))}
+    return {**place, **_rounded(msgspec.to_builtins(effect.effect))}
 
 
 def _rounded(fields: Document) -> Document:

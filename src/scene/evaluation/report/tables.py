@@ -49,7 +49,7 @@ def results_markdown(results: Document) -> str:
     sections = [
         ("Median, and quality at equal rate", DETAIL_LEGEND, detail_table(results), 2),
         ("At equal CRF", EQUAL_CRF_LEGEND, equal_crf_table(results), 2),
-        ("What the methods do to the pictures", TREATMENT_LEGEND, treatment_table(results), 1),
+        ("What the methods do to the pictures", EFFECT_LEGEND, effect_table(results), 1),
     ]
     for title, legend, table, words in sections:
         if len(table) > 1:
@@ -73,7 +73,7 @@ EQUAL_CRF_LEGEND = (
     "The encoder's setting left as it is: change of the rate in % and of the scores, means over CRFs and clips. "
     "A method that spends rate on its scores shows it here."
 )
-TREATMENT_LEGEND = (
+EFFECT_LEGEND = (
     "Before any encoder, means over clips: the gain and offset of luma that come closest to what the method does, the "
     "luma samples that it drives to the ends of the range, what VMAF says of its pictures beyond the source's own "
     "score, how much of this the gain and offset alone have (affine share), the change of banding, and flicker."
@@ -126,7 +126,7 @@ def equal_crf_table(results: Document, anchor: str = "none") -> Table:
     return table
 
 
-def treatment_table(results: Document) -> Table:
+def effect_table(results: Document) -> Table:
     """What each method does to the pictures, means over clips; the header alone for documents without treatments."""
     groups: dict[tuple[str, tuple[str, ...]], list[Document]] = {}
     for row in results.get("treatments", []):

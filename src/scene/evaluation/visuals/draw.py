@@ -1,4 +1,4 @@
-"""Versions of a clip drawn as a slide's panes: one frame of each, chosen where two of them differ most."""
+"""Versions of a clip drawn as side-by-side panes: one frame of each, chosen where two of them differ most."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scene.evaluation.visuals.detail import Crop, most_different_crop, most_different_frame
+import numpy as np
+import numpy.typing as npt
+
+from scene.evaluation.visuals.side_by_side import Pane, SideBySide
 from scene.evaluation.visuals.still import lossless_webp, read_picture, to_rgb, webp
-from scene.evaluation.visuals.view import Pane
-from scene.measure.raw_video import RawVideo
+from scene.measure.raw_video import RawVideo, read_lumas
 from scene.metrics.scores import Scores
 from scene.picture import Picture
 from scene.video.ffmpeg import FFmpeg
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class View:
     """A clip as one pane is to show it.
 
     Attributes:
@@ -30,49 +32,41 @@ class Version:
     decode: Callable[[Path], RawVideo]
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """What a slide shows; see `scene.evaluation.visuals.view.Slide`."""
+def draw(
+    ffmpeg: FFmpeg, views: Sequence[View], pair: tuple[int, int], folder: Path, *, clip: str, codec: str, note: str = ""
+) -> SideBySide:
+    """Draws every view at the frame, and with the detail, where two of them differ most.
 
-    frame: int
-    width: int
-    height: int
-    crop: Crop
-    panes: tuple[Pane, ...]
-
-
-def draw(ffmpeg: FFmpeg, versions: Sequence[Version], pair: tuple[int, int], folder: Path) -> Drawing:
-    """Draws every version at the frame, and with the detail, where two of them differ most.
-
-    No more than two versions are on the disk at once.
+    No more than two of them are on the disk at once.
 
     Args:
-        versions: of one size, bit depth and length.
+        views: of one size, bit depth and length.
         pair: indices of the two that decide.
         folder: where a private folder may be made for raw video.
+        clip, codec, note: see `SideBySide`.
 
     Raises:
-        ProcessError, InputError: a version cannot be decoded.
+        ProcessError, InputError: a view cannot be decoded.
     """
     pictures: dict[int, Picture] = {}
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
-        videos = [versions[index].decode(_subfolder(Path(name), index)) for index in pair]
+        videos = [views[index].decode(_subfolder(Path(name), index)) for index in pair]
         frame, difference = most_different_frame(*videos)
         for index, video in zip(pair, videos, strict=True):
             pictures[index] = read_picture(video, frame)
     crop = most_different_crop(difference)
-    for index, version in enumerate(versions):
+    for index, view in enumerate(views):
         if index not in pictures:
             with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
-                pictures[index] = read_picture(version.decode(Path(name)), frame)
+                pictures[index] = read_picture(view.decode(Path(name)), frame)
     left, top, width, height = crop
     panes = []
-    for index, version in enumerate(versions):
+    for index, view in enumerate(views):
         rgb = to_rgb(ffmpeg, pictures[index], folder)
         detail = rgb[top : top + height, left : left + width]
-        panes.append(Pane(version.label, version.caption, webp(rgb), lossless_webp(detail)))
+        panes.append(Pane(view.label, view.caption, webp(rgb), lossless_webp(detail)))
     fmt = pictures[0].format
-    return Drawing(frame, fmt.width, fmt.height, crop, tuple(panes))
+    return SideBySide(clip, codec, frame, fmt.width, fmt.height, crop, tuple(panes), note)
 
 
 def caption(quality: str, kbps: float, scores: Scores) -> str:
@@ -93,3 +87,51 @@ def _subfolder(folder: Path, index: int) -> Path:
     made = folder / str(index)
     made.mkdir(exist_ok=True)
     return made
+
+
+_ALIGNMENT = 8
+_SMALLEST = 64
+
+Crop = tuple[int, int, int, int]
+Difference = npt.NDArray[np.uint16]
+
+
+def most_different_frame(first: RawVideo, second: RawVideo) -> tuple[int, Difference]:
+    """The frame with the largest mean absolute difference of luma, and that difference, (H, W).
+
+    The very first frame, where encoders are still finding their rate, counts only if there is no other.
+
+    Args:
+        first, second: of one size, bit depth and length.
+    """
+    best: tuple[float, int, Difference] | None = None
+    for number, (one, other) in enumerate(zip(read_lumas(first), read_lumas(second), strict=True)):
+        if number == 0 and first.frames > 1:
+            continue
+        difference = np.maximum(one, other).astype(np.uint16) - np.minimum(one, other)
+        mean = float(difference.mean())
+        if best is None or mean > best[0]:
+            best = mean, number, difference
+    assert best is not None
+    return best[1], best[2]
+
+
+def most_different_crop(difference: npt.NDArray[np.unsignedinteger]) -> Crop:
+    """Left, top, width and height of the part with the largest sum of `difference`, (H, W).
+
+    It is a quarter of the picture wide, 4:3, at least 64 samples where the picture has as many; its place and size
+    are multiples of 8.
+    """
+    rows, columns = difference.shape
+    width = min(max(_aligned(columns / 4), _SMALLEST), columns)
+    height = min(max(_aligned(width * 3 / 4), _SMALLEST * 3 // 4), rows)
+    table = np.zeros((rows + 1, columns + 1), np.int64)
+    table[1:, 1:] = difference.astype(np.int64).cumsum(axis=0).cumsum(axis=1)
+    sums = table[height:, width:] - table[:-height, width:] - table[height:, :-width] + table[:-height, :-width]
+    places = sums[::_ALIGNMENT, ::_ALIGNMENT]
+    top, left = (int(index) * _ALIGNMENT for index in np.unravel_index(int(places.argmax()), places.shape))
+    return left, top, width, height
+
+
+def _aligned(length: float) -> int:
+    return round(length / _ALIGNMENT) * _ALIGNMENT

@@ -1,4 +1,4 @@
-"""Which slides an evaluation gets, and at which CRF every method is shown."""
+"""Which side-by-side pictures an evaluation gets, and at which CRF every method is shown."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scene.evaluation.report.results import Report
 from scene.measure.clip import Clip, reference_key
 from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval, settings_key
 from scene.measure.libvmaf import METRICS_VERSION
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 
-# To be raised whenever the same points would give another slide than before.
+# To be raised whenever the same points would give another side-by-side picture than before.
 _VERSION = 2
 _MOST = 24
 _MIDDLE_VMAF = 75.0
@@ -24,13 +24,13 @@ _STEPS = {"x264": 0.1, "x265": 0.1, "svtav1": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
-    """A method on a slide.
+class PlannedView:
+    """A method on a side-by-side picture.
 
     Attributes:
         method: which one.
-        curve: its measured points of the slide's clip and codec.
-        crf: where it is expected to have the rate of the slide.
+        curve: its measured points of the side-by-side picture's clip and codec.
+        crf: where it is expected to have the rate of the side-by-side picture.
     """
 
     method: Method
@@ -39,34 +39,34 @@ class Shot:
 
 
 @dataclass(frozen=True, slots=True)
-class SlidePlan:
-    """A slide to be made.
+class SideBySidePlan:
+    """A side-by-side picture to be made.
 
     Attributes:
         clip, run: whose it is.
-        shots: the codec alone, at a measured point that sets the rate, then the methods.
-        key: all that the slide depends on.
+        views: the codec alone, at a measured point that sets the rate, then the methods.
+        key: all that the side-by-side picture depends on.
     """
 
     clip: Clip
     run: CodecRun
-    shots: tuple[Shot, ...]
+    views: tuple[PlannedView, ...]
     key: dict[str, Any]
 
-    def crf_at_rate(self, shot: Shot, kbps: float) -> float:
-        """The CRF, as finely as the encoder takes it, at which a shot is expected to have a rate."""
-        return crf_at_rate(shot.curve, kbps, _step(self.run))
+    def crf_at_rate(self, view: PlannedView, kbps: float) -> float:
+        """The CRF, as finely as the encoder takes it, at which a view is expected to have a rate."""
+        return crf_at_rate(view.curve, kbps, _step(self.run))
 
-    def settings(self, shot: Shot, crf: float) -> EncoderSettings:
-        """The encoder's settings for a shot as in the grid, at any CRF that the encoder takes."""
-        return encoder_settings(self.run, crf, key_frame_interval(self.clip.rate), shot.method.parameters)
+    def settings(self, view: PlannedView, crf: float) -> EncoderSettings:
+        """The encoder's settings for a view as in the grid, at any CRF that the encoder takes."""
+        return encoder_settings(self.run, crf, key_frame_interval(self.clip.rate), view.method.parameters)
 
 
-def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
-    """The slides of a measured grid, 24 at most, in the grid's order.
+def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
+    """The side-by-side pictures of a measured grid, 24 at most, in the grid's order.
 
-    The rate of a slide is that of the codec alone at the measured point whose VMAF is closest to 75. Pairs of clip and
-    codec without such a point have no slide, methods without points are not on it.
+    The rate is that of the codec alone at the measured point whose VMAF is closest to 75. Pairs of clip and codec
+    without such a point are left out, and so are methods without points.
     """
     grid = report.grid
     plans = []
@@ -85,12 +85,12 @@ def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
         if not anchors:
             continue
         middle = min(anchors, key=lambda point: abs(point.measurement.scores.vmaf - _MIDDLE_VMAF))
-        shots = [Shot(grid.methods[0], anchors, middle.crf)]
+        views = [PlannedView(grid.methods[0], anchors, middle.crf)]
         for method in grid.methods[1:]:
             if method.serves(run.codec.name) and curves[method.label]:
                 curve = curves[method.label]
-                shots.append(Shot(method, curve, crf_at_rate(curve, middle.kbps, _step(run))))
-        plan = SlidePlan(clip, run, tuple(shots), {})
+                views.append(PlannedView(method, curve, crf_at_rate(curve, middle.kbps, _step(run))))
+        plan = SideBySidePlan(clip, run, tuple(views), {})
         key = {
             "slide": _VERSION,
             "clip": clip.name,
@@ -99,17 +99,17 @@ def plan_slides(report: Report, ffmpeg: FFmpeg) -> list[SlidePlan]:
             "encoder": report.measured.encoders[run.codec.name],
             "shots": [
                 [
-                    shot.method.label,
-                    shot.method.identity_at(shot.method.step(run.codec.name, shot.crf)),
-                    settings_key(plan.settings(shot, shot.crf)),
+                    view.method.label,
+                    view.method.identity_at(view.method.step(run.codec.name, view.crf)),
+                    settings_key(plan.settings(view, view.crf)),
                 ]
-                for shot in shots
+                for view in views
             ],
             "crfs": list(run.crfs),
             "ffmpeg": ffmpeg.build,
             "metrics": METRICS_VERSION,
         }
-        plans.append(SlidePlan(clip, run, tuple(shots), key))
+        plans.append(SideBySidePlan(clip, run, tuple(views), key))
     return plans
 
 

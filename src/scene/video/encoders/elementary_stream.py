@@ -11,8 +11,9 @@ import av
 from av.packet import Packet
 
 from scene.errors import SceneError
-from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders.codecs import CODECS, check_settings
 from scene.video.encoders.encoder import Encoder, add_encoder
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.decode import Decoder
 from scene.video.source.open import reason
 from scene.video.source.probe import probe

@@ -27,10 +27,11 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import MissingError, SceneError
-from scene.video.encoders.codecs import CODECS, EncoderSettings
+from scene.video.encoders.codecs import CODECS
 from scene.video.encoders.elementary_stream import encode_elementary_stream, is_external
 from scene.video.encoders.encoder import Encoder
 from scene.video.encoders.report import tiny_encode
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import ProcessError, StoppedError, find_encoding_ffmpeg
 from scene.video.source.open import reason
 

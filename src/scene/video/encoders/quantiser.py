@@ -71,7 +71,7 @@ class EncoderFit:
 
 
 # Networks are trained through a proxy of x264's kind. SVT-AV1 keeps far more of a picture at the same step, with larger
-# transforms, better prediction and filters in its loop: measured on held-out photographs, docs/experiments.md.
+# transforms, better prediction and filters in its loop: measured on held-out photographs, docs/labbook.md.
 _FITS = {"svtav1": EncoderFit(step=0.25, strength=0.5)}
 
 

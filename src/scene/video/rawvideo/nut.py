@@ -11,9 +11,9 @@ import av
 from av.container import InputContainer
 
 from scene.errors import InputError
-from scene.picture import Picture, PictureFormat
+from scene.picture import Frame, Picture, PictureFormat
 from scene.video.pixel_format import frame_picture, planar_name, source_format, to_planar, write_picture
-from scene.video.rawvideo.streams import RawFrame, RawInfo, RawSource
+from scene.video.rawvideo.streams import RawInfo, RawSource
 from scene.video.source.decode import DecodedFrame
 from scene.video.source.open import DEMUXING, reason
 from scene.video.source.probe import best_video, nominal_rate
@@ -83,7 +83,7 @@ def open_nut(stream: BinaryIO, name: str) -> RawSource:
 
 def _frames(
     container: InputContainer, first: av.VideoFrame, rest: Iterator[av.VideoFrame], info: RawInfo
-) -> Iterator[RawFrame]:
+) -> Iterator[Frame]:
     frame: av.VideoFrame | None = first
     coded = first.format.name
     last: int | None = None
@@ -128,7 +128,7 @@ class NutSink:
             ratio = f"{info.aspect.numerator}:{info.aspect.denominator}"
             log.warning("the sample aspect ratio of %s cannot be written to nut; tell the encoder, or use y4m.", ratio)
 
-    def write(self, frame: RawFrame) -> None:
+    def write(self, frame: Frame) -> None:
         """Writes a frame; it is on its way when this returns. Raises OSError."""
         if isinstance(frame, NutFrame | DecodedFrame):
             ready = frame.av_frame

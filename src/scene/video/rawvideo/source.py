@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from scene.errors import InputError, UsageError
+from scene.picture import Frame
 from scene.video.pixel_format import planar_name
 from scene.video.rawvideo.nut import open_nut
 from scene.video.rawvideo.pipes import PipeReader, buffered
-from scene.video.rawvideo.streams import RawFrame, RawInfo, RawKind
+from scene.video.rawvideo.streams import RawInfo, RawKind
 from scene.video.rawvideo.y4m_stream import open_y4m
 from scene.video.source.decode import Decoder
 from scene.video.source.open import reason, require_readable
@@ -59,7 +60,7 @@ class StreamSource:
         self.info = source.info
         self._frames = source.frames
 
-    def frames(self) -> Iterator[RawFrame]:
+    def frames(self) -> Iterator[Frame]:
         """All frames in order. Raises InputError where one is damaged or the last one is cut short, unless tolerant."""
         count = 0
         try:
@@ -103,7 +104,7 @@ class FileSource:
         """Places that were found damaged so far and passed over."""
         return self._decoder.damage
 
-    def frames(self) -> Iterator[RawFrame]:
+    def frames(self) -> Iterator[Frame]:
         """All frames in order; errors as for `Decoder.units`."""
         return (unit.frame for unit in self._decoder.units() if unit.frame is not None)
 

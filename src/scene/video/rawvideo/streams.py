@@ -7,29 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, Protocol
 
-from scene.picture import Picture, PictureFormat
+from scene.picture import Frame, PictureFormat
 
 RawKind = Literal["y4m", "nut"]
-
-
-class RawFrame(Protocol):
-    """A frame on its way from a source to a sink. Its time stamp counts in the source's time base."""
-
-    @property
-    def pts(self) -> int:
-        """When the frame is shown."""
-
-    def picture(self) -> Picture:
-        """The frame's planes."""
-
-    def replace(self, picture: Picture) -> None:
-        """Puts another picture of the same format in the frame's place."""
 
 
 class RawSink(Protocol):
     """Where frames go."""
 
-    def write(self, frame: RawFrame) -> None:
+    def write(self, frame: Frame) -> None:
         """Sends a frame on its way. Raises OSError, BrokenPipeError where the reader has left."""
 
     def finish(self) -> None:
@@ -61,4 +47,4 @@ class RawSource:
     """Frames, and what they are. The iterator raises InputError where it cannot go on."""
 
     info: RawInfo
-    frames: Iterator[RawFrame]
+    frames: Iterator[Frame]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from scene.errors import InputError, UsageError
-from scene.picture import ChromaLocation, Picture, PictureFormat
+from scene.picture import ChromaLocation, Frame, Picture, PictureFormat
 from scene.video.pixel_format import UNSPECIFIED, guess_matrix
-from scene.video.rawvideo.streams import RawFrame, RawInfo, RawSource
+from scene.video.rawvideo.streams import RawInfo, RawSource
 from scene.video.rawvideo.y4m import (
     ByteSink,
     Y4MHeader,
@@ -78,7 +78,7 @@ def open_y4m(stream: BinaryIO, name: str) -> RawSource:
     return RawSource(info, _frames(stream, header, fmt))
 
 
-def _frames(stream: BinaryIO, header: Y4MHeader, fmt: PictureFormat) -> Iterator[RawFrame]:
+def _frames(stream: BinaryIO, header: Y4MHeader, fmt: PictureFormat) -> Iterator[Frame]:
     for index, (marker, payload) in enumerate(read_payloads(stream, header)):
         yield Y4MFrame(marker, payload, fmt, index)
 
@@ -103,7 +103,7 @@ class Y4MSink:
         except ValueError as error:
             raise UsageError(f"{error}; give `format` nut.") from None
 
-    def write(self, frame: RawFrame) -> None:
+    def write(self, frame: Frame) -> None:
         """Writes a frame; it is on its way when this returns. Raises OSError."""
         if isinstance(frame, Y4MFrame):
             self._stream.write(frame.marker + b"\n")
