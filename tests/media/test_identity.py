@@ -36,7 +36,7 @@ def sources() -> list[tuple[str, str]]:
     """Encoder and the planar form of each pixel format that it takes."""
     found = []
     for codec in (codec for codec in ENCODERS.values() if codec.has_trials):
-        names = {fmt.name for fmt in av.Codec(codec.encoder, "w").video_formats}
+        names = {fmt.name for fmt in av.Codec(codec.ffmpeg_name, "w").video_formats}
         if codec.name == "x264":
             names |= {fmt.name for fmt in av.Codec("libx264rgb", "w").video_formats}
         planar = {sample_layout(name).planar for name in names if not name.startswith("yuva")}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.errors import UsageError
-from scene.measure.encode import CODECS
+from scene.errors import MissingError, UsageError
 from scene.measure.names import display_name
-from scene.video.encoders import find_encoder
+from scene.video.encoders import ENCODERS, find_encoder
 from scene.video.encoders.svtav1 import VMAF_TUNE, SvtAv1
 from scene.video.external import locate_program
 
@@ -98,6 +97,30 @@ NONE = Method("none", "none")
 SVTAV1_VMAF = Method(
     f"{SvtAv1.name}:vmaf", f"{SvtAv1.name}:{VMAF_TUNE}", codecs=(SvtAv1.name,), parameters=(VMAF_TUNE,)
 )
+
+
+_FIRST_WITH_VMAF_TUNE = (4, 2)
+
+
+def has_vmaf_tune(svtav1: str) -> bool:
+    """Whether SVT-AV1 of this version has the tune of `SVTAV1_VMAF`."""
+    numbers = re.match(r"(\d+)\.(\d+)", svtav1)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _FIRST_WITH_VMAF_TUNE
+
+
+def check_encoders(methods: Sequence[Method], encoders: Mapping[str, str]) -> None:
+    """Refuses a method that needs a newer encoder.
+
+    Args:
+        encoders: versions by codec.
+
+    Raises:
+        MissingError: this build of the encoder has not what a method asks for.
+    """
+    if SVTAV1_VMAF in methods and not has_vmaf_tune(encoders[SvtAv1.name]):
+        raise MissingError(
+            f"{SVTAV1_VMAF.label} needs SVT-AV1 4.2, and this PyAV has {encoders[SvtAv1.name]}; leave the method out."
+        )
 
 
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
@@ -188,7 +211,7 @@ def fit_to_codecs(method: Method) -> tuple[Method, ...]:
     if method.network is None or not method.conditioned or method.codecs is not None:
         return (method,)
     groups: dict[float, list[str]] = {}
-    for codec in CODECS:
+    for codec in (encoder.name for encoder in ENCODERS.values() if encoder.measured_crfs):
         groups.setdefault(method.strength * find_encoder(codec).fit.strength, []).append(codec)
     return tuple(
         replace(

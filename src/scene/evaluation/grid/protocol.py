@@ -5,7 +5,7 @@ methods = ["none", "contrast:tuned", "scene"]
 [clips]                 which files of the data folder
 [clips.also]            other names under which some of them go
 [reference]             frames, halve_above
-[codecs.x264]           preset, crf; one table for each codec
+[codecs.x264]           preset, crf, encoder_args; one table for each codec
 """
 
 from __future__ import annotations
@@ -153,16 +153,21 @@ def _protocol(document: Mapping[str, Any]) -> Protocol:
 
 
 def _codec(name: str, codecs: Mapping[str, Any]) -> CodecRun:
-    table = _table(codecs, name, ("preset", "crf"), "codecs.")
+    table = _table(codecs, name, ("preset", "crf", "encoder_args"), "codecs.")
     crfs = table.get("crf")
     if crfs is not None and not (
         isinstance(crfs, list) and all(isinstance(crf, int | float) and not isinstance(crf, bool) for crf in crfs)
     ):
         raise UsageError(f"'crf' in [codecs.{name}] must be a list of numbers.")
-    preset = table.get("preset")
-    if preset is not None and not isinstance(preset, str):
-        raise UsageError(f"'preset' in [codecs.{name}] must be a text, in quotes.")
-    return codec_run(name, preset=preset, crfs=None if crfs is None else tuple(map(float, crfs)))
+    for key in ("preset", "encoder_args"):
+        if not isinstance(table.get(key, ""), str):
+            raise UsageError(f"{key!r} in [codecs.{name}] must be a text, in quotes.")
+    return codec_run(
+        name,
+        preset=table.get("preset"),
+        crfs=None if crfs is None else tuple(map(float, crfs)),
+        encoder_args=table.get("encoder_args"),
+    )
 
 
 def _table(parent: Mapping[str, Any], name: str, keys: Sequence[str] | None, prefix: str = "") -> dict[str, Any]:

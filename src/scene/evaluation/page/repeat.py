@@ -28,6 +28,7 @@ def _facts(results: Mapping[str, Any]) -> list[tuple[str, str]]:
     recipe = environment.get("recipe")
     facts = [
         ("SCENE", environment.get("scene")),
+        ("PyAV", environment.get("pyav")),
         ("ffmpeg", environment.get("ffmpeg")),
         ("Platform", environment.get("platform")),
         ("Frames", _frames(recipe) if recipe else None),
@@ -71,7 +72,7 @@ def _codecs(environment: Mapping[str, Any], recipe: Mapping[str, Any]) -> str:
             *(str(entry.get(name, "")) for name in ("codec", "encoder", "version", "preset")),
             f"{entry.get('quality', 'CRF')} {', '.join(f'{crf:g}' for crf in entry.get('crf') or [])}",
             gop,
-            " ".join(map(str, entry.get("options") or [])),
+            str(entry.get("encoder_args") or " ".join(map(str, entry.get("options") or []))),
         ]
         for entry in environment.get("codecs") or []
     ]

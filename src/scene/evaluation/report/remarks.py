@@ -30,8 +30,15 @@ def protocol_lines(results: Document) -> list[str]:
         lines.append(f"{len(clips)} clip{'s' * (len(clips) > 1)}, {frames}, {sizes}: {', '.join(named)}")
     for codec in environment["codecs"]:
         if "crf" in codec:
-            lines.append(_codec_line(codec, environment["recipe"]))
-    lines.append(f"ffmpeg {environment['ffmpeg']}; rate is that of the elementary stream")
+            lines.append(_codec_line(codec, environment))
+    said = f"ffmpeg {environment['ffmpeg']}; rate is that of the elementary stream"
+    if "pyav" in environment:
+        lines.append(
+            f"encoders are those of PyAV {environment['pyav']}, as in `scene encode`: with the codec, preset, crf and "
+            "encoder_args above it makes the same streams of the same pictures"
+        )
+        said += ", without what encoders write into it about themselves"
+    lines.append(said)
     for method in environment["methods"]:
         # Older documents do not say which codecs a method is for.
         codecs = method.get("codecs")
@@ -76,12 +83,19 @@ def remarks(results: Document, anchor: str = "none") -> list[str]:
     return lines
 
 
-def _codec_line(codec: Document, recipe: Document) -> str:
+def _codec_line(codec: Document, environment: Document) -> str:
     ladder = ", ".join(f"{crf:g}" for crf in codec["crf"])
-    return (
+    seconds = environment["recipe"]["gop_seconds"]
+    line = (
         f"{codec['codec']} {codec['version']}: preset {codec['preset']}, {codec.get('quality', 'CRF')} {ladder}, "
-        f"GOP {recipe['gop_seconds']:g} s, one thread"
+        f"GOP {seconds:g} s"
     )
+    # Older documents are of one thread and other options.
+    if "encoder_args" not in codec:
+        return f"{line}, one thread"
+    intervals = dict.fromkeys(max(1, round(seconds * clip["fps"])) for clip in environment["clips"])
+    given = dict.fromkeys(codec["encoder_args"].replace("{gop}", str(frames)) for frames in intervals)
+    return f"{line}, encoder_args {' or '.join(given)}"
 
 
 def _missing_line(means: list[Document], rows: list[Document]) -> str:

@@ -29,6 +29,7 @@ _READ_WORDS = {"scaling-list": {"default", "off"}}
 # H.264 and its successors: the step doubles every six QPs, and is 0.625 at QP 0 on the scale of an orthonormal DCT.
 _STEP_AT_ZERO = 0.625
 _STEPS_PER_OCTAVE = 6
+_START_CODE = re.compile(rb"(\x00*\x00\x00\x01)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ class Encoder:
         default_key_frames: its own interval of key frames, as a number of frames, or of seconds with an "s".
         frames_for_dts: below so many frames its decoding times are uninitialised memory.
         fit: see `EncoderFit`.
+        quality_name: what its `crf` is called.
+        measured_crfs: the ladder of an evaluation; empty where it is not measured.
+        measured_from: the lowest CRF of a ladder; a lossless one is none.
+        measuring_args: own parameters that an evaluation adds to the defaults: one thread, since figures must not
+            depend on the machine, and `{gop}` for the most frames from one key frame to the next.
+        version_pattern: how it names its version, in its stream or in what it prints.
+        raw_muxer: FFmpeg's muxer of its elementary stream, which is the suffix of such a file too.
         unheld_by: muxers that cannot hold its streams, whatever they say.
         apple_tag: codec tag that Apple's players ask for.
         signals_hdr10, keeps_captions, signals_aspect: whether its streams carry HDR10's metadata, closed captions,
@@ -125,6 +133,12 @@ class Encoder:
     default_key_frames: str = "250"
     frames_for_dts: int = 0
     fit: EncoderFit = EncoderFit()
+    quality_name: str = "CRF"
+    measured_crfs: tuple[float, ...] = ()
+    measured_from: float = 0
+    measuring_args: str = ""
+    version_pattern: bytes = b""
+    raw_muxer: str = ""
     unheld_by: frozenset[str] = frozenset()
     apple_tag: str | None = None
     signals_hdr10: bool = True
@@ -320,11 +334,20 @@ class Encoder:
         """The sentence for arguments that it refuses, None where the program's messages have no reason."""
         return None
 
+    def is_message(self, unit: bytes) -> bool:
+        """Whether a unit of H.264's or HEVC's byte stream is supplemental (SEI), as the encoder's settings are."""
+        return False
+
+    def without_messages(self, packet: bytes) -> bytes:
+        """A packet without its supplemental messages; x264 and x265 write as much of them as a small picture has."""
+        return packet
+
     def coded_bytes(self, packet: bytes) -> int:
-        """Size of a packet without the encoder's messages (SEI) in it."""
+        """Size of a packet without messages and, of a byte stream, without start codes."""
         return len(packet)
 
 
-def annexb_units(packet: bytes) -> list[bytes]:
-    """The units of H.264's or HEVC's byte stream; start codes appear nowhere but between them."""
-    return re.split(rb"\x00*\x00\x00\x01", packet)[1:]
+def split_units(packet: bytes) -> list[tuple[bytes, bytes]]:
+    """H.264's or HEVC's byte stream as pairs of start code and unit; start codes appear nowhere but between units."""
+    _, *parts = _START_CODE.split(packet)
+    return list(zip(parts[::2], parts[1::2], strict=True))

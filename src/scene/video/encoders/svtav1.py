@@ -85,6 +85,11 @@ class SvtAv1(Encoder):
     unheld_by = frozenset({"mov", "mpegts"})
     keeps_captions = False
     signals_aspect = False
+    measured_crfs = (20, 27, 34, 41, 48, 55, 63)
+    measured_from = 1
+    measuring_args = "lp=1:keyint={gop}"
+    version_pattern = rb"SVT-AV1 Encoder Lib v?(\S+)"
+    raw_muxer = "obu"
     refused_args: Mapping[str, str] = {
         "crf": "use `crf`",
         "rc": "use `crf` or `bitrate`",

@@ -41,6 +41,13 @@ class Vvenc(Encoder):
     external_format = "yuv420p10le"
     external_sources = frozenset({"yuv420p", "yuv420p10le"})
     ignores_case = True
+    quality_name = "QP"
+    measured_crfs = (22, 27, 32, 37, 42, 47)
+    measured_from = 1
+    # Delimiters before every picture (7 bytes each) say nothing.
+    measuring_args = "threads=1:intraperiod={gop}:accessunitdelimiter=0"
+    version_pattern = rb"libvvenc version: (\S+)"
+    raw_muxer = "vvc"
     refused_args: Mapping[str, str] = {
         **dict.fromkeys(("qp", "q"), "use `crf`"),
         **dict.fromkeys(("bitrate", "targetbitrate"), "use `bitrate`"),

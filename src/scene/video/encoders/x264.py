@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.video.encoders.base import Encoder, annexb_units
+from scene.video.encoders.base import Encoder, split_units
 from scene.video.encoders.params import Item, mastering_text
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class X26x(Encoder):
     # They have these only before their other parameters are parsed.
     ffmpeg_args = ("tune", "profile")
     last_primaries = 12
+    measured_crfs = (18, 22, 26, 30, 34, 38, 42)
     refused_args: Mapping[str, str] = {
         "crf": "use `crf`",
         "bitrate": "use `bitrate`",
@@ -57,6 +58,14 @@ class X26x(Encoder):
         above += self.quantiser_offset(bit_depth)
         return super().equivalent_crf([quantiser - above for quantiser in quantisers], reported, bit_depth)
 
+    def without_messages(self, packet: bytes) -> bytes:
+        """As `Encoder` has it."""
+        return b"".join(code + unit for code, unit in split_units(packet) if not self.is_message(unit))
+
+    def coded_bytes(self, packet: bytes) -> int:
+        """As `Encoder` has it."""
+        return sum(len(unit) for _, unit in split_units(packet) if not self.is_message(unit))
+
 
 class X264(X26x):
     """x264."""
@@ -72,6 +81,9 @@ class X264(X26x):
     tunes = ("film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode", "zerolatency")
     profiles = ("baseline", "main", "high", "high10", "high422", "high444")
     projections = frozenset({"stereoscopic"})
+    measuring_args = "threads=1:keyint={gop}"
+    version_pattern = rb"x264 - core (\d+(?: r\d+)?)"
+    raw_muxer = "h264"
     refused_args: Mapping[str, str] = {
         **X26x.refused_args,
         "log": "use `log_format`",
@@ -109,9 +121,9 @@ class X264(X26x):
         """x264 counts QPs of deeper samples from 6 lower for each bit, unlike its CRFs; the other encoders do not."""
         return 6 * (bit_depth - 8)
 
-    def coded_bytes(self, packet: bytes) -> int:
-        """As `Encoder` has it: x264 writes its settings into the stream, as much as a small picture."""
-        return sum(len(unit) for unit in annexb_units(packet) if unit[0] & 31 != _MESSAGE)
+    def is_message(self, unit: bytes) -> bool:
+        """As `Encoder` has it."""
+        return unit[0] & 31 == _MESSAGE
 
 
 def steady_params(width: int, cpu_flags: Iterable[str]) -> list[str]:

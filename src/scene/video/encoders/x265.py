@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from scene.video.encoders.base import annexb_units
 from scene.video.encoders.params import mastering_text
 from scene.video.encoders.x264 import WRITES, X26x
 
@@ -32,6 +31,9 @@ class X265(X26x):
     # x265 derives decoding times from its third frame.
     frames_for_dts = 3
     apple_tag = "hvc1"
+    measuring_args = "pools=1:frame-threads=1:keyint={gop}"
+    version_pattern = rb"x265 \(build \d+\) - ([^:\s]+)"
+    raw_muxer = "hevc"
     refused_args: Mapping[str, str] = {
         **X26x.refused_args,
         "log-level": "use `log_format`",
@@ -60,6 +62,6 @@ class X265(X26x):
             params.append(f"max-cll={hdr.content_light[0]},{hdr.content_light[1]}")
         return params
 
-    def coded_bytes(self, packet: bytes) -> int:
-        """As `Encoder` has it: x265 writes its settings into the stream, as much as a small picture."""
-        return sum(len(unit) for unit in annexb_units(packet) if unit[0] >> 1 & 63 not in _MESSAGES)
+    def is_message(self, unit: bytes) -> bool:
+        """As `Encoder` has it."""
+        return unit[0] >> 1 & 63 in _MESSAGES
