@@ -56,7 +56,7 @@ ARROWS = {
     "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
 }
 # One small file a command.
-CROWDED = {"cli", "encoders", "container", "jobs", "training"}
+CROWDED = {"cli", "encoders", "container", "jobs"}
 MOST_FILES = 12
 
 

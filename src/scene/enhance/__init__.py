@@ -3,6 +3,6 @@
 from scene.enhance.device import resolve_device
 from scene.enhance.enhancer import Enhancer
 from scene.enhance.open import open_enhancer
-from scene.enhance.semantics import SemanticGuide, open_semantics
+from scene.enhance.semantics import open_conditioner
 
-__all__ = ["Enhancer", "SemanticGuide", "open_enhancer", "open_semantics", "resolve_device"]
+__all__ = ["Enhancer", "open_conditioner", "open_enhancer", "resolve_device"]

@@ -31,13 +31,14 @@ from scene.enhance.colour import (
     subsample_chroma,
 )
 from scene.enhance.device import resolve_device
-from scene.enhance.semantics import SemanticGuide, open_semantics
+from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
 from scene.options import DEFAULT_SEMANTIC_INTERVAL
 from scene.picture import Picture, PictureFormat, Plane
 
 if TYPE_CHECKING:
     from scene.model import Network
+    from scene.model.semantics import Conditioner
     from scene.video.pixel_format import VideoFrame
 
 Precision = Literal["float32", "bfloat16"]
@@ -50,7 +51,7 @@ class Enhancer:
         network: of `scene.model`; it is moved to the device and set to evaluation.
         strength: how much of the network's change to apply; 0 never calls it, values above 1 exaggerate.
         device: "auto", "cpu" or "cuda".
-        semantics: what steers a network that takes embeddings; see `open_semantics`, which is asked where none is
+        semantics: what conditions a network that takes embeddings; see `open_conditioner`, which is asked where none is
             given. Networks without embeddings ignore it.
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
         step: quantiser step of the encoder to come, in 8-bit code values, for a network that is told it; see
@@ -74,7 +75,7 @@ class Enhancer:
         *,
         strength: float = 1.0,
         device: str = "auto",
-        semantics: SemanticGuide | None = None,
+        semantics: Conditioner | None = None,
         interval: int = DEFAULT_SEMANTIC_INTERVAL,
         step: float | None = None,
         precision: Precision = "float32",
@@ -87,9 +88,9 @@ class Enhancer:
             raise UsageError(f"model {network.identity} is told the encoder's quantiser step, and none was given.")
         self.device = resolve_device(device)
         self.strength = strength
-        self._semantics: SemanticGuide | None = None
+        self._semantics: Conditioner | None = None
         if network.config.guidance == "embedding":
-            self._semantics = semantics or open_semantics(network, device=device)
+            self._semantics = semantics or open_conditioner(network, device=device)
         self._cadence = EmbeddingCadence(interval)
         self.identity = network.identity
         self.conditioned = network.config.quantiser is not None
@@ -206,7 +207,7 @@ class Enhancer:
         return result
 
     def _embeddings(self, pictures: Sequence[Picture], luma: torch.Tensor) -> torch.Tensor | None:
-        """What steers the network for each picture, (N, D, h, w), or (1, D, h, w) where it is the same for all."""
+        """What conditions the network on each picture, (N, D, h, w), or (1, D, h, w) where it is the same for all."""
         semantics = self._semantics
         if semantics is None:
             return None
@@ -215,7 +216,7 @@ class Enhancer:
             # Deferred: most frames keep the embedding of an earlier one, and need no colour.
             embeddings.append(
                 self._cadence.next(
-                    luma[index : index + 1], partial(semantics.embed, self._network, picture, self.device)
+                    luma[index : index + 1], partial(embed_picture, semantics, self._network, picture, self.device)
                 )
             )
         if all(embedding is embeddings[0] for embedding in embeddings):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scene.enhance.enhancer import Enhancer
-from scene.enhance.semantics import open_semantics
+from scene.enhance.semantics import open_conditioner
 from scene.errors import UsageError
 from scene.model import load_model
 from scene.options import BYPASS, EnhanceOptions
@@ -31,7 +31,7 @@ def open_enhancer(
     network = load_model(options.model)
     guide = None
     if network.config.guidance == "embedding":
-        guide = open_semantics(network, options.semantics, device=options.device)
+        guide = open_conditioner(network, options.semantics, device=options.device)
     elif options.semantics != "auto":
         raise UsageError(f"model {network.identity} takes no semantic embedding; leave `semantics` out.")
     conditioned = network.config.quantiser is not None
