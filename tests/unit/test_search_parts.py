@@ -89,23 +89,23 @@ def test_samples_are_pooled_over_their_frames(whole, tmp_path):
     samples = [Sample(tmp_path, PictureFormat(2, 2), (0, 1, 2), start, Fraction(3)) for start in scores]
     info = type("Info", (), {"rate": Fraction(1)})
     with ThreadPoolExecutor(2) as executor:
-        bench = SampleSet(
+        encoded = SampleSet(
             *(info, EncoderSettings("x264"), samples, Fraction(100), whole),
             lambda sample, source, settings: scores[sample.start],
             *(executor, tmp_path, 2),
         )
         done = []
-        probe = bench.measure(23, None, lambda: done.append(1))
-    assert bench.frames == 6 and len(done) == 2
+        found = encoded.measure(23, None, lambda: done.append(1))
+    assert encoded.frames == 6 and len(done) == 2
     if whole:
-        assert probe.kbps == pytest.approx((1200 + 900) * 8 / 6 / 1000)
-        assert probe.scores["vmaf"] == pytest.approx((10 + 90 + 92 + 20 + 80 + 83) / 6)
-        assert probe.worst["vmaf"] == WorstSample(pytest.approx(61), 4.5)
+        assert found.kbps == pytest.approx((1200 + 900) * 8 / 6 / 1000)
+        assert found.scores["vmaf"] == pytest.approx((10 + 90 + 92 + 20 + 80 + 83) / 6)
+        assert found.worst["vmaf"] == WorstSample(pytest.approx(61), 4.5)
     else:
         # A video of 100 frames has one key frame; libvmaf marks a sample's first frame down.
-        assert probe.kbps == pytest.approx((3 * (100 + 900 / 100) + 3 * (250 + 150 / 100)) * 8 / 6 / 1000)
-        assert probe.scores["vmaf"] == pytest.approx((90 + 92 + 80 + 83) / 4)
-        assert probe.worst["vmaf"] == WorstSample(81.5, 4.5)
+        assert found.kbps == pytest.approx((3 * (100 + 900 / 100) + 3 * (250 + 150 / 100)) * 8 / 6 / 1000)
+        assert found.scores["vmaf"] == pytest.approx((90 + 92 + 80 + 83) / 4)
+        assert found.worst["vmaf"] == WorstSample(81.5, 4.5)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +180,9 @@ TARGETS = (Target("vmaf_neg", 93.0),)
 
 
 def answer(model="none", *, crf=24.0, kbps=2000.0, score=93.2, missed="", exact=None):
-    probe = CrfScores(
-        crf, kbps, {"vmaf": 95.0, "vmaf_neg": score}, {"vmaf": WorstSample(90, 4), "vmaf_neg": WorstSample(88, 3723)}
-    )
-    return SearchAnswer(model, probe, kbps * 1250, missed, exact, (probe,))
+    worst = {"vmaf": WorstSample(90, 4), "vmaf_neg": WorstSample(88, 3723)}
+    scores = CrfScores(crf, kbps, {"vmaf": 95.0, "vmaf_neg": score}, worst)
+    return SearchAnswer(model, scores, kbps * 1250, missed, exact, (scores,))
 
 
 def request(**options):
@@ -210,7 +209,7 @@ def test_one_that_gets_there_is_chosen_before_one_that_does_not(caplog):
     assert choose_answer(request(), answer(missed="no"), answer("m"), None).model == "m"
 
 
-def test_none_that_gets_there_is_an_error_that_names_the_demand(caplog):
+def test_none_that_gets_there_is_an_error_that_names_the_constraint(caplog):
     plain = answer(score=86, missed="at 500 kbit/s VMAF NEG reaches 86.00 of 93")
     enhanced = answer("m", score=88, missed="at 500 kbit/s VMAF NEG reaches 88.00 of 93")
     with pytest.raises(TargetError) as raised:

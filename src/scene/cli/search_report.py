@@ -83,9 +83,9 @@ def _what(request: SearchRequest, result: SearchResult) -> str:
 
 
 def _row(label: str, answer: SearchAnswer) -> list[str]:
-    probe = answer.measured
-    scores = (score_text(name, value) for name, value in probe.scores.items())
-    return [label, f"{probe.crf:g}", f"{probe.kbps:.0f}", f"{answer.bytes / 1e6:.2f} MB", *scores]
+    measured = answer.measured
+    scores = (score_text(name, value) for name, value in measured.scores.items())
+    return [label, f"{measured.crf:g}", f"{measured.kbps:.0f}", f"{answer.bytes / 1e6:.2f} MB", *scores]
 
 
 def _verdict(request: SearchRequest, result: SearchResult) -> str:
@@ -111,16 +111,14 @@ def _clock(seconds: float) -> str:
 def _answer(answer: SearchAnswer) -> dict[str, Any]:
     return {
         "model": answer.model,
-        **_probe(answer.measured),
+        **_scores(answer.measured),
         "bytes": round(answer.bytes),
         "missed": answer.missed or None,
         "exact_kbps": answer.exact_kbps,
-        "worst_sample": {
-            name: {"score": one.score, "start_s": one.start} for name, one in answer.measured.worst.items()
-        },
-        "probes": [_probe(probe) for probe in answer.tried],
+        "worst_sample": {name: {"score": at.score, "start_s": at.start} for name, at in answer.measured.worst.items()},
+        "probes": [_scores(tried) for tried in answer.tried],
     }
 
 
-def _probe(probe: CrfScores) -> dict[str, Any]:
-    return {"crf": probe.crf, "kbps": probe.kbps, "scores": dict(probe.scores)}
+def _scores(tried: CrfScores) -> dict[str, Any]:
+    return {"crf": tried.crf, "kbps": tried.kbps, "scores": dict(tried.scores)}

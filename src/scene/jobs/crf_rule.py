@@ -1,7 +1,8 @@
 """The rule by which a search finds the last position on a scale where all constraints are met.
 
 Pure: no encoder, no video. The scale is a CRF, on which quality falls; or its negative, on which the rate rises. The
-rule asks for one position after another, never answers with one that was not measured, and does not trust curves to be monotone.
+rule asks for one position after another, never answers with one that was not measured, and does not trust curves to be
+monotone.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ class QualitySearch:
             points.append(Point(crf, tuple(scores[t.metric] - t.value for t in constraints.targets)))
         below, above = bracket(points)
         if below is None:
-            best = max(self._tried.values(), key=lambda probe: nearness(probe.scores, constraints.targets))
+            best = max(self._tried.values(), key=lambda tried: nearness(tried.scores, constraints.targets))
             missed = f"{self._misses(best.scores)} at most, at CRF {best.crf:g}"
             return self._answered(self._within_rate()[0] if constraints.max_kbps else best, missed, None)
         found = self._tried[below.position]
@@ -129,11 +129,11 @@ class QualitySearch:
         assert limit is not None
         scale = Scale(-self._scale.high, -self._scale.low, self._scale.step)
 
-        def point(probe: CrfScores) -> Point:
-            return Point(-probe.crf, (math.log(limit / probe.kbps),))
+        def point(tried: CrfScores) -> Point:
+            return Point(-tried.crf, (math.log(limit / tried.kbps),))
 
         # What the other search measured counts, but not against what this one may measure.
-        points = [point(probe) for probe in self._around(limit)]
+        points = [point(tried) for tried in self._around(limit)]
         while (position := next_position(points, scale, -self._scale.low, FAR * scale.step)) is not None:
             points.append(point(self._measure(-position)))
         below, above = bracket(points)
@@ -148,9 +148,9 @@ class QualitySearch:
 
     def _around(self, limit: float) -> list[CrfScores]:
         """Of what was tried the cheapest above a rate and the dearest below it."""
-        ordered = sorted(self._tried.values(), key=lambda probe: probe.kbps)
-        dearer = [probe for probe in ordered if probe.kbps > limit][:1]
-        return [probe for probe in ordered if probe.kbps <= limit][-1:] + dearer
+        ordered = sorted(self._tried.values(), key=lambda tried: tried.kbps)
+        dearer = [tried for tried in ordered if tried.kbps > limit][:1]
+        return [tried for tried in ordered if tried.kbps <= limit][-1:] + dearer
 
     def _measure(self, crf: float) -> CrfScores:
         if crf not in self._tried:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,10 +143,8 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
         plain = QualitySearch(samples, codec, constraints, None, report).answer(codec.default_crf, FAR)
         enhanced = None
         if model is not None:
-            search_enhanced = QualitySearch(
-                samples, codec, constraints, lambda crf: _load(request, codec, info, crf), report
-            )
-            enhanced = replace(search_enhanced.answer(plain.measured.crf, _NEAR), model=model.identity)
+            enhanced_search = QualitySearch(samples, codec, constraints, partial(_load, request, codec, info), report)
+            enhanced = replace(enhanced_search.answer(plain.measured.crf, _NEAR), model=model.identity)
         saving = saving_percent(plain, enhanced)
         return SearchResult(
             info=info,
