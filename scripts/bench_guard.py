@@ -39,7 +39,7 @@ from scene.metrics.bjontegaard import bd_rate
 from scene.metrics.rate_saving import Saving
 from scene.metrics.scores import METRICS
 from scene.picture import Picture
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.rawvideo.y4m import read_frames, read_header, write_frame, write_header
 from scene.video.source.probe import probe

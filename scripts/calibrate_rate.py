@@ -18,7 +18,7 @@ from PIL import Image
 
 from scene.proxy import JpegProxy, quality_to_step
 from scene.proxy import jpeg as proxy_module
-from scene.training.data.crops import list_images
+from scene.training.data.images import list_images
 
 QUALITIES = (10, 20, 35, 50, 70, 85)
 

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from scene.cli.console import setup_logging
 from scene.evaluation.comparison.files import compare_files, open_files
-from scene.jobs import EncodeRequest, encode_file
-from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, search_crf
+from scene.jobs.encode import encode
+from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, encode_request, search
 from scene.metrics.targets import parse_target, score_text, title
-from scene.video.encoders.codecs import EncoderSettings
+from scene.options import EnhanceOptions
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import find_ffmpeg
 
 
@@ -61,16 +62,15 @@ def check(clip: Path, given: argparse.Namespace, metrics: list[str]) -> list[str
         source=clip,
         targets=tuple(given.target),
         settings=settings,
-        model=given.model,
+        enhancement=EnhanceOptions(given.model),
         samples=given.samples,
         sample_seconds=given.sample_seconds,
     )
-    found = search_crf(request)
+    found = search(request)
     answer = found.chosen
     with tempfile.TemporaryDirectory(prefix="scene-check-") as folder:
         encoded = Path(folder) / "encoded.mkv"
-        model = "none" if answer is found.plain else given.model
-        encode_file(EncodeRequest(clip, encoded, EncoderSettings(given.codec, answer.probe.crf, given.preset), model))
+        encode(encode_request(request, found, encoded))
         reference, files = open_files(clip, [encoded])
         (compared,) = compare_files(find_ffmpeg(), reference, files).files
     kbps = compared.kbps(reference.rate)

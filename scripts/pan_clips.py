@@ -12,8 +12,8 @@ from pathlib import Path
 
 import av
 
-from scene.training.data.crops import list_images, read_image
 from scene.training.data.frames import Image
+from scene.training.data.images import list_images, read_image
 from scene.training.data.pan import pan, spread
 
 

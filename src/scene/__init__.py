@@ -1,7 +1,6 @@
 """SCENE: a light network that runs before a standard video encoder (see README.md).
 
-    request = scene.EncodeRequest(Path("in.mkv"), Path("out.mkv"), scene.EncoderSettings("x265", crf=28))
-    scene.encode_file(request)
+    scene.encode(scene.EncodeRequest(Path("in.mkv"), Path("out.mkv"), scene.EncoderSettings("x265", crf=28)))
 
 Names are loaded on first use, so that importing the package loads no torch.
 """
@@ -10,50 +9,88 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from scene.errors import SceneError
+from scene.errors import (
+    CheckpointError,
+    InputError,
+    MissingError,
+    SceneError,
+    TargetError,
+    UsageError,
+    VerificationError,
+)
 
 if TYPE_CHECKING:
-    from scene.enhance import Enhancer
+    from scene.enhance import Enhancer, open_enhancer
     from scene.evaluation.compare import CompareResult, compare
     from scene.evaluation.evaluate import EvaluationResult, evaluate
     from scene.evaluation.requests import CompareRequest, EvaluationRequest
-    from scene.jobs import EncodeRequest, EncodeResult, encode_file
+    from scene.jobs.encode import EncodeRequest, EncodeResult, encode
+    from scene.jobs.filter import FilterRequest, FilterResult, filter
+    from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
+    from scene.metrics.targets import Target
     from scene.model import load_model, model_names
-    from scene.video.encoders.codecs import EncoderSettings
+    from scene.options import EnhanceOptions
+    from scene.video.encoders.settings import EncoderSettings
 
 __version__ = "0.1.0"
 __all__ = [
+    "CheckpointError",
     "CompareRequest",
     "CompareResult",
     "EncodeRequest",
     "EncodeResult",
     "EncoderSettings",
+    "EnhanceOptions",
     "Enhancer",
     "EvaluationRequest",
     "EvaluationResult",
+    "FilterRequest",
+    "FilterResult",
+    "InputError",
+    "MissingError",
     "SceneError",
+    "SearchRequest",
+    "SearchResult",
+    "Target",
+    "TargetError",
+    "UsageError",
+    "VerificationError",
     "__version__",
     "compare",
-    "encode_file",
+    "encode",
+    "encode_request",
     "evaluate",
+    "filter",
     "load_model",
     "model_names",
+    "open_enhancer",
+    "search",
 ]
 
 _HOMES = {
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
+    "EncodeRequest": "scene.jobs.encode",
+    "EncodeResult": "scene.jobs.encode",
+    "EncoderSettings": "scene.video.encoders.settings",
+    "EnhanceOptions": "scene.options",
+    "Enhancer": "scene.enhance",
     "EvaluationRequest": "scene.evaluation.requests",
     "EvaluationResult": "scene.evaluation.evaluate",
+    "FilterRequest": "scene.jobs.filter",
+    "FilterResult": "scene.jobs.filter",
+    "SearchRequest": "scene.jobs.search",
+    "SearchResult": "scene.jobs.search",
+    "Target": "scene.metrics.targets",
     "compare": "scene.evaluation.compare",
+    "encode": "scene.jobs.encode",
+    "encode_request": "scene.jobs.search",
     "evaluate": "scene.evaluation.evaluate",
-    "EncodeRequest": "scene.jobs",
-    "EncodeResult": "scene.jobs",
-    "EncoderSettings": "scene.video.encoders.codecs",
-    "Enhancer": "scene.enhance",
-    "encode_file": "scene.jobs",
+    "filter": "scene.jobs.filter",
     "load_model": "scene.model",
     "model_names": "scene.model",
+    "open_enhancer": "scene.enhance",
+    "search": "scene.jobs.search",
 }
 
 

@@ -17,12 +17,13 @@ from making import assert_same_times, decoded, encode, make_video, packets
 from sources import contents
 
 from scene.errors import MissingError, UsageError
-from scene.jobs.search import SearchRequest, Target, search_crf
+from scene.jobs.search import SearchRequest, Target, search
+from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
 from scene.video.container.digest import TrackDigest
 from scene.video.encoders import packet_process
-from scene.video.encoders.codecs import EncoderSettings
 from scene.video.encoders.packet_process import PacketProcess
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.vvenc import raw_planes
 from scene.video.ffmpeg import ProcessError, find_encoding_ffmpeg
 from scene.video.source.probe import probe
@@ -243,9 +244,10 @@ def test_a_network_that_is_told_the_qp(tmp_path):
 
 def test_a_search_refuses_it(tmp_path):
     source = make_video(tmp_path / "in.mkv", size=(320, 240), frames=4)
-    request = SearchRequest(source, (Target("vmaf", 90),), settings=EncoderSettings("vvenc"), model="none")
+    settings = EncoderSettings("vvenc")
+    request = SearchRequest(source, (Target("vmaf", 90),), settings=settings, enhancement=EnhanceOptions("none"))
     with pytest.raises(UsageError, match="vvenc"):
-        search_crf(request)
+        search(request)
 
 
 def test_without_the_program(tmp_path, capfd, monkeypatch):

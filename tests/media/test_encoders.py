@@ -13,10 +13,11 @@ from making import assert_same_pictures, decoded, encode, make_network, make_vid
 from sources import ffmpeg
 
 from scene.errors import UsageError
-from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders.codecs import CODECS, check_settings
 from scene.video.encoders.encode import encoder_pixel_format, open_encoder
 from scene.video.encoders.ready_frame import ready_frame
 from scene.video.encoders.report import reported_settings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.decode import Decoder
 from scene.video.source.probe import probe
 

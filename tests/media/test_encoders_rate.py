@@ -8,8 +8,7 @@ import av
 import pytest
 from making import assert_same_times, decoded, encode, make_network, make_video
 
-from scene.jobs import EncodeRequest, encode_file
-from scene.video.encoders.codecs import EncoderSettings
+import scene
 
 _FAST = {"x264": [], "x265": ["--preset", "fast"], "svtav1": ["--preset", "10"]}
 
@@ -137,9 +136,10 @@ def test_an_interruption_of_the_first_pass_leaves_nothing(clip, tmp_path, tempor
         seen.append((reading.fields["pass"], len(list(temporary.iterdir()))))
         raise KeyboardInterrupt
 
-    request = EncodeRequest(clip, tmp_path / "out.mkv", EncoderSettings(bitrate=600), model="none")
+    settings = scene.EncoderSettings(bitrate=600)
+    request = scene.EncodeRequest(clip, tmp_path / "out.mkv", settings, scene.EnhanceOptions("none"))
     with pytest.raises(KeyboardInterrupt):
-        encode_file(request, interrupt)
+        scene.encode(request, interrupt)
     assert seen == [("1/2", 1)]
     assert list(temporary.iterdir()) == []
     assert list(tmp_path.iterdir()) == [temporary]

@@ -140,8 +140,9 @@ _REPEATED = """
 import sys
 from pathlib import Path
 import numpy as np
-from scene.jobs import EncodeRequest, encode_file
-from scene.video.encoders.codecs import EncoderSettings
+from scene.jobs.encode import EncodeRequest, encode
+from scene.options import EnhanceOptions
+from scene.video.encoders.settings import EncoderSettings
 source, folder, codec, preset = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
 kept = []
 for index in range(3):
@@ -149,7 +150,8 @@ for index in range(3):
     left = [rng.integers(0, 256, int(rng.integers(1000, 2_000_000)), np.uint8) for _ in range(100)]
     kept.append([np.zeros(40) for _ in range(100)] + left[-1:])
     del left
-    encode_file(EncodeRequest(source, folder / f"{index}.mkv", EncoderSettings(codec, preset=preset), model="none"))
+    settings = EncoderSettings(codec, preset=preset)
+    encode(EncodeRequest(source, folder / f"{index}.mkv", settings, EnhanceOptions("none")))
 """
 
 

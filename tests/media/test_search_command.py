@@ -18,13 +18,14 @@ import pytest
 from making import encode, make_network, make_video
 from skimage import data
 
+import scene.enhance
 from scene.cli import run
 from scene.errors import InputError, UsageError
 from scene.jobs import search as search_module
 from scene.measure.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target
 from scene.training.data.pan import pan
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.pixel_format import frame_picture
 from scene.video.source.probe import probe
 from scene.video.source.samples import Span, read_samples, video_seconds
@@ -130,13 +131,13 @@ def test_the_answer_is_the_coarsest_that_meets_and_its_command_works(clip, tmp_p
 )
 def test_a_network_is_told_every_crf(clip, tmp_path, monkeypatch, capfd, codec, preset, step):
     network = make_network(tmp_path / "same.safetensors", identity=True, quantiser=(6.0, 60.0))
-    load, conditioned = search_module.open_enhancer, []
+    load, conditioned = scene.enhance.open_enhancer, []
 
-    def loading(enhancement, codec, crf, fmt):
+    def loading(options, *, codec, crf):
         conditioned.append(crf)
-        return load(enhancement, codec, crf, fmt)
+        return load(options, codec=codec, crf=crf)
 
-    monkeypatch.setattr(search_module, "open_enhancer", loading)
+    monkeypatch.setattr("scene.enhance.open_enhancer", loading)
     found = searched(
         *(capfd, clip, "--target", "vmaf-neg=85", "--codec", codec, "--preset", preset),
         *("--model", network, "--device", "cpu"),
@@ -358,7 +359,7 @@ def test_what_an_encode_refuses_is_refused_before_the_search(tmp_path, capfd):
 )
 def test_settings_that_leave_nothing_to_search(clip, settings, message):
     with pytest.raises(UsageError, match=message):
-        search_module.search_crf(search_module.SearchRequest(clip, (Target("vmaf", 60),), settings=settings))
+        search_module.search(search_module.SearchRequest(clip, (Target("vmaf", 60),), settings=settings))
 
 
 def test_no_room_is_noticed_before_work_begins(clip, monkeypatch, capfd):

@@ -171,7 +171,7 @@ def test_a_name_is_only_a_name(tmp_path, monkeypatch, capfd, name):
 
 def test_temporary_files_are_private(tmp_path, monkeypatch):
     """What is written beside the destination, and its name, is nobody else's business until it is whole."""
-    from scene.jobs.publish import PendingFile
+    from scene.files import PendingFile
 
     with PendingFile(tmp_path / "out.mkv") as one, PendingFile(tmp_path / "out.mkv") as other:
         assert one.path != other.path

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from scene.benchmarks.semantics import bench_semantics
-from scene.enhance import Enhancer, SemanticGuide, open_semantics
+from scene.enhance import Enhancer, open_conditioner
 from scene.enhance.cadence import SMOOTHING, EmbeddingCadence
 from scene.enhance.shots import ShotDetector
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.model import Network, NetworkConfig, Semantics, build_network
+from scene.model.semantics import Conditioner
 from scene.model.semantics.student import StudentConfig, StudentEncoder, save_student
 from scene.picture import Picture, PictureFormat
 
@@ -53,7 +54,7 @@ class CountingEncoder(StudentEncoder):
 
 
 def enhancer(network: Network, encoder: StudentEncoder, interval: int = 30) -> Enhancer:
-    return Enhancer(network, device="cpu", semantics=SemanticGuide(encoder, "embedding", "test"), interval=interval)
+    return Enhancer(network, device="cpu", semantics=Conditioner(encoder, "embedding", "test"), interval=interval)
 
 
 def luma(value: Picture) -> torch.Tensor:
@@ -189,24 +190,24 @@ def trained(tmp_path: Path) -> tuple[Network, Path]:
 
 def test_auto_takes_the_encoder_of_the_training(trained: tuple[Network, Path]) -> None:
     network, path = trained
-    guide = open_semantics(network, device="cpu")
+    guide = open_conditioner(network, device="cpu")
     assert network.semantics is not None
     assert guide.identity == network.semantics.identity
     assert Enhancer(network, device="cpu")([picture(1)])
     save_student(StudentEncoder(SMALL), path, {"another": 1})
     with pytest.raises(CheckpointError, match="was trained with the semantic encoder"):
-        open_semantics(network, device="cpu")
-    assert open_semantics(network, str(path), device="cpu").encoder is not None
+        open_conditioner(network, device="cpu")
+    assert open_conditioner(network, str(path), device="cpu").encoder is not None
     path.unlink()
     with pytest.raises(InputError, match="`semantics`"):
-        open_semantics(network, device="cpu")
+        open_conditioner(network, device="cpu")
 
 
 def test_an_embedding_and_the_quantiser_steer_side_by_side(trained: tuple[Network, Path]) -> None:
     network = guided(quantiser=(6, 60))
     network.semantics = trained[0].semantics
     lumas = [
-        Enhancer(network, device="cpu", step=step, semantics=open_semantics(network, choice, device="cpu"))(
+        Enhancer(network, device="cpu", step=step, semantics=open_conditioner(network, choice, device="cpu"))(
             [picture(1)]
         )[0].planes[0]
         for step, choice in ((10, "auto"), (40, "auto"), (10, "random"))
@@ -223,7 +224,9 @@ def test_controls_need_no_encoder_and_repeat_themselves(trained: tuple[Network, 
     path.unlink()
     frame = picture(1)
     runs = [
-        Enhancer(network, device="cpu", semantics=open_semantics(network, control, device="cpu"))([frame])[0].planes[0]
+        Enhancer(network, device="cpu", semantics=open_conditioner(network, control, device="cpu"))([frame])[0].planes[
+            0
+        ]
         for _ in range(2)
     ]
     assert np.array_equal(*runs)
@@ -236,7 +239,7 @@ def test_encoders_that_do_not_fit_are_refused(trained: tuple[Network, Path], tmp
     other = tmp_path / "other.safetensors"
     save_student(StudentEncoder(StudentConfig(16, 32, (4, 4, 8, 8), (0, 0, 1), 8)), other)
     with pytest.raises(UsageError, match="gives 16 numbers"):
-        open_semantics(network, str(other), device="cpu")
+        open_conditioner(network, str(other), device="cpu")
     network.semantics = None
     with pytest.raises(CheckpointError, match="does not say"):
-        open_semantics(network, device="cpu")
+        open_conditioner(network, device="cpu")

@@ -6,7 +6,7 @@ import pytest
 
 from scene.errors import UsageError
 from scene.jobs.passes import conditioning_crf, wants_first_pass
-from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders.codecs import CODECS, check_settings
 from scene.video.encoders.first_pass import equivalent_crf
 from scene.video.encoders.params import (
     check_encoder_args,
@@ -16,6 +16,7 @@ from scene.video.encoders.params import (
     parse_encoder_args,
 )
 from scene.video.encoders.report import altered, nearest, reported_settings
+from scene.video.encoders.settings import EncoderSettings
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from scene.measure.raw_video import count_raw_video
 from scene.model import NetworkConfig, build_network
 from scene.picture import Picture
 from scene.progress import Progress
-from scene.training import encoder_validation, judging
+from scene.training import encoder_validation, validation
 from scene.training.config import ValidationConfig
 from scene.training.data.frames import FrameSource
 from scene.training.data.pan import pan, spread
@@ -39,7 +39,7 @@ from scene.training.encoder_validation import (
     _pictures,
     _summarise,
 )
-from scene.training.validation import Validation
+from scene.training.validation import ProxyValidation
 from scene.video.ffmpeg import FFmpeg, ProcessError
 
 CONFIG = ValidationConfig(clips=2, frames=3, size=(216, 176), metrics=("vmaf", "ms_ssim"))
@@ -146,7 +146,7 @@ def test_a_network_that_is_told_the_quantiser_enhances_once_a_crf(validator: Enc
 
 
 @pytest.mark.parametrize("quantiser", [None, (10.0, 40.0)])
-def test_a_judge_enhances_with_x264s_step_and_in_the_precision_of_the_training(
+def test_a_validator_enhances_with_x264s_step_and_in_the_precision_of_the_training(
     monkeypatch: pytest.MonkeyPatch, quantiser: tuple[float, float] | None
 ) -> None:
     network = build_network(
@@ -166,15 +166,17 @@ def test_a_judge_enhances_with_x264s_step_and_in_the_precision_of_the_training(
                 made[step] = enhance(source, step)
             return EncoderValidation(-3.0, {}, 1)
 
-    proxy = Validation(0.0, (), 0.0, 0.0, 0.0)
-    monkeypatch.setattr(judging, "EncoderValidator", X264)
-    monkeypatch.setattr(judging, "Validator", lambda *_: lambda *_: proxy)
+    proxy = ProxyValidation(0.0, (), 0.0, 0.0, 0.0)
+    monkeypatch.setattr(validation, "EncoderValidator", X264)
+    monkeypatch.setattr(validation, "ProxyValidator", lambda *_: lambda *_: proxy)
     config = changed(TINY, validation={"encode_every": 2}, run={"precision": "bfloat16"})
-    judge = judging.Judge(config, None, None, None, None, torch.device("cpu"))  # type: ignore[arg-type]
-    assert judge(network, 2, last=False) == judging.Judgement(proxy, EncoderValidation(-3.0, {}, 1), -3.0, True)
+    validator = validation.Validator(config, None, None, None, None, torch.device("cpu"))  # type: ignore[arg-type]
+    assert validator(network, 2, last=False) == validation.ValidationResult(
+        proxy, EncoderValidation(-3.0, {}, 1), -3.0, True
+    )
     lumas = []
     for step, pictures in made.items():
-        # Only a network that is told the step is run several times, and so in bfloat16.
+        # Only a quantiser-conditioned network is run several times, and so in bfloat16.
         precision: Precision = "float32" if step is None else "bfloat16"
         expected = Enhancer(network, device="cpu", step=step, precision=precision)(source)
         assert all(np.array_equal(a.planes[0], b.planes[0]) for a, b in zip(pictures, expected, strict=True))

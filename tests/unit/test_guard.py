@@ -19,7 +19,7 @@ from scene.jobs.guard import PROBE_FRAMES, Guard, guarded
 from scene.jobs.shot_probe import ShotProbe, crop, window_of
 from scene.metrics.rate_saving import Saving
 from scene.picture import Picture, PictureFormat
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.source.decode import Unit
 

@@ -17,10 +17,10 @@ from scene.progress import Progress
 from scene.training import TrainingConfig, loop, read_config, train
 from scene.training.data.crops import Crops, Sample, collate
 from scene.training.data.sources import open_source
-from scene.training.distributed import Processes
 from scene.training.loop import _draw
+from scene.training.processes import Processes
 from scene.training.rate_saving import SavingLoss, open_loss, saving_sums, savings
-from scene.training.validation import Validator
+from scene.training.validation import ProxyValidator
 
 CPU = torch.device("cpu")
 # Windows of 64 pixels, for which there is no MS-SSIM.
@@ -376,7 +376,7 @@ def test_validation_pools_the_savings_of_all_crops_at_each_step(photos: Path, mo
         network.tail.weight.add_(
             0.002 * torch.randn(network.tail.weight.shape, generator=torch.Generator().manual_seed(0))
         )
-    validator = Validator(open_source(photos, "images"), SAVING)
+    validator = ProxyValidator(open_source(photos, "images"), SAVING)
     assert len(validator.samples) == 3
     together = validator(network, loss, CPU)
     monkeypatch.setattr("scene.training.validation._BATCH", 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scene.cli.search_report import encode_words, table_text
+from scene.cli.search_report import command_words, table_text
 from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.search import SearchRequest, SearchResult, _choose, _saving
 from scene.jobs.search_bench import Bench, Probe, Worst, expected_bytes
@@ -24,8 +24,9 @@ from scene.measure.libvmaf import (
 )
 from scene.measure.sample_scores import SampleScore, write_lumas
 from scene.metrics.targets import Target, parse_target
+from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.trial import key_frame_interval
 from scene.video.rawvideo.y4m import read_frames, read_header
 from scene.video.source.samples import Sample, Span, plan_spans
@@ -225,18 +226,19 @@ def result(plain, enhanced, chosen, saving=None):
 
 def test_the_command_is_that_of_the_chosen_answer():
     plain, enhanced = answer(crf=24.5), answer("m", crf=26)
-    asked = request(model="my net.safetensors", strength=0.5, device="cpu")
+    asked = request(enhancement=EnhanceOptions("my net.safetensors", 0.5, semantic_interval=9, device="cpu"))
     asked = replace(asked, settings=replace(asked.settings, encoder_args="bframes=3"))
-    words = encode_words(asked, result(plain, enhanced, enhanced))
+    words = command_words(asked, result(plain, enhanced, enhanced))
     assert words == [
         *("scene", "encode", "in.mkv", "in-x265.mkv", "--codec", "x265", "--crf", "26", "--preset", "slow"),
-        *("--encoder-args=bframes=3", "--model", "my net.safetensors", "--strength", "0.5", "--device", "cpu"),
+        *("--encoder-args=bframes=3", "--model", "my net.safetensors", "--strength", "0.5"),
+        *("--semantic-interval", "9", "--device", "cpu"),
     ]
     assert "'my net.safetensors'" in table_text(asked, result(plain, enhanced, enhanced, 9.0))
-    assert encode_words(asked, result(plain, enhanced, plain))[-2:] == ["--model", "none"]
+    assert command_words(asked, result(plain, enhanced, plain))[-2:] == ["--model", "none"]
     odd = replace(asked, source=Path(os.fsdecode(b"a\xff\x1b.mkv")))
     table_text(odd, result(plain, None, plain)).encode("utf-8")
-    assert encode_words(replace(asked, source=Path("-a.mkv")), result(plain, None, plain))[2] == "./-a.mkv"
+    assert command_words(replace(asked, source=Path("-a.mkv")), result(plain, None, plain))[2] == "./-a.mkv"
 
 
 def test_the_table_says_what_was_saved():

@@ -18,9 +18,8 @@ from PIL import Image
 from skimage import data as photographs
 
 from scene.errors import InputError, MissingError
-from scene.training.data.frames import FrameSource
+from scene.training.data.frames import FrameSource, in_part
 from scene.training.data.sources import open_source
-from scene.training.data.split import in_part
 from scene.video.source.excerpt import read_excerpt
 
 WIDTH, HEIGHT = 64, 48

@@ -22,7 +22,7 @@ from scene.training.config import DataConfig, LossConfig, ProxyConfig, RunConfig
 from scene.training.data.crops import ConsecutiveBatches, Crops, collate, rgb_to_luma
 from scene.training.data.sources import open_source
 from scene.training.loop import _draw
-from scene.training.loss import CodecLoss
+from scene.training.losses import CodecLoss
 
 TINY = TrainingConfig(
     network=NetworkConfig(guidance="features", planes="luma", channels=8),
@@ -312,7 +312,7 @@ def test_divergence_stops_with_a_clear_error(photos: Path, tmp_path: Path, monke
             network.tail.bias.fill_(float("nan"))  # type: ignore[union-attr]
         return network
 
-    monkeypatch.setattr("scene.training.guidance.build_network", broken)
+    monkeypatch.setattr("scene.training.conditioning.build_network", broken)
     with pytest.raises(SceneError, match="no longer finite"):
         train(TINY, photos, tmp_path)
     assert not list(tmp_path.glob("last.*")), "diverged weights must not replace a good checkpoint"

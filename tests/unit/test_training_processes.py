@@ -20,9 +20,9 @@ from scene.errors import UsageError
 from scene.model import read_record
 from scene.training import TrainingConfig, loop, train
 from scene.training.data.crops import ConsecutiveBatches
-from scene.training.distributed import Processes
 from scene.training.loop import _draw, _share
-from scene.training.loss import CodecLoss
+from scene.training.losses import CodecLoss
+from scene.training.processes import Processes
 
 CPU = torch.device("cpu")
 # With this cap the smaller half of the gradients decides, in which all or none of a process's own may lie.
@@ -169,7 +169,7 @@ def test_processes_stop_together_and_the_resumed_run_is_the_same(photos: Path, t
     with pytest.raises(ProcessLookupError):
         os.killpg(parts.pid, 0)
     if to == "one process":
-        assert "scene: another process was told to stop: stopped after step " in messages
+        assert "scene: another process was stopped, and this one after step " in messages
     assert 0 < read_record(tmp_path / "parts" / "out" / "last.safetensors")["steps"] < 60
     resumed = torchrun(tmp_path / "parts", photos, config, "--resume")
     for process in (whole, resumed):

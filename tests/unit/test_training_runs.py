@@ -37,16 +37,17 @@ from scene.errors import InputError, SceneError, UsageError
 from scene.metrics.vmaf import DifferentiableVmaf
 from scene.model import load_model, read_record
 from scene.progress import Progress
-from scene.training import TrainingConfig, guidance, loop, train
+from scene.training import TrainingConfig, conditioning, loop, train
 from scene.training.config import ValidationConfig
-from scene.training.data.crops import Crops, read_image
+from scene.training.data.crops import Crops
+from scene.training.data.images import read_image
 from scene.training.data.sources import open_source
 from scene.training.encoder_validation import EncoderValidation, EncoderValidator
-from scene.training.judging import Judge
-from scene.training.log import rewind_log
 from scene.training.loop import _count_steps
-from scene.training.loss import CodecLoss
-from scene.training.signals import StopSignals
+from scene.training.losses import CodecLoss
+from scene.training.processes import StopSignals
+from scene.training.run import rewind_log
+from scene.training.validation import Validator
 
 
 class TerminatedError(BaseException):
@@ -138,16 +139,16 @@ def test_a_signal_ends_the_step_and_the_resumed_run_is_the_same(
 def test_a_signal_breaks_validation_off_and_the_resumed_run_makes_up_for_it(
     photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
-    original = Judge.__call__
+    original = Validator.__call__
 
-    def judge(self: Judge, network: Any, now: int, *, last: bool) -> Any:
+    def validate(self: Validator, network: Any, now: int, *, last: bool) -> Any:
         if now == step:
             os.kill(os.getpid(), signal.SIGTERM)
             pytest.fail("the signal should have broken this off")
         return original(self, network, now, last=last)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Judge, "__call__", judge)
+        patch.setattr(Validator, "__call__", validate)
         with pytest.raises(TerminatedError):
             train(TINY, photos, tmp_path, validation=photos, on_progress=after(step, lambda: None))
     assert reached(tmp_path) == step, "what was learned before the validation must be kept"
@@ -187,7 +188,7 @@ def test_a_signal_while_embeddings_are_computed_is_heeded_at_once(
         os.kill(os.getpid(), signal.SIGINT)
         pytest.fail("the signal should have broken this off")
 
-    monkeypatch.setattr(guidance, "compute_embeddings", compute)
+    monkeypatch.setattr(conditioning, "compute_embeddings", compute)
     with pytest.raises(KeyboardInterrupt):
         train(config, photos, tmp_path / "out", validation=photos)
     assert not (tmp_path / "out").exists()
@@ -395,7 +396,7 @@ def test_a_failing_validation_keeps_what_was_learned(
         raise SceneError("ffmpeg failed")
 
     with monkeypatch.context() as patch, pytest.raises(SceneError, match="ffmpeg failed"):
-        patch.setattr(Judge, "__call__", fail)
+        patch.setattr(Validator, "__call__", fail)
         train(TINY, photos, tmp_path, validation=photos)
     assert reached(tmp_path) == 2
     train(TINY, photos, tmp_path, validation=photos, resume=True)
@@ -638,7 +639,7 @@ def test_resuming_with_another_encoder_under_the_same_name_is_refused_at_once(
     config = changed(TINY, network={"guidance": "embedding"}, semantics={"encoder": str(student)}, run={"steps": 1})
     train(config, photos, tmp_path / "out", validation=photos)
     write_student(student, seed=1)
-    monkeypatch.setattr(guidance, "compute_embeddings", lambda *_, **__: pytest.fail("that takes long"))
+    monkeypatch.setattr(conditioning, "compute_embeddings", lambda *_, **__: pytest.fail("that takes long"))
     with pytest.raises(UsageError, match=r"another semantic encoder \(student@\w+, not student@\w+\)"):
         train(config, photos, tmp_path / "out", validation=photos, resume=True)
 
@@ -726,7 +727,7 @@ def test_weights_that_x264_cannot_be_measured_with_are_never_the_best(
     assert train(BY_X264, photos, tmp_path, validation=photos).best is None
 
 
-def test_a_run_is_judged_by_real_x264(photos: Path, tmp_path: Path) -> None:
+def test_a_run_is_validated_by_real_x264(photos: Path, tmp_path: Path) -> None:
     assert isinstance(BY_X264.validation, ValidationConfig)
     config = changed(BY_X264, run={"steps": 2})
     result = train(config, photos, tmp_path, validation=photos)

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from scene.cli.encode import encode
+from scene.cli.filter import filter
+from scene.cli.search import search
 from scene.errors import UsageError
-from scene.jobs import EncodeRequest
+from scene.jobs.encode import EncodeRequest
+from scene.options import EnhanceOptions
 from scene.picture import PictureFormat
 from scene.video.container.formats import container_of
-from scene.video.encoders.codecs import CODECS, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import CODECS, StatisticsPass
 from scene.video.encoders.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
 from scene.video.encoders.frame_numbers import FrameNumbers
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.vvenc import refusal, vvenc_arguments
 from scene.video.encoders.x264_asm import steady_params
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
@@ -239,10 +243,12 @@ def test_containers_by_suffix():
 
 
 def test_command_and_library_agree_on_defaults():
-    """The command repeats them, since importing the library would make `--help` slow."""
     command = {name: p.default for name, p in inspect.signature(encode).parameters.items()}
     request = EncodeRequest(Path("a.mkv"), Path("b.mkv"))
-    for name in ("model", "strength", "device", "overwrite"):
+    for name in ("settings", "enhancement", "guard", "deinterlace", "allow_network", "verify", "overwrite"):
         assert command[name] == getattr(request, name)
-    for name in ("codec", "crf", "preset", "encoder_args"):
-        assert command[name] == getattr(request.settings, name)
+
+
+def test_what_can_be_set_of_an_enhancement_is_the_same_in_every_command():
+    for command in (encode, filter, search):
+        assert inspect.signature(command).parameters["enhancement"].default == EnhanceOptions()

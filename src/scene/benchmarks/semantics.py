@@ -1,4 +1,4 @@
-"""How much time semantics take beside the network that they steer."""
+"""How much time semantics take beside the network that they condition."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from scene.enhance.enhancer import Enhancer
-from scene.enhance.semantics import open_semantics
+from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
 from scene.picture import Picture, PictureFormat
 
@@ -62,29 +62,33 @@ def bench_semantics(
 
     Raises:
         UsageError: the network takes no embedding, or a control stands in for its encoder.
-        InputError, CheckpointError, MissingError: see `open_semantics`.
+        InputError, CheckpointError, MissingError: see `open_conditioner`.
     """
     if network.config.guidance != "embedding":
         raise UsageError(f"model {network.identity} takes no semantic embedding, so there is nothing to time.")
-    guide = open_semantics(network, semantics, device=device)
-    if guide.encoder is None:
-        raise UsageError(f"model {network.identity} is steered by the control {guide.control!r}, which costs nothing.")
+    conditioner = open_conditioner(network, semantics, device=device)
+    if conditioner.encoder is None:
+        raise UsageError(
+            f"model {network.identity} is conditioned by the control {conditioner.control!r}, which costs nothing."
+        )
     # Any step of the range will do: the time does not depend on it.
     step = None if network.config.quantiser is None else network.config.quantiser[0]
-    enhancer = Enhancer(network, device=device, semantics=guide, interval=0, step=step)
+    enhancer = Enhancer(network, device=device, semantics=conditioner, interval=0, step=step)
     fmt = PictureFormat(width, height)
     random = np.random.default_rng(0)
     picture = Picture(fmt, tuple(random.integers(16, 236, shape, dtype=np.uint8) for shape in fmt.plane_shapes))
     rgb = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0)).to(enhancer.device)
-    encoder_s = _median(lambda: guide.encoder(rgb), enhancer.device, repeats)  # type: ignore[misc]
-    embedding_s = _median(lambda: guide.embed(network, picture, enhancer.device), enhancer.device, repeats)
+    encoder_s = _median(lambda: conditioner.encoder(rgb), enhancer.device, repeats)  # type: ignore[misc]
+    embedding_s = _median(
+        lambda: embed_picture(conditioner, network, picture, enhancer.device), enhancer.device, repeats
+    )
     # The first call takes the one embedding of the shot.
     frame_s = _median(lambda: enhancer([picture]), enhancer.device, repeats)
     each = embedding_s / _INTERVAL
     return SemanticsBenchmark(
         network.identity,
-        guide.identity,
-        sum(p.numel() for p in guide.encoder.parameters()),
+        conditioner.identity,
+        sum(p.numel() for p in conditioner.encoder.parameters()),
         width,
         height,
         encoder_s,

@@ -23,8 +23,8 @@ from scene.progress import OnProgress, Progress, silent
 from scene.training.config import TrainingConfig
 from scene.training.data.crops import PREFETCH, ConsecutiveBatches, Crops, Sample, open_loader
 from scene.training.data.sources import open_source
-from scene.training.distributed import Processes
 from scene.training.loop import _draw
+from scene.training.processes import Processes
 from scene.training.rate_saving import open_loss
 
 # Plain and instrumented steps take turns by so many, since the speed of a shared machine drifts.
@@ -133,7 +133,7 @@ def bench_training(
     a small data set is in memory by then and a large one is still being decoded, as in training. Last, the network
     races plain convolutions.
 
-    Nothing is logged, validated or saved. Where embeddings steer the network, random ones of unit mean square take
+    Nothing is logged, validated or saved. Where embeddings condition the network, random ones of unit mean square take
     their place: no encoder is loaded, and looking embeddings up is not measured.
 
     Args:

@@ -69,7 +69,7 @@ def semantics(
     device: Literal["auto", "cpu", "cuda"] = "auto",
     json: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
-    """Measure what semantic embeddings cost beside the network that they steer.
+    """Measure what semantic embeddings cost beside the network that they condition.
 
     Parameters
     ----------

@@ -55,8 +55,9 @@ def demo(
     from scene.evaluation.report.markdown import results_markdown
     from scene.evaluation.report.results import results_document
     from scene.evaluation.requests import EvaluationRequest
-    from scene.jobs import EncodeRequest, encode_file
-    from scene.video.encoders.codecs import EncoderSettings
+    from scene.jobs.encode import EncodeRequest, encode
+    from scene.options import EnhanceOptions
+    from scene.video.encoders.settings import EncoderSettings
     from scene.video.ffmpeg import find_ffmpeg
 
     setup_logging(log_format)
@@ -86,9 +87,9 @@ def demo(
     crf = crf_of_equal_rate(curves["none"], curves[label], _STILL_CRF)
     for destination, network, quality in ((plain, "none", _STILL_CRF), (enhanced, model, crf)):
         settings = EncoderSettings("x264", quality)
-        request = EncodeRequest(source, destination, settings, model=network, device=device, overwrite=True)
+        request = EncodeRequest(source, destination, settings, EnhanceOptions(network, device=device), overwrite=True)
         with progress_display(destination.name, "frames", log_format) as on_progress:
-            encode_file(request, on_progress)
+            encode(request, on_progress)
     still = out / "still.png"
     _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from scene.cli.console import flag_of
+from scene.options import EnhanceOptions
+from scene.video.encoders.settings import EncoderSettings
+
 if TYPE_CHECKING:
-    from scene.jobs import EncodeResult
+    from scene.jobs.encode import EncodeResult
     from scene.jobs.guard import GuardReport
 
 
@@ -18,17 +21,8 @@ def encode(
     src: Path,
     dst: Path,
     *,
-    codec: Literal["x264", "x265", "svtav1", "vvenc", "nvenc-h264", "nvenc-hevc", "nvenc-av1"] = "x264",
-    crf: float | None = None,
-    bitrate: int | None = None,
-    passes: int | None = None,
-    preset: str | None = None,
-    encoder_args: str = "",
-    model: str = "scene",
-    strength: float = 1.0,
-    semantics: str = "auto",
-    semantic_interval: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    settings: Annotated[EncoderSettings, Parameter(name="*")] = EncoderSettings(),  # noqa: B008
+    enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
     guard: Annotated[bool, Parameter(negative="")] = False,
     map: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True, negative="", consume_multiple=False)] = (),
     no_audio: Annotated[bool, Parameter(negative="")] = False,
@@ -46,20 +40,6 @@ def encode(
     Args:
         src: Video file to read.
         dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv, .webm, .ts or .m2ts.
-        codec: Encoder.
-        crf: Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1. With vvenc a QP,
-            by default 32. With NVENC its constant quality, by default the same for H.264, HEVC and AV1.
-        bitrate: Mean bitrate of the video stream in kbit/s, instead of a constant rate factor.
-        passes: Passes over the source for a bitrate: 1, or 2, which is what x264 and x265 make by default.
-        preset: Speed preset of the encoder. By default medium, with svtav1 6, with vvenc faster, with NVENC p4.
-        encoder_args: The encoder's own parameters, as key=value:key=value; a colon in a value needs a
-            backslash before it.
-        model: Name of a shipped model (see `scene models`), a .safetensors file, or none to encode unchanged.
-        strength: How much of the model's change to apply; 0 changes nothing.
-        semantics: What steers a model that takes semantic embeddings: auto for the encoder it was trained with, the
-            name, file or folder of another, or a control: none, constant, random, shuffled.
-        semantic_interval: Frames between two embeddings within a shot; 0 for one a shot.
-        device: Where the model runs.
         guard: Probe the beginning of each shot, and leave the shot unchanged where the model would not save rate.
         map: Streams to take over, may be given again: all, v, a, s, d or t for video, audio, subtitles, data and
             attachments, a:1 for the second audio, 0:3 for stream 3, a:m:language:eng; -a:1 takes away, ? may match
@@ -75,22 +55,13 @@ def encode(
     from scene.cli.console import announce, progress_display, setup_logging
 
     setup_logging(log_format)
-    # Torch's threads would wait for one another by spinning, on the cores that the encoder's threads need: with
-    # x264 beside a small network on two busy cores that costs two thirds of all CPU time. Read once, at its import.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import scene
 
-    from scene.jobs import EncodeRequest, encode_file
-    from scene.video.encoders.codecs import EncoderSettings
-
-    request = EncodeRequest(
+    request = scene.EncodeRequest(
         source=src,
         destination=dst,
-        settings=EncoderSettings(codec, crf, preset, encoder_args, bitrate, passes),
-        model=model,
-        strength=strength,
-        semantics=semantics,
-        semantic_interval=semantic_interval,
-        device=device,
+        settings=settings,
+        enhancement=enhancement,
         guard=guard,
         overwrite=overwrite,
         skip_damage=on_error == "skip",
@@ -101,8 +72,28 @@ def encode(
         verify=verify,
     )
     with progress_display("encode", "frames", log_format) as on_progress:
-        result = encode_file(request, on_progress)
+        result = scene.encode(request, on_progress)
     announce(_summary(result), {**asdict(result), "destination": str(result.destination)})
+
+
+def encode_words(source: Path, destination: Path, settings: EncoderSettings, enhancement: EnhanceOptions) -> list[str]:
+    """The `scene encode` command with these settings, as an argument vector: codec, CRF and all that is no default."""
+    words = ["scene", "encode", _operand(source), _operand(destination), flag_of("codec"), settings.codec]
+    for options, usual in ((settings, EncoderSettings()), (enhancement, EnhanceOptions())):
+        for field in fields(options):
+            value = getattr(options, field.name)
+            if field.name == "codec" or value == getattr(usual, field.name):
+                continue
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            flag = flag_of(field.name)
+            # A value may begin with a dash, as encoder parameters and names of files do.
+            words += [f"{flag}={text}"] if "=" in text or text.startswith("-") else [flag, text]
+    return words
+
+
+def _operand(path: Path) -> str:
+    # A name that begins with a dash would be taken for an option.
+    return f"./{path}" if str(path).startswith("-") else str(path)
 
 
 def _summary(result: EncodeResult) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+
+from scene.options import EnhanceOptions
+from scene.video.encoders.settings import DEFAULT_CODEC, QuantiserCodecName
 
 
 def filter(
@@ -15,13 +17,9 @@ def filter(
     destination: Annotated[Path, Parameter(name="OUT", allow_leading_hyphen=True)],
     /,
     *,
-    codec: Literal["x264", "x265", "svtav1", "vvenc"] = "x264",
+    codec: QuantiserCodecName = DEFAULT_CODEC,
     crf: float | None = None,
-    model: str = "scene",
-    strength: float = 1.0,
-    semantics: str = "auto",
-    semantic_interval: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
     format: Literal["y4m", "nut"] | None = None,
     on_error: Literal["fail", "skip"] = "fail",
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
@@ -37,12 +35,6 @@ def filter(
         codec: The encoder that takes the frames afterwards.
         crf: The constant rate factor that this encoder is given, a QP with vvenc. Models that are told how coarsely
             it will quantise, as the shipped ones are, need it.
-        model: Name of a shipped model (see `scene models`), a .safetensors file, or none to change nothing.
-        strength: How much of the model's change to apply; 0 changes nothing.
-        semantics: What steers a model that takes semantic embeddings: auto for the encoder it was trained with, the
-            name, file or folder of another, or a control: none, constant, random, shuffled.
-        semantic_interval: Frames between two embeddings within a shot; 0 for one a shot.
-        device: Where the model runs.
         format: What a pipe gets. By default what came in, y4m for other files.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         overwrite: Replace OUT if it is a file that exists.
@@ -51,15 +43,13 @@ def filter(
     from scene.cli.console import announce, progress_display, setup_logging
 
     setup_logging(log_format)
-    # As for `scene encode`: threads of torch that wait by spinning take the cores from the encoder that follows.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-    from scene.jobs import Enhancement, FilterRequest, filter_frames
+    import scene
 
-    request = FilterRequest(
+    request = scene.FilterRequest(
         source=source,
         destination=destination,
-        enhancement=Enhancement(model, strength, semantics, semantic_interval, device),
+        enhancement=enhancement,
         codec=codec,
         crf=crf,
         kind=format,
@@ -67,7 +57,7 @@ def filter(
         skip_damage=on_error == "skip",
     )
     with progress_display("filter", "frames", log_format) as on_progress:
-        result = filter_frames(request, on_progress)
+        result = scene.filter(request, on_progress)
     damage = f", {result.damage} damaged places" if result.damage else ""
     announce(
         f"{result.frames} frames in {result.seconds:.1f} s ({result.frames / result.seconds:.2f} fps), "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
+
+from scene.options import EnhanceOptions
+from scene.video.encoders.settings import DEFAULT_CODEC, EncoderSettings, TrialCodecName
 
 
 def search(
@@ -14,13 +16,10 @@ def search(
     *,
     target: Annotated[tuple[str, ...], Parameter(negative="")],
     max_kbps: float | None = None,
-    codec: Literal["x264", "x265", "svtav1"] = "x264",
+    codec: TrialCodecName = DEFAULT_CODEC,
     preset: str | None = None,
     encoder_args: str = "",
-    model: str = "scene",
-    strength: float = 1.0,
-    semantics: str = "auto",
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
     samples: int | None = None,
     sample_seconds: float = 3.0,
     best_effort: Annotated[bool, Parameter(negative="")] = False,
@@ -40,10 +39,6 @@ def search(
         codec: Encoder.
         preset: Speed preset of the encoder. By default medium, with svtav1 6.
         encoder_args: The encoder's own parameters, as key=value:key=value.
-        model: Name of a shipped model (see `scene models`), a .safetensors file, or none for the encoder alone.
-        strength: How much of the model's change to apply; 0 changes nothing.
-        semantics: What steers a model that takes semantic embeddings; see `scene encode`.
-        device: Where the model runs.
         samples: How many samples to encode. By default 8, one for five minutes in a video of more than 40 minutes.
         sample_seconds: Length of each. A video that is not much longer than its samples is encoded whole.
         best_effort: Where no CRF meets all demands, give the nearest one with a warning.
@@ -53,27 +48,21 @@ def search(
     from scene.cli.console import progress_display, setup_logging
 
     setup_logging(log_format)
-    # As for `scene encode`: torch's threads would wait by spinning, on the cores that the encoders need.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+    import scene
     from scene.cli.search_report import json_text, table_text
-    from scene.jobs.search import SearchRequest, search_crf
     from scene.metrics.targets import parse_target
-    from scene.video.encoders.codecs import EncoderSettings
 
-    request = SearchRequest(
+    request = scene.SearchRequest(
         source=src,
         targets=tuple(parse_target(text) for text in target),
         max_kbps=max_kbps,
-        settings=EncoderSettings(codec, None, preset, encoder_args),
-        model=model,
-        strength=strength,
-        semantics=semantics,
-        device=device,
+        settings=EncoderSettings(codec, preset=preset, encoder_args=encoder_args),
+        enhancement=enhancement,
         samples=samples,
         sample_seconds=sample_seconds,
         best_effort=best_effort,
     )
     with progress_display("search", "samples", log_format) as on_progress:
-        result = search_crf(request, on_progress)
+        result = scene.search(request, on_progress)
     print(json_text(request, result) if json else table_text(request, result), end="")

@@ -7,8 +7,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from scene.jobs.enhancing import BYPASS, DEFAULT_MODEL
-from scene.jobs.search import SearchRequest, SearchResult
+from scene.cli.encode import encode_words
+from scene.jobs.search import SearchRequest, SearchResult, encode_request
 from scene.jobs.search_bench import Probe
 from scene.jobs.search_curve import Answer
 from scene.measure.names import display_name
@@ -52,41 +52,20 @@ def json_text(request: SearchRequest, result: SearchResult) -> str:
         "sampled_frames": result.sampled_frames,
         "whole": result.whole,
         "took_seconds": round(result.took, 2),
-        "command": encode_words(request, result),
+        "command": command_words(request, result),
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def encode_words(request: SearchRequest, result: SearchResult) -> list[str]:
+def command_words(request: SearchRequest, result: SearchResult) -> list[str]:
     """The `scene encode` command of the answer that was chosen, as an argument vector."""
-    settings, chosen = request.settings, result.chosen
-    model = BYPASS if chosen is result.plain else request.model
-    words = ["scene", "encode", _operand(request.source), _operand(_destination(request))]
-    words += ["--codec", settings.codec, "--crf", f"{chosen.probe.crf:g}"]
-    if settings.preset is not None:
-        words += ["--preset", settings.preset]
-    if settings.encoder_args:
-        words += [f"--encoder-args={settings.encoder_args}"]
-    if model != DEFAULT_MODEL:
-        words += ["--model", model]
-    if model != BYPASS:
-        if request.strength != 1:
-            words += ["--strength", f"{request.strength:g}"]
-        if request.semantics != "auto":
-            words += ["--semantics", request.semantics]
-        if request.device != "auto":
-            words += ["--device", request.device]
-    return words
+    made = encode_request(request, result, _destination(request))
+    return encode_words(made.source, made.destination, made.settings, made.enhancement)
 
 
 def command_text(request: SearchRequest, result: SearchResult) -> str:
     """The same, quoted for a shell."""
-    return display_name(shlex.join(encode_words(request, result)))
-
-
-def _operand(path: Path) -> str:
-    # A name that begins with a dash would be taken for an option.
-    return f"./{path}" if str(path).startswith("-") else str(path)
+    return display_name(shlex.join(command_words(request, result)))
 
 
 def _destination(request: SearchRequest) -> Path:

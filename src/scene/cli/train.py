@@ -61,6 +61,6 @@ def train(
             device=str(resolve_device(device)),
             on_progress=on_progress,
         )
-    # Of several processes, one speaks.
+    # Of several processes, one prints.
     if os.environ.get("RANK", "0") == "0":
         print(result.best or result.weights)

@@ -1,8 +1,8 @@
-"""Pictures in, enhanced pictures out: colour conversion around a network, and what steers it. No files, no codecs."""
+"""Pictures in, enhanced pictures out: colour conversion around a network, and its conditioning. No files, no codecs."""
 
-from scene.enhance.cadence import DEFAULT_INTERVAL
 from scene.enhance.device import resolve_device
 from scene.enhance.enhancer import Enhancer
-from scene.enhance.semantics import SemanticGuide, open_semantics
+from scene.enhance.open import open_enhancer
+from scene.enhance.semantics import open_conditioner
 
-__all__ = ["DEFAULT_INTERVAL", "Enhancer", "SemanticGuide", "open_semantics", "resolve_device"]
+__all__ = ["Enhancer", "open_conditioner", "open_enhancer", "resolve_device"]

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from scene.enhance.shots import ShotDetector
 from scene.errors import UsageError
+from scene.options import DEFAULT_SEMANTIC_INTERVAL
 
-# One embedding a shot: with every renewal kernels change, and what they do to a still picture flickers.
-DEFAULT_INTERVAL = 0
 # Share of the way to a new embedding that the one in use goes at each renewal within a shot.
 SMOOTHING = 0.5
 
@@ -25,7 +24,7 @@ class EmbeddingCadence:
         UsageError: a negative interval.
     """
 
-    def __init__(self, interval: int = DEFAULT_INTERVAL) -> None:
+    def __init__(self, interval: int = DEFAULT_SEMANTIC_INTERVAL) -> None:
         if interval < 0:
             raise UsageError(f"semantic interval {interval} makes no sense; give frames, or 0 for once a shot.")
         self._interval = interval

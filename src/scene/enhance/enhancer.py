@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from scene.enhance.cadence import DEFAULT_INTERVAL, EmbeddingCadence
+from scene.enhance.arrays import stream_array, stream_tensor
+from scene.enhance.cadence import EmbeddingCadence
 from scene.enhance.colour import (
     add_code_delta,
     gbr_luma,
@@ -29,12 +31,15 @@ from scene.enhance.colour import (
     subsample_chroma,
 )
 from scene.enhance.device import resolve_device
-from scene.enhance.semantics import SemanticGuide, open_semantics
+from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
+from scene.options import DEFAULT_SEMANTIC_INTERVAL
 from scene.picture import Picture, PictureFormat, Plane
 
 if TYPE_CHECKING:
     from scene.model import Network
+    from scene.model.semantics import Conditioner
+    from scene.video.pixel_format import VideoFrame
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -46,7 +51,7 @@ class Enhancer:
         network: of `scene.model`; it is moved to the device and set to evaluation.
         strength: how much of the network's change to apply; 0 never calls it, values above 1 exaggerate.
         device: "auto", "cpu" or "cuda".
-        semantics: what steers a network that takes embeddings; see `open_semantics`, which is asked where none is
+        semantics: what conditions a network that takes embeddings; see `open_conditioner`, which is asked where none is
             given. Networks without embeddings ignore it.
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
         step: quantiser step of the encoder to come, in 8-bit code values, for a network that is told it; see
@@ -54,8 +59,9 @@ class Enhancer:
         precision: of the convolutions of a network that predicts a change; others are always float32. No change stays
             none in bfloat16, and others differ by one or two hundredths of themselves.
 
-    An enhancer follows one video from its first frame on: where the network is steered by embeddings, what it does to a
-    frame depends on the shot's frames before.
+    An enhancer follows one video from its first frame on: where the network is conditioned on embeddings, what it does
+    to a frame depends on the shot's frames before. The next frames come as arrays (`enhance`), as an iterator of
+    pictures (`stream`), or as one batch of pictures (a call).
 
     Raises:
         UsageError: the strength is negative or not finite, the step is not positive or is missing where the network is
@@ -69,8 +75,8 @@ class Enhancer:
         *,
         strength: float = 1.0,
         device: str = "auto",
-        semantics: SemanticGuide | None = None,
-        interval: int = DEFAULT_INTERVAL,
+        semantics: Conditioner | None = None,
+        interval: int = DEFAULT_SEMANTIC_INTERVAL,
         step: float | None = None,
         precision: Precision = "float32",
     ) -> None:
@@ -82,9 +88,9 @@ class Enhancer:
             raise UsageError(f"model {network.identity} is told the encoder's quantiser step, and none was given.")
         self.device = resolve_device(device)
         self.strength = strength
-        self._semantics: SemanticGuide | None = None
+        self._semantics: Conditioner | None = None
         if network.config.guidance == "embedding":
-            self._semantics = semantics or open_semantics(network, device=device)
+            self._semantics = semantics or open_conditioner(network, device=device)
         self._cadence = EmbeddingCadence(interval)
         self.identity = network.identity
         self.conditioned = network.config.quantiser is not None
@@ -123,6 +129,41 @@ class Enhancer:
         remaining = iter(pictures)
         while batch := list(islice(remaining, self.batch)):
             yield from self(batch)
+
+    @overload
+    def enhance(self, frames: npt.NDArray[Any]) -> npt.NDArray[Any]: ...
+    @overload
+    def enhance(self, frames: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def enhance(self, frames: Iterable[VideoFrame]) -> list[VideoFrame]: ...
+    def enhance(
+        self, frames: npt.NDArray[Any] | torch.Tensor | Iterable[VideoFrame]
+    ) -> npt.NDArray[Any] | torch.Tensor | list[VideoFrame]:
+        """Enhances the next frames of a video, any number at once, and gives back as many of the same kind.
+
+        Args:
+            frames: R'G'B' as a NumPy array (N, H, W, 3) of uint8, uint16, or floats in [0, 1]; R'G'B' as a torch tensor
+                (N, 3, H, W) of floats in [0, 1], on any device; or PyAV's `VideoFrame`s, in any format that
+                `scene.encode` takes.
+
+        Returns:
+            New frames; the given ones stay as they are. Arrays and tensors keep shape, dtype and device; what is added
+            to floats is a whole number of 1/65535, and the result is clipped to [0, 1]. `VideoFrame`s keep their time
+            stamp, its unit, duration, colour tags and pixel format, but interleaved samples become planar.
+
+        Raises:
+            UsageError: another kind, shape or dtype, values that are not finite, or see `check`.
+            InputError: a pixel format that is not supported.
+        """
+        if isinstance(frames, np.ndarray):
+            return stream_array(self.stream, frames)
+        if isinstance(frames, torch.Tensor):
+            return stream_tensor(self.stream, frames)
+        # PyAV is loaded only where its frames are.
+        from scene.video.pixel_format import frame_pictures, with_picture
+
+        given = list(frames)
+        return [with_picture(*pair) for pair in zip(given, self.stream(frame_pictures(given)), strict=True)]
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         """Enhances a batch of pictures of one format and gives as many, in order, of the same format.
@@ -166,7 +207,7 @@ class Enhancer:
         return result
 
     def _embeddings(self, pictures: Sequence[Picture], luma: torch.Tensor) -> torch.Tensor | None:
-        """What steers the network for each picture, (N, D, h, w), or (1, D, h, w) where it is the same for all."""
+        """What conditions the network on each picture, (N, D, h, w), or (1, D, h, w) where it is the same for all."""
         semantics = self._semantics
         if semantics is None:
             return None
@@ -175,7 +216,7 @@ class Enhancer:
             # Deferred: most frames keep the embedding of an earlier one, and need no colour.
             embeddings.append(
                 self._cadence.next(
-                    luma[index : index + 1], partial(semantics.embed, self._network, picture, self.device)
+                    luma[index : index + 1], partial(embed_picture, semantics, self._network, picture, self.device)
                 )
             )
         if all(embedding is embeddings[0] for embedding in embeddings):

@@ -1,9 +1,8 @@
-"""What steers a network that takes semantic embeddings: an encoder's view of the frame, or a control."""
+"""What conditions a network that takes semantic embeddings: an encoder's view of the frame, or a control."""
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
@@ -16,41 +15,23 @@ from scene.picture import Picture
 
 if TYPE_CHECKING:
     from scene.model import Network
-    from scene.model.semantics import Control, SemanticEncoder
+    from scene.model.semantics import Conditioner
 
 AUTO = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class SemanticGuide:
-    """Embeddings of pictures for one network.
-
-    Attributes:
-        encoder: frozen, on the device; None where a control makes it unnecessary.
-        control: what stands in the place of the encoder's embeddings.
-        identity: of encoder and control; part of every cache key.
-    """
-
-    encoder: SemanticEncoder | None
-    control: Control
-    identity: str
-
-    def embed(self, network: Network, picture: Picture, device: torch.device) -> torch.Tensor:
-        """The embedding of one picture, (1, D, h, w) on the device."""
-        from scene.model.semantics import control_embeddings
-
-        if self.encoder is None:
-            references = network.references.cpu()
-            # A picture's own samples decide, so that the same picture gets the same control.
-            key = zlib.crc32(np.ascontiguousarray(picture.planes[0]).tobytes())
-            return control_embeddings(self.control, references[:1], references, [key]).to(device)
-        with torch.inference_mode():
-            embedding: torch.Tensor = self.encoder(_rgb(picture, device), spatial=network.config.semantic_grid > 1)
-            return embedding
+def embed_picture(conditioner: Conditioner, network: Network, picture: Picture, device: torch.device) -> torch.Tensor:
+    """The embedding of one picture, or the control in its place, (1, D, h, w) on the device."""
+    if conditioner.encoder is None:
+        references = network.references.cpu()
+        # A picture's own samples decide, so that the same picture gets the same control.
+        key = zlib.crc32(np.ascontiguousarray(picture.planes[0]).tobytes())
+        return conditioner.substitute(references[:1], references, [key]).to(device)
+    return conditioner.embed(network, _rgb(picture, device))
 
 
-def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto") -> SemanticGuide:
-    """What steers a network whose `guidance` is "embedding".
+def open_conditioner(network: Network, choice: str = AUTO, *, device: str = "auto") -> Conditioner:
+    """What conditions a network whose `guidance` is "embedding".
 
     Args:
         network: it says which encoder it was trained with.
@@ -64,7 +45,7 @@ def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto"
         UsageError: the encoder is unknown or of another width.
         InputError, CheckpointError, MissingError: the encoder is missing, damaged, or another one than in training.
     """
-    from scene.model.semantics import Control, load_encoder
+    from scene.model.semantics import Conditioner, Control, load_encoder
 
     trained = network.semantics
     control: Control = "embedding"
@@ -80,7 +61,7 @@ def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto"
     else:
         name = choice
     if control != "embedding":
-        return SemanticGuide(None, control, f"control:{control}")
+        return Conditioner(None, control, f"control:{control}")
     try:
         encoder = load_encoder(name, resolve_device(device))
     except (UsageError, InputError) as error:
@@ -100,7 +81,7 @@ def open_semantics(network: Network, choice: str = AUTO, *, device: str = "auto"
             f"semantic encoder {encoder.identity} gives {encoder.width} numbers, and model {network.identity} takes"
             f" {network.config.embedding_width}"
         )
-    return SemanticGuide(encoder, control, encoder.identity)
+    return Conditioner(encoder, control, encoder.identity)
 
 
 def _rgb(picture: Picture, device: torch.device) -> torch.Tensor:

@@ -14,25 +14,20 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
-from scene.jobs.enhancing import (
-    BYPASS,
-    DEFAULT_MODEL,
-    DEFAULT_SEMANTIC_INTERVAL,
-    Enhancement,
-    open_enhancer,
-    warn_of_hdr,
-)
-from scene.jobs.made_with import made_with
+from scene.files import PendingFile, check_destination
 from scene.jobs.passes import conditioning_crf, run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
-from scene.jobs.publish import PendingFile, check_destination
+from scene.jobs.provenance import provenance
+from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import container_of
 from scene.video.container.select import Selection, choose_streams
 from scene.video.container.verify import Thoroughness, verify
 from scene.video.container.writer import Writer
-from scene.video.encoders.codecs import CODECS, EncoderSettings, check_settings
+from scene.video.encoders.codecs import CODECS, check_settings
 from scene.video.encoders.encode import check_colour, encoder_pixel_format
+from scene.video.encoders.settings import EncoderSettings
+from scene.video.hdr import warn_of_hdr
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
 from scene.video.source.open import open_input, require_readable
 from scene.video.source.probe import SourceInfo, probe
@@ -50,12 +45,9 @@ class EncodeRequest:
 
     Attributes:
         source, destination: the suffix of the destination chooses the container.
-        model: a name or a weights file; "none" encodes the source's own pictures. One that is told the encoder's
-            quantiser gets that of the settings' CRF, or of what a first pass comes to.
-        strength: how much of the model's change to apply; 0 is the same as model "none".
-        semantics: what steers a model that takes semantic embeddings; see `scene.enhance.open_semantics`.
-        semantic_interval: frames between two embeddings within a shot; see `scene.enhance.EmbeddingCadence`.
-        device: "auto", "cpu" or "cuda".
+        settings: of the encoder.
+        enhancement: of the source's pictures. A model that is conditioned on the quantiser gets that of the settings'
+            CRF, or of what a first pass comes to.
         guard: leave shots as they are where a probe finds that enhancement does not pay; see `scene.jobs.guard`.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source cannot be decoded or ends too soon.
@@ -68,11 +60,7 @@ class EncodeRequest:
     source: Path
     destination: Path
     settings: EncoderSettings = field(default_factory=EncoderSettings)
-    model: str = DEFAULT_MODEL
-    strength: float = 1.0
-    semantics: str = "auto"
-    semantic_interval: int = DEFAULT_SEMANTIC_INTERVAL
-    device: str = "auto"
+    enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
     guard: bool = False
     overwrite: bool = False
     skip_damage: bool = False
@@ -106,7 +94,7 @@ class EncodeResult:
     guard: GuardReport | None = None
 
 
-def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeResult:
+def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeResult:
     """Enhances and encodes a file; the destination appears when it is complete and has been verified.
 
     Time stamps, all other streams, chapters and tags are kept as far as the destination's container can hold
@@ -133,17 +121,19 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
     check_colour(codec, info)
     # With a bitrate that is a beginning only, which a first pass corrects before the first picture.
     crf = conditioning_crf(codec, request.settings, info.format.bit_depth)
-    enhancement = Enhancement(
-        *(request.model, request.strength, request.semantics, request.semantic_interval, request.device)
-    )
-    enhancer = open_enhancer(enhancement, codec.name, crf, info.format)
+    enhancer = _open_enhancer(request.enhancement, codec.name, crf)
     if enhancer:
+        enhancer.check(info.format)
         warn_of_hdr(str(info.path), info.colour.transfer)
     guard = _open_guard(request, enhancer, info)
     conditioned = enhancer is not None and enhancer.conditioned
     two_passes = wants_first_pass(codec, request.settings, conditioned=conditioned)
     model = enhancer.identity if enhancer else BYPASS
-    tag = made_with(request, codec, model, guard=guard is not None)
+    tag = provenance(
+        *(codec, request.settings, request.enhancement, model),
+        guard=guard is not None,
+        deinterlace=request.deinterlace,
+    )
     with (
         PendingFile(request.destination) as pending,
         Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
@@ -191,6 +181,15 @@ def encode_file(request: EncodeRequest, on_progress: OnProgress = silent) -> Enc
         damage=decoder.damage,
         guard=guard.report if guard else None,
     )
+
+
+def _open_enhancer(options: EnhanceOptions, codec: str, crf: float) -> Enhancer | None:
+    if options.changes_nothing:
+        return None
+    # Torch takes seconds to import, and a bypass does without.
+    from scene.enhance import open_enhancer
+
+    return open_enhancer(options, codec=codec, crf=crf)
 
 
 def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:

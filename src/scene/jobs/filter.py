@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scene.errors import SceneError, UsageError
-from scene.jobs.enhancing import BYPASS, Enhancement, open_enhancer, warn_of_hdr
+from scene.files import PendingFile, check_destination
 from scene.jobs.pipeline import run_pipeline
-from scene.jobs.publish import PendingFile, check_destination
-from scene.picture import Frame
+from scene.options import BYPASS, EnhanceOptions
+from scene.picture import Frame, PictureFormat
 from scene.progress import OnProgress, Progress, silent
+from scene.video.encoders.settings import DEFAULT_CODEC, QuantiserCodecName
+from scene.video.hdr import warn_of_hdr
 from scene.video.rawvideo.sink import is_pipe, make_sink, open_pipe
 from scene.video.rawvideo.source import FileSource, StreamSource, open_source
 from scene.video.rawvideo.steadiness import ConstantRateCheck
@@ -51,8 +53,8 @@ class FilterRequest:
 
     source: Path
     destination: Path
-    enhancement: Enhancement = field(default_factory=Enhancement)
-    codec: str = "x264"
+    enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
+    codec: QuantiserCodecName = DEFAULT_CODEC
     crf: float | None = None
     kind: RawKind | None = None
     overwrite: bool = False
@@ -76,7 +78,7 @@ class FilterResult:
     damage: int
 
 
-def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> FilterResult:
+def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterResult:
     """Sends a source's frames through the network, in order, each on its way as soon as it is done.
 
     A file appears under its name when it is complete. What the form of the output cannot carry is logged as a warning.
@@ -93,7 +95,7 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
     wanted = _wanted_kind(request)
     writable = not request.enhancement.changes_nothing
     with open_source(request.source, halt, writable=writable, tolerant=request.skip_damage) as source:
-        enhancer = open_enhancer(request.enhancement, request.codec, request.crf, source.info.format)
+        enhancer = _open_enhancer(request, source.info.format)
         kind = wanted or source.kind or "y4m"
         if kind == "nut" and source.info.format.full_range:
             log.warning("%s: its full range cannot be carried by nut; tell the encoder.", source.name)
@@ -133,6 +135,17 @@ def filter_frames(request: FilterRequest, on_progress: OnProgress = silent) -> F
         model=enhancer.identity if enhancer else BYPASS,
         damage=source.damage,
     )
+
+
+def _open_enhancer(request: FilterRequest, fmt: PictureFormat) -> Enhancer | None:
+    if request.enhancement.changes_nothing:
+        return None
+    # Torch takes seconds to import, and a bypass does without.
+    from scene.enhance import open_enhancer
+
+    enhancer = open_enhancer(request.enhancement, codec=request.codec, crf=request.crf)
+    enhancer.check(fmt)
+    return enhancer
 
 
 def _wanted_kind(request: FilterRequest) -> RawKind | None:

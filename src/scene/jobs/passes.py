@@ -8,9 +8,10 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.progress import OnProgress, Progress
-from scene.video.encoders.codecs import CODECS, Codec, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import CODECS, Codec, StatisticsPass
 from scene.video.encoders.first_pass import encode_first_pass
 from scene.video.encoders.params import constant_quantiser, parse_encoder_args
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.probe import SourceInfo
 
 

@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import InputError, TargetError, UsageError
-from scene.jobs.enhancing import DEFAULT_MODEL, Enhancement, open_enhancer, warn_of_hdr
+from scene.jobs.encode import EncodeRequest
 from scene.jobs.search_bench import open_bench
 from scene.jobs.search_curve import FAR, Answer, Curve, Demands, nearness
 from scene.measure.libvmaf import LEAST_SIDES
 from scene.measure.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target, title
+from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
-from scene.video.encoders.codecs import Codec, EncoderSettings, check_settings
+from scene.video.encoders.codecs import Codec, check_settings
 from scene.video.encoders.encode import check_colour, encoder_pixel_format
 from scene.video.encoders.params import parse_encoder_args
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.trial import check_trial
+from scene.video.hdr import warn_of_hdr
 from scene.video.source.declared_size import missing_bytes
 from scene.video.source.open import require_readable
 from scene.video.source.probe import SourceInfo, probe
@@ -51,7 +54,7 @@ class SearchRequest:
         targets: at least one; all of them must hold.
         max_kbps: bound on the rate of the video stream in kilobits (1000 bits) per second.
         settings: without a CRF.
-        model, strength, semantics, device: as in `EncodeRequest`; model "none" searches for the encoder alone.
+        enhancement: of the source's pictures; model "none" searches for the encoder alone.
         samples: how many, None for as many as the video's length asks for.
         sample_seconds: length of each.
         best_effort: answer with the nearest CRF where none meets all.
@@ -61,10 +64,7 @@ class SearchRequest:
     targets: tuple[Target, ...]
     max_kbps: float | None = None
     settings: EncoderSettings = field(default_factory=EncoderSettings)
-    model: str = DEFAULT_MODEL
-    strength: float = 1.0
-    semantics: str = "auto"
-    device: str = "auto"
+    enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
     samples: int | None = None
     sample_seconds: float = DEFAULT_SAMPLE_SECONDS
     best_effort: bool = False
@@ -98,7 +98,7 @@ class SearchResult:
     took: float
 
 
-def search_crf(request: SearchRequest, on_progress: OnProgress = silent) -> SearchResult:
+def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchResult:
     """Finds the coarsest CRF that meets all demands, without and with enhancement, by encodes of samples.
 
     Every answer is a CRF that was measured. Progress counts encoded samples.
@@ -199,16 +199,27 @@ def _check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
 
 
 def _load(request: SearchRequest, codec: Codec, info: SourceInfo, crf: float) -> Enhancer | None:
-    enhancement = Enhancement(
-        model=request.model, strength=request.strength, semantics=request.semantics, device=request.device
-    )
-    return open_enhancer(enhancement, codec.name, crf, info.format)
+    if request.enhancement.changes_nothing:
+        return None
+    # Torch takes seconds to import, and a search for the encoder alone does without.
+    from scene.enhance import open_enhancer
+
+    enhancer = open_enhancer(request.enhancement, codec=codec.name, crf=crf)
+    enhancer.check(info.format)
+    return enhancer
 
 
 def _saving(plain: Answer, enhanced: Answer | None) -> float | None:
     if enhanced is None or enhanced.exact_kbps is None or plain.exact_kbps is None:
         return None
     return 100 * (1 - enhanced.exact_kbps / plain.exact_kbps)
+
+
+def encode_request(request: SearchRequest, result: SearchResult, destination: Path) -> EncodeRequest:
+    """The encode of the answer that was chosen."""
+    enhancement = EnhanceOptions(model=BYPASS) if result.chosen is result.plain else request.enhancement
+    settings = replace(request.settings, crf=result.chosen.probe.crf)
+    return EncodeRequest(request.source, destination, settings, enhancement)
 
 
 def _choose(request: SearchRequest, plain: Answer, enhanced: Answer | None, saving: float | None) -> Answer:

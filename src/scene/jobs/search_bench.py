@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from scene.errors import SceneError
 from scene.measure.libvmaf import pool
 from scene.measure.sample_scores import PREFIX, SampleScore, SampleScorer
-from scene.video.encoders.codecs import EncoderSettings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.trial import key_frame_interval
 from scene.video.ffmpeg import FFmpeg
 from scene.video.source.probe import SourceInfo

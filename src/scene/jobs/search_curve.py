@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scene.jobs.crf_rule import Reading, Scale, bracket, crossing, next_place
-from scene.jobs.enhancing import BYPASS
 from scene.jobs.search_bench import Bench, EnhancerFor, Probe
 from scene.metrics.targets import Target, score_text, title
+from scene.options import BYPASS
 from scene.video.encoders.codecs import Codec
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from scene.errors import InputError, MissingError, SceneError
 from scene.measure.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
 from scene.metrics.rate_saving import Reading, Saving, judge
 from scene.picture import Picture, PictureFormat, Plane
-from scene.video.encoders.codecs import CODECS, EncoderSettings
+from scene.video.encoders.codecs import CODECS
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.trial import Trial, check_part, try_encode
 from scene.video.ffmpeg import FFmpeg, ProcessError, find_ffmpeg, input_name
 from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header

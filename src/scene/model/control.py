@@ -19,7 +19,7 @@ class ControlModule(nn.Module):
     Coefficients start near 1/E, so that an untrained block convolves with the mean of its base kernels.
 
     Args:
-        in_channels: width of the vector that steers (1152 for SigLIP 2 So400M, or the block's feature width).
+        in_channels: width of the conditioning vector (1152 for SigLIP 2 So400M, or the block's feature width).
         hidden: width between the two 1x1 convolutions.
         convolutions: assembled convolutions in the block.
         channels: output channels of each of them.

@@ -16,7 +16,7 @@ def control_embeddings(control: Control, embeddings: Tensor, references: Tensor,
 
     Args:
         control: "embedding" changes nothing. "none" is the mean of the references, which a network subtracts: its
-            first block is then steered by biases alone. "constant" is the first reference for every picture.
+            first block is then conditioned by biases alone. "constant" is the first reference for every picture.
             "random" is Gaussian with the references' mean and deviation in each dimension, drawn by key. "shuffled"
             is one of the references, drawn by key: a real embedding of some other picture.
         embeddings: (B, D, h, w).

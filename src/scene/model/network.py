@@ -33,12 +33,12 @@ class NetworkConfig:
     """Everything that decides a network's shape; a checkpoint carries it.
 
     Attributes:
-        guidance: what steers the first block: "embedding" is SCENE, "features" is AsConvSR.
+        guidance: what conditions the first block: "embedding" is SCENE, "features" is AsConvSR.
         planes: what goes in and comes out; see `Network.forward`.
         channels: width of the features.
         kernels: number E of base kernels.
         embedding_width: width of the semantic embedding; unused with guidance "features".
-        semantic_grid: 1 steers the first block by one embedding of the frame (the paper); G above 1 by G x G
+        semantic_grid: 1 conditions the first block on one embedding of the frame (the paper); G above 1 by G x G
             embeddings of its regions, which give coefficient maps (beyond the paper).
         semantic_hidden: hidden width of the control module that an embedding drives.
         feature_reduction: features over hidden width in a control module that features drive.
@@ -98,7 +98,7 @@ def _checked_steps(given: object) -> tuple[float, float]:
 
 
 class AssembledBlock(nn.Module):
-    """Three assembled convolutions that one control module steers (paper Fig. 1a)."""
+    """Three assembled convolutions that one control module conditions (paper Fig. 1a)."""
 
     convolutions = 3
 
@@ -119,7 +119,7 @@ class AssembledBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        """(B, channels, h, w) to the same shape; `embedding` is (B or 1, embedding_width, G, G) where that steers."""
+        """(B, channels, h, w) to the same shape; `embedding` is (B or 1, embedding_width, G, G) if used."""
         if self.guidance == "embedding":
             if embedding is None:
                 raise UsageError("this network is guided by a semantic embedding and none was given")
@@ -137,7 +137,7 @@ class AssembledBlock(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Semantics:
-    """What steered a network's first block while it was trained.
+    """What conditioned a network's first block while it was trained.
 
     Attributes:
         encoder: as `scene.model.load_encoder` takes it.
@@ -153,7 +153,7 @@ class Semantics:
 class Network(nn.Module):
     """Pixel-unshuffle by 2, 3x3 convolution, two assembled blocks, 3x3 convolution, pixel-shuffle (paper Fig. 1a).
 
-    The first block follows `config.guidance`, the second is always steered by the features.
+    The first block follows `config.guidance`, the second is always conditioned on the features.
 
     Attributes:
         config: the shape, as given.

@@ -16,7 +16,7 @@ from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.model import NetworkConfig
 from scene.model.controls import Control
 from scene.proxy.blocks import BLOCK, BLOCKS
-from scene.training.data.split import Layout
+from scene.training.data.frames import Layout
 
 # MS-SSIM halves a picture four times and then needs more than its window of 11.
 MS_SSIM_SIDE = 160
@@ -194,7 +194,7 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, slots=True)
 class SemanticsConfig:
-    """What steers the first block where `network.guidance` is "embedding"; ignored where it is "features".
+    """What conditions the first block where `network.guidance` is "embedding"; ignored where it is "features".
 
     Attributes:
         encoder: see `scene.model.load_encoder`: a shipped student's name, a student's file, or a SigLIP 2 checkpoint

@@ -22,18 +22,16 @@ from scene import __version__
 from scene.errors import MissingError, SceneError, UsageError
 from scene.model import Network, save_network
 from scene.progress import OnProgress, Progress, silent
+from scene.training.conditioning import build_conditioned, open_lookups
 from scene.training.config import TrainingConfig, config_as_dict
 from scene.training.data.crops import ConsecutiveBatches, Crops, Sample, open_loader
 from scene.training.data.sources import open_sources
-from scene.training.distributed import Processes, join_processes
-from scene.training.guidance import build, steer
-from scene.training.judging import Judge
-from scene.training.log import NAME as LOG
-from scene.training.log import RunLog, rewind_log, writing
-from scene.training.loss import CodecLoss, LossTerms
+from scene.training.losses import CodecLoss, LossTerms
+from scene.training.processes import Processes, StopSignals, join_processes
 from scene.training.rate_saving import draw_shifts, open_loss, savings
-from scene.training.signals import StopSignals
-from scene.training.state import load_state, save_state
+from scene.training.run import NAME as LOG
+from scene.training.run import RunLog, load_state, rewind_log, save_state, writing
+from scene.training.validation import Validator
 
 _LOG = logging.getLogger("scene.training")
 _LOG_EVERY = 10
@@ -76,7 +74,7 @@ def train(
     (for resuming), `log.jsonl`, and event files that TensorBoard reads.
 
     SIGINT and SIGTERM are noted and acted upon after the step at hand, once a checkpoint is written. With several
-    processes one that is told to stop stops all of them, at the same step.
+    processes one that is to stop stops all of them, at the same step.
 
     Args:
         config: see `scene.training.config`.
@@ -91,7 +89,7 @@ def train(
             data, of another semantic encoder or of another number of processes.
         InputError, CheckpointError, MissingError: data, weights or packages are missing or damaged.
         SceneError: the loss is no longer finite, a checkpoint or the log cannot be written, or another process of the
-            run was told to stop.
+            run was stopped.
     """
     try:
         import schedulefree
@@ -112,7 +110,7 @@ def train(
         steps = _count_steps(config, len(source), processes.count)
 
         # Everything random is drawn from generators of its own, seeded by the step, so that a resumed run repeats them.
-        network, encoder = build(config, here)
+        network, encoder = build_conditioned(config, here)
         loss = open_loss(config, processes).to(here)
         optimiser = schedulefree.AdamWScheduleFree(
             network.parameters(),
@@ -131,11 +129,11 @@ def train(
         first = int(progress["step"])
         if first > steps:
             raise UsageError(f"{state_path} is at step {first}, and the configuration ends at {steps}")
-        judge = None
+        validator = None
         with signals.interruptible():
-            steering, held_out_steering = steer(config, network, encoder, source, held_out, processes, on_progress)
+            lookup, held_out_lookup = open_lookups(config, network, encoder, source, held_out, processes, on_progress)
             if held_out is not None and processes.rank == 0:
-                judge = Judge(config, held_out, held_out_steering, encoder, loss, here)
+                validator = Validator(config, held_out, held_out_lookup, encoder, loss, here)
         batches = open_loader(
             Crops(source, config.crop_side, config.data.pan, config.run.seed),
             ConsecutiveBatches(first, steps, config.run.batch, processes.rank, processes.count),
@@ -163,12 +161,12 @@ def train(
             if processes.rank == 0:
                 averaged = _average(network, optimiser)
                 if not all(bool(parameter.isfinite().all()) for parameter in averaged.parameters()):
-                    # The loss would only tell after the next step.
+                    # The loss would only show it after the next step.
                     raise SceneError(f"the weights are no longer finite after step {step}: lower the learning rate")
                 due = step == steps or step % config.run.validate_every == 0
-                if judge is not None and validate and due and int(progress["validated"]) < step:
+                if validator is not None and validate and due and int(progress["validated"]) < step:
                     with signals.interruptible():
-                        reading = judge(averaged, step, last=step == steps)
+                        reading = validator(averaged, step, last=step == steps)
                     log.validation(step, reading)
                     reached["validated"] = step
                     if reading.comparable and (reached["best_loss"] is None or reading.figure < reached["best_loss"]):
@@ -193,13 +191,13 @@ def train(
                 drawn = (_share(x, processes).to(here) for x in _draw(config, loss, step, processes.count))
                 quantiser, limits, shifts = drawn
                 source_planes, motion = loss.prepare(on_device, shifts)
-                embedding = steering(batch, here) if steering else None
+                embedding = lookup(batch, here) if lookup else None
                 with torch.autocast(here.type, torch.bfloat16, enabled=config.run.precision == "bfloat16"):
                     enhanced = model(source_planes, embedding, quantiser)
                 terms = loss(source_planes, enhanced.float(), motion, quantiser, limits, shifts)
                 optimiser.zero_grad(set_to_none=True)
                 terms.total.backward()
-                # One exchange a step: all processes learn the joint loss, and whether any of them was told to stop.
+                # One exchange a step: all processes learn the joint loss, and whether any of them is to stop.
                 conditioned = torch.tensor(float(signals.received is not None), device=here)
                 total, stop = processes.mean(torch.stack([terms.total.detach(), conditioned])).tolist()
                 if not math.isfinite(total):
@@ -234,7 +232,7 @@ def train(
             raise
         signals.deliver()
         if stop:
-            raise SceneError(f"another process was told to stop: stopped after step {done}, go on with `resume`")
+            raise SceneError(f"another process was stopped, and this one after step {done}, go on with `resume`")
     best = out / BEST_WEIGHTS if progress["best_loss"] is not None else None
     return TrainingResult(out / WEIGHTS, best, done, float(progress["seconds"]))
 

@@ -20,8 +20,8 @@ from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.proxy import SequenceProxy, windows
 from scene.training.config import LossConfig, ProxyConfig, TrainingConfig
 from scene.training.data.crops import Sample, rgb_to_luma
-from scene.training.distributed import Processes
-from scene.training.loss import CodecLoss, LossTerms
+from scene.training.losses import CodecLoss, LossTerms
+from scene.training.processes import Processes
 
 # The coarser step at which the unprocessed windows are coded, over the finer one: two points near enough for a tangent,
 # and far enough apart for rounding not to decide.
@@ -166,21 +166,21 @@ class SavingLoss(CodecLoss):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decoded frames (B, T, C, h, w), scores of the last one (M, B), and bits per pixel of all together (B,)."""
         decoded, bits = self.proxy(frames, shifts, step)
-        judged = self._luma(decoded[:, -1])
-        if judged.requires_grad:
-            judged.register_hook(self._cap_gradient)  # type: ignore[no-untyped-call]
+        distorted = self._luma(decoded[:, -1])
+        if distorted.requires_grad:
+            distorted.register_hook(self._cap_gradient)  # type: ignore[no-untyped-call]
         scores = []
         for name in self.config.saving_metrics:
             if name == "ms_ssim":
                 with ThinConvolutions():
-                    similarity = self.ms_ssim(judged.float(), reference.float())
+                    similarity = self.ms_ssim(distorted.float(), reference.float())
                 scores.append(-_STRUCTURE_SCALE * torch.log(1.0 - similarity + _STRUCTURE_FLOOR))
             elif name == "psnr":
-                error = (judged - reference).square().mean(dim=(1, 2, 3))
+                error = (distorted - reference).square().mean(dim=(1, 2, 3))
                 scores.append(-10.0 * torch.log10(error + _ERROR_FLOOR))
             else:
                 limit = torch.full_like(motion, _GAIN_LIMITS[name])
-                scores.append(self.vmaf(reference * 255.0, judged * 255.0, motion, limit))
+                scores.append(self.vmaf(reference * 255.0, distorted * 255.0, motion, limit))
         return decoded, torch.stack(scores), bits.sum(dim=1)
 
     def _luma(self, frame: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Validation during training: what the network does to held-out photographs, judged through the proxy."""
+"""Validation during training: what the network does to held-out photographs, through the proxy and through x264."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scene.enhance import Enhancer
 from scene.errors import InputError
 from scene.model import Network
+from scene.model.semantics import Conditioner, SemanticEncoder
+from scene.picture import Picture
+from scene.training.conditioning import EmbeddingLookup
 from scene.training.config import TrainingConfig
 from scene.training.data.crops import Sample, collate
 from scene.training.data.frames import FrameSource
-from scene.training.loss import CodecLoss, LossTerms
+from scene.training.encoder_validation import EncoderValidation, EncoderValidator
+from scene.training.losses import CodecLoss, LossTerms
 from scene.training.rate_saving import draw_shifts, savings
 
 # Where the quantiser is measured, within the range that training draws from.
@@ -25,7 +31,7 @@ _MOST_CROPS = 48
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
+class ProxyValidation:
     """Means over the held-out crops and quantiser steps.
 
     Attributes:
@@ -50,14 +56,14 @@ class Validation:
 Embed = Callable[[Sample, torch.device], Tensor]
 
 
-class Validator:
+class ProxyValidator:
     """Centre crops of held-out frames, coded at fixed steps.
 
     Args:
         source: held-out frames; those smaller than the crop or unreadable are left out.
         config: side of the crops; shift of the neighbour, to the right, that motion is measured against where a
             sequence has a single frame; range of quantiser steps, of which four are measured, evenly spaced by ratio.
-        embed: what steers the network for a batch, if it takes embeddings.
+        embed: the embeddings of a batch, for a network that takes any.
 
     Raises:
         InputError: no usable frame in the source.
@@ -78,7 +84,7 @@ class Validator:
         self._unprocessed: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, network: Network, loss: CodecLoss, device: torch.device) -> Validation:
+    def __call__(self, network: Network, loss: CodecLoss, device: torch.device) -> ProxyValidation:
         """Measures a network in eval mode."""
         readings = list(self._read(network, loss, device))
         if self._unprocessed is None:
@@ -86,7 +92,7 @@ class Validator:
         changes = _means(readings, len(self._limits)) - self._unprocessed
         rate = torch.stack([r.rate_change for r in readings]).mean()
         weighted = loss.config.objective == "weighted"
-        return Validation(
+        return ProxyValidation(
             float(torch.stack([r.total for r in readings]).mean()),
             tuple(float(g) for g in changes[:-1]) if weighted else (),
             float(changes[-1]),
@@ -116,7 +122,7 @@ class Validator:
 
 
 def _means(readings: Sequence[LossTerms], limits: int) -> Tensor:
-    """Mean score of each gain limit, then the mean structure; readings in the order of `Validator._read`."""
+    """Mean score of each gain limit, then the mean structure; readings in the order of `ProxyValidator._read`."""
     scores = torch.stack([r.scores.mean() for r in readings]).reshape(-1, limits).mean(dim=0)
     structure = torch.stack([r.structure for r in readings]).mean()
     return torch.cat([scores, structure[None]])
@@ -142,3 +148,81 @@ def _centre_crop(source: FrameSource, sequence: int, crop: int, pan: int) -> Sam
     ]
     region = torch.tensor([left / width, top / height, (left + crop) / width, (top + crop) / height])
     return Sample(crops[0], crops[1], torch.tensor(sequence), region)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """What validation says of the weights at one step.
+
+    Attributes:
+        proxy: through the codec proxy.
+        encoder: through x264, where that was due.
+        figure: the lower the better: the BD-rate of `EncoderValidation.objective` in a run that has it, else the loss.
+        comparable: whether there is such a figure; in a run with x264, steps without it have none.
+    """
+
+    proxy: ProxyValidation
+    encoder: EncoderValidation | None
+    figure: float
+    comparable: bool
+
+
+class Validator:
+    """Validates weights on held-out frames, through x264 where the configuration says so.
+
+    Args:
+        config: see there.
+        held_out: frames that training never sees.
+        lookup: their embeddings, for a network that takes any.
+        encoder: that gave them.
+        loss: of the training.
+        device: of the training.
+
+    Raises:
+        InputError: no usable frame.
+        MissingError: x264 is asked for and there is no ffmpeg that has it.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        held_out: FrameSource,
+        lookup: EmbeddingLookup | None,
+        encoder: SemanticEncoder | None,
+        loss: CodecLoss,
+        device: torch.device,
+    ) -> None:
+        self._loss = loss
+        self._device = device
+        self._encoder = encoder
+        self._precision = config.run.precision
+        self._every = config.validation.encode_every
+        self._validator = ProxyValidator(held_out, config, lookup)
+        self._x264 = EncoderValidator(held_out, config.validation) if self._every else None
+
+    def __call__(self, network: Network, step: int, *, last: bool) -> ValidationResult:
+        """Validates a network in eval mode; x264 takes part every `encode_every` steps and after the last."""
+        proxy = self._validator(network, self._loss, self._device)
+        if self._x264 is None:
+            return ValidationResult(proxy, None, proxy.loss, math.isfinite(proxy.loss))
+        if step % self._every and not last:
+            return ValidationResult(proxy, None, math.inf, False)
+        semantics = None
+        if network.semantics is not None:
+            control = network.semantics.control
+            semantics = Conditioner(self._encoder if control == "embedding" else None, control, "")
+
+        conditioned = network.config.quantiser is not None
+        # A quantiser-conditioned network enhances every clip several times.
+        precision = self._precision if conditioned else "float32"
+
+        def enhance(pictures: list[Picture], encoder_step: float | None) -> list[Picture]:
+            # An enhancer a clip: each is a video of its own.
+            enhancer = Enhancer(
+                network, device=self._device.type, semantics=semantics, step=encoder_step, precision=precision
+            )
+            starts = range(0, len(pictures), enhancer.batch)
+            return [done for start in starts for done in enhancer(pictures[start : start + enhancer.batch])]
+
+        reading = self._x264(enhance, conditioned)
+        return ValidationResult(proxy, reading, reading.objective, math.isfinite(reading.objective))

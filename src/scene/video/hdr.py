@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import struct
 from collections.abc import Iterable
@@ -14,6 +15,8 @@ from av.sidedata.sidedata import SideData
 from av.video.stream import VideoStream
 
 from scene.video.av_log import ffmpeg_log
+
+log = logging.getLogger(__name__)
 
 # Transfer characteristics of ITU-T H.273.
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
@@ -150,3 +153,10 @@ def _display_text(display: MasteringDisplay, *, integers: bool) -> str:
     )
     bright = number(display.max_luminance, _LUMINANCE_UNIT)
     return f"{text}L({bright},{number(display.min_luminance, _LUMINANCE_UNIT)})"
+
+
+def warn_of_hdr(name: str, transfer: int) -> None:
+    """Logs a warning where a model is to enhance a source with a transfer function of HDR."""
+    hdr = HDR_TRANSFERS.get(transfer)
+    if hdr:
+        log.warning("%s is HDR (%s), and models see SDR only in training; compare with `model` none.", name, hdr)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import av
 
-from scene.errors import InputError
+from scene.errors import InputError, UsageError
 from scene.picture import Chroma, Matrix, Picture, PictureFormat, Plane
 from scene.video.sample_layout import plane_sample_views, sample_layout
+
+VideoFrame: TypeAlias = av.VideoFrame
 
 LIMITED_RANGE, FULL_RANGE = 1, 2
 # AVColorSpace of a stream that declares none.
@@ -81,6 +84,35 @@ def frame_picture(frame: av.VideoFrame, fmt: PictureFormat) -> Picture:
     """The planes of a frame; of most formats without copying, so that they alias the frame and are valid with it."""
     views = plane_sample_views(frame, sample_layout(frame.format.name), fmt.plane_shapes)
     return Picture(fmt, cast(tuple[Plane, ...], views))
+
+
+def frame_pictures(frames: Iterable[VideoFrame]) -> Iterator[Picture]:
+    """The pictures of frames that need not come from a source of ours.
+
+    Raises:
+        UsageError: something else than a frame.
+        InputError: see `picture_format`.
+    """
+    for frame in frames:
+        if not isinstance(frame, VideoFrame):
+            kinds = "a NumPy array, a torch tensor or PyAV's VideoFrames"
+            raise UsageError(f"`frames` hold a {type(frame).__name__}; give {kinds}.")
+        yield frame_picture(frame, picture_format(frame))
+
+
+def with_picture(frame: VideoFrame, picture: Picture) -> VideoFrame:
+    """A new frame with a picture of the same format, and the old one's time stamp, duration and colour tags.
+
+    Interleaved samples become planar.
+    """
+    made = VideoFrame(frame.width, frame.height, planar_name(frame.format.name))
+    write_picture(made, picture)
+    made.pts, made.duration = frame.pts, frame.duration
+    if frame.time_base:
+        made.time_base = frame.time_base
+    made.colorspace, made.color_range = frame.colorspace, frame.color_range
+    made.color_primaries, made.color_trc = frame.color_primaries, frame.color_trc
+    return made
 
 
 def write_picture(frame: av.VideoFrame, picture: Picture) -> None:

@@ -42,7 +42,7 @@ class Method:
         network: a network of `scene.model`, or None.
         command: a program and its arguments that reads and writes YUV4MPEG2, or None.
         strength: how much of the network's change is applied.
-        semantics: what steers a network that takes embeddings; see `scene.enhance.open_semantics`.
+        semantics: what steers a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
         parameters: further settings of the encoder, `key=value`, that belong to the method.
     """

@@ -55,11 +55,11 @@ def make_variant(
 def _enhance(
     ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path, step: float | None, device: str
 ) -> None:
-    from scene.enhance import Enhancer, open_semantics
+    from scene.enhance import Enhancer, open_conditioner
 
     assert method.network is not None
     guided = method.network.config.guidance == "embedding"
-    semantics = open_semantics(method.network, method.semantics, device=device) if guided else None
+    semantics = open_conditioner(method.network, method.semantics, device=device) if guided else None
     enhancer = Enhancer(method.network, strength=method.strength, device=device, semantics=semantics, step=step)
     with reference.path.open("rb") as source, destination.open("wb") as sink:
         header = read_header(source, matrix=reference.header.format.matrix)

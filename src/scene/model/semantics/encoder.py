@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class SemanticEncoder(nn.Module, ABC):
-    """A frozen image encoder that steers a network's first block.
+    """A frozen image encoder that conditions a network's first block.
 
     Attributes:
         width: D, the width of its embeddings.

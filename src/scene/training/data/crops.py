@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from scene.errors import InputError, MissingError
+from scene.errors import InputError
 from scene.training.data.frames import FrameSource, Image
 
 _LOG = logging.getLogger("scene.training")
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
 _CACHE_BYTES = 1 << 30
 # Batches that each loading process keeps ready.
@@ -202,39 +200,6 @@ def _leave_signals(_worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; those that load data are stopped by the one that trains."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Every image file below a folder, sorted.
-
-    Raises:
-        InputError: the folder does not exist or holds none.
-    """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of images")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"{folder} holds no image ({', '.join(sorted(_SUFFIXES))})")
-    return files
-
-
-def read_image(path: Path) -> Image:
-    """A photograph as (H, W, 3) uint8 RGB.
-
-    Raises:
-        InputError: it cannot be read.
-        MissingError: Pillow is not installed.
-    """
-    try:
-        from PIL import Image as PillowImage
-    except ImportError as error:
-        raise MissingError("reading photographs needs Pillow: pip install 'scene-codec[train]'") from error
-    try:
-        with PillowImage.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except Exception as error:
-        # Decoders raise whatever damaged bytes lead them to.
-        raise InputError(f"{path} cannot be read as an image ({error})") from error
 
 
 def rgb_to_luma(rgb: Tensor) -> Tensor:

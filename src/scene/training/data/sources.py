@@ -6,9 +6,8 @@ import logging
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.training.data.crops import list_images, read_image
-from scene.training.data.frames import FrameSource, Image
-from scene.training.data.split import Layout, Part, identify, in_part
+from scene.training.data.frames import FrameSource, Layout, Part
+from scene.training.data.images import ImageSource, list_images
 from scene.training.data.videos import VideoSource
 from scene.training.data.vimeo import SEPTUPLETS, TRIPLETS, VimeoSource
 
@@ -20,14 +19,14 @@ def open_source(folder: Path, layout: Layout, *, part: Part = "all") -> FrameSou
 
     Args:
         folder: where it is; below it are
-            for "auto", any of the following, which the lists' names tell, and otherwise whether there are photographs;
+            for "auto", any of the following, by the lists' names, and otherwise whether there are photographs;
             for "images", photographs, each a sequence of one frame;
             for "videos", video files, each giving short windows of consecutive frames;
             for "vimeo-septuplet", `sep_trainlist.txt` and `sequences/00001/0001/im1.png` to `im7.png`;
             for "vimeo-triplet", `tri_trainlist.txt` and `sequences/00001/0001/im1.png` to `im3.png`.
         layout: which of these it is.
         part: "train" and "held-out" split it 9:1 without overlap, "all" takes everything. Whole files are split, and
-            Vimeo-90K by its top-level folders; see `scene.training.data.split.in_part` and `VimeoSource`.
+            Vimeo-90K by its top-level folders; see `scene.training.data.frames.in_part` and `VimeoSource`.
 
     Raises:
         InputError: the folder does not hold what the layout says, or nothing usable of the part.
@@ -51,40 +50,6 @@ def _detect_layout(folder: Path) -> Layout:
     except InputError:
         return "videos" if folder.is_dir() else "images"
     return "images"
-
-
-class ImageSource:
-    """Every photograph below a folder, in the order of names, each a sequence of one frame.
-
-    Raises:
-        InputError: no such folder, or no image of this part in it.
-    """
-
-    def __init__(self, folder: Path, part: Part) -> None:
-        self._folder = folder
-        self._names = [
-            name for path in list_images(folder) if in_part(name := path.relative_to(folder).as_posix(), part)
-        ]
-        if not self._names:
-            raise InputError(f"{folder} holds too few images for a {part} part; add some or name a folder for it")
-        sizes = ((folder / name).stat().st_size for name in self._names)
-        self._identity = identify(["images", part, *zip(self._names, sizes, strict=True)])
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def length(self, sequence: int) -> int:
-        return 1
-
-    def name(self, sequence: int, frame: int) -> str:
-        return str(self._folder / self._names[sequence])
-
-    def read(self, sequence: int, frame: int) -> Image:
-        return read_image(self._folder / self._names[sequence])
 
 
 def open_sources(data: Path, validation: Path | None, layout: Layout) -> tuple[FrameSource, FrameSource | None]:

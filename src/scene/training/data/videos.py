@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scene.errors import InputError, MissingError
-from scene.training.data.frames import Image
-from scene.training.data.split import Part, identify, in_part
+from scene.training.data.frames import Image, Part, identify, in_part
 
 _LOG = logging.getLogger("scene.training")
 _SUFFIXES = {
@@ -36,7 +35,7 @@ class VideoSource:
     """Every video file below a folder, in the order of names; a sequence is a window of consecutive frames.
 
     A file gives one window of seven frames for each second, at most 16, evenly spread over its duration, which its
-    header tells: opening decodes one frame a file. Files of fewer frames give one window of all. Files that cannot be
+    header says: opening decodes one frame a file. Files of fewer frames give one window of all. Files that cannot be
     read are left out with a warning. The 9:1 split goes by file.
 
     Frames are read by seeking to the key frame before a window and decoding from there, so a window costs up to a

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.training.data.crops import read_image
-from scene.training.data.frames import Image
-from scene.training.data.split import Part, identify, in_part
+from scene.training.data.frames import Image, Part, identify, in_part
+from scene.training.data.images import read_image
 
 _HOME = "http://toflow.csail.mit.edu"
 _SEQUENCE = re.compile(r"\d+/\d+")

@@ -22,9 +22,10 @@ from scene.video.container.matroska import write_display_size
 from scene.video.container.stream_tags import copy_tags
 from scene.video.container.tracks import SIMULTANEOUS, CopiedStreams
 from scene.video.container.written import OutputManifest
-from scene.video.encoders.codecs import CODECS, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import CODECS, StatisticsPass
 from scene.video.encoders.encode import encoded_size, encoder_pixel_format
 from scene.video.encoders.encoder import Encoder, add_encoder
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.pixel_format import parse_pixel_format
 from scene.video.source.decode import DecodedFrame, Unit
 from scene.video.source.open import file_url, reason

@@ -9,10 +9,11 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from scene.video.encoders.codecs import Codec, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import Codec, StatisticsPass
 from scene.video.encoders.encode import configure, encoder_name, open_encoder
 from scene.video.encoders.mistakes import check_taken
 from scene.video.encoders.ready_frame import ready_frame
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.decode import DecodedFrame
 from scene.video.source.probe import SourceInfo
 

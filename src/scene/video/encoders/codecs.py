@@ -13,10 +13,9 @@ from av.video.codeccontext import VideoCodecContext
 from scene.errors import MissingError, UsageError
 from scene.video.av_log import ffmpeg_log
 from scene.video.encoders.params import check_encoder_args, parse_encoder_args
+from scene.video.encoders.settings import CodecName, EncoderSettings
 from scene.video.ffmpeg import find_encoding_ffmpeg
 from scene.video.source.open import reason
-
-CodecName = Literal["x264", "x265", "svtav1", "vvenc", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
 
 _X26X_PRESETS = (
     "ultrafast",
@@ -99,26 +98,6 @@ CODECS: dict[str, Codec] = {
         Codec("nvenc-av1", "av1_nvenc", 35, 63, "p4", _NVENC_PRESETS, None, True, 1),
     )
 }
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderSettings:
-    """What to encode with.
-
-    Attributes:
-        crf: constant rate factor, None for the codec's usual one; 0 to 51, with svtav1 to 63; with vvenc a whole QP.
-        preset: None for the codec's usual one.
-        encoder_args: the encoder's own parameters as `key=value:key=value`, see `scene.video.encoders.params`.
-        bitrate: of the video stream in kbit/s, instead of a CRF.
-        passes: over the source for a bitrate, 1 or 2; None for what suits the encoder.
-    """
-
-    codec: CodecName = "x264"
-    crf: float | None = None
-    preset: str | None = None
-    encoder_args: str = ""
-    bitrate: int | None = None
-    passes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from av.video.codeccontext import VideoCodecContext
 from scene.errors import InputError, TargetError, UsageError
 from scene.picture import PictureFormat
 from scene.video.av_log import ffmpeg_log
-from scene.video.encoders.codecs import CODECS, Codec, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import CODECS, Codec, StatisticsPass
 from scene.video.encoders.mistakes import hint, refusal
 from scene.video.encoders.params import (
     QUIET,
@@ -20,6 +20,7 @@ from scene.video.encoders.params import (
     joined_items,
     split_by_taker,
 )
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.x264_asm import cpu_flags, steady_params
 from scene.video.hdr import HDR_TRANSFERS, encoder_params
 from scene.video.sample_layout import sample_layout

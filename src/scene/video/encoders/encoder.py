@@ -10,7 +10,8 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from scene.video.encoders.codec_encoder import CodecEncoder
-from scene.video.encoders.codecs import CODECS, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import CODECS, StatisticsPass
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.vvenc import VvencEncoder
 from scene.video.source.decode import DecodedFrame
 from scene.video.source.probe import SourceInfo

@@ -12,10 +12,11 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError
-from scene.video.encoders.codecs import CODECS, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import CODECS, StatisticsPass
 from scene.video.encoders.encode import configure, encoder_name, open_encoder
 from scene.video.encoders.ready_frame import ready_frame
 from scene.video.encoders.report import reported_settings
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.decode import Decoder
 from scene.video.source.open import reason
 from scene.video.source.probe import SourceInfo

@@ -16,7 +16,8 @@ from scene.video.encoders.params import QUIET, join_encoder_args, joined_items, 
 from scene.video.encoders.report import altered, nearest, reported_settings, tiny_encode
 
 if TYPE_CHECKING:
-    from scene.video.encoders.codecs import Codec, EncoderSettings
+    from scene.video.encoders.codecs import Codec
+from scene.video.encoders.settings import EncoderSettings
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError, UsageError
 from scene.picture import Picture, Plane
-from scene.video.encoders.codecs import CODECS, Codec, EncoderSettings
+from scene.video.encoders.codecs import CODECS, Codec
 from scene.video.encoders.encode import configure, encoded_size, encoder_name, open_encoder
 from scene.video.encoders.params import joined_items
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.pixel_format import frame_picture, picture_format, write_picture
 from scene.video.source.open import reason
 from scene.video.source.probe import SourceInfo

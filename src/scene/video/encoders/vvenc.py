@@ -15,11 +15,12 @@ from av.video.stream import VideoStream
 
 from scene.errors import SceneError, UsageError
 from scene.picture import Picture, PictureFormat
-from scene.video.encoders.codecs import Codec, EncoderSettings, StatisticsPass
+from scene.video.encoders.codecs import Codec, StatisticsPass
 from scene.video.encoders.encode import encoded_size
 from scene.video.encoders.frame_numbers import FrameNumbers
 from scene.video.encoders.packet_process import PacketProcess
 from scene.video.encoders.params import join_encoder_args, joined_items
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import GLOBAL_OPTIONS, ProcessError, find_encoding_ffmpeg
 from scene.video.hdr import vvenc_params
 from scene.video.pixel_format import FULL_RANGE, frame_picture

@@ -116,20 +116,20 @@ class CodecLoss(nn.Module):
             source_bits = self.proxy(source, step).bits_per_pixel
         # Crops without detail cost next to nothing; the floor keeps their logarithm from deciding the batch.
         rate_change = torch.log((bits + 0.01) / (source_bits + 0.01))
-        judged = decoded if self.planes == "luma" else rgb_to_luma(decoded)
-        if judged.requires_grad:
-            judged.register_hook(self._cap_gradient)
+        distorted = decoded if self.planes == "luma" else rgb_to_luma(decoded)
+        if distorted.requires_grad:
+            distorted.register_hook(self._cap_gradient)
         reference = source if self.planes == "luma" else rgb_to_luma(source)
-        scores = self.vmaf(reference * 255.0, judged * 255.0, motion, gain_limit)
+        scores = self.vmaf(reference * 255.0, distorted * 255.0, motion, gain_limit)
         perceptual = (_PERFECT - bound_score(scores)).mean()
         rate = (bits if config.rate_unit == "bits_per_pixel" else rate_change).mean()
         before = (enhanced - source).abs().mean()
         after = (decoded - source).abs().mean()
         total = config.perceptual * perceptual + config.bitrate * rate + config.before * before + config.after * after
-        structure = judged.new_zeros(())
+        structure = distorted.new_zeros(())
         if config.structure > 0:
             with ThinConvolutions():
-                similarity = self.ms_ssim(judged.float(), reference.float())
+                similarity = self.ms_ssim(distorted.float(), reference.float())
             structure = torch.log(1.0 - similarity + _STRUCTURE_FLOOR).mean()
             total = total + config.structure * structure
         return LossTerms(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import scene
+from scene.options import BYPASS, EnhanceOptions
 from scene.video.encoders.codecs import Codec
 from scene.video.encoders.params import join_encoder_args, joined_items
-
-if TYPE_CHECKING:
-    from scene.jobs.encode import EncodeRequest
+from scene.video.encoders.settings import EncoderSettings
 
 # Encoder parameters whose values are names of files.
 _FILES = frozenset(
@@ -19,29 +16,38 @@ _FILES = frozenset(
 _CONTROLS = frozenset({"none", "constant", "random", "shuffled"})
 
 
-def made_with(request: EncodeRequest, codec: Codec, model: str, *, guard: bool) -> str:
+def provenance(
+    codec: Codec,
+    settings: EncoderSettings,
+    enhancement: EnhanceOptions,
+    model: str,
+    *,
+    guard: bool,
+    deinterlace: bool,
+) -> str:
     """For example "scene 0.1.0; model scene@cdc703201d2a; strength 1; codec x264; crf 23; preset medium".
 
     Never names of the user's own files: a network that is not a shipped one is called "custom", with its hash, and
     encoder parameters that name files, or look like it, are left without their value.
 
     Args:
+        codec: that of the settings.
         model: the network's identity, "none" for a bypass.
         guard: whether one was at work.
+        deinterlace: whether frames were made progressive.
     """
-    bypass = model == "none"
-    settings = request.settings
+    bypass = model == BYPASS
     crf = codec.default_crf if settings.crf is None else settings.crf
     if not bypass:
         from scene.model import model_names  # loads torch
 
-        if request.model not in model_names():
+        if enhancement.model not in model_names():
             model = f"custom@{model.rpartition('@')[2]}"
-    parts = [f"scene {scene.__version__}", f"model {model}", f"strength {0 if bypass else request.strength:g}"]
-    if not bypass and request.semantics != "auto":
-        parts.append(f"semantics {request.semantics if request.semantics in _CONTROLS else 'custom'}")
-    if not bypass and request.semantic_interval:
-        parts.append(f"semantic-interval {request.semantic_interval}")
+    parts = [f"scene {scene.__version__}", f"model {model}", f"strength {0 if bypass else enhancement.strength:g}"]
+    if not bypass and enhancement.semantics != "auto":
+        parts.append(f"semantics {enhancement.semantics if enhancement.semantics in _CONTROLS else 'custom'}")
+    if not bypass and enhancement.semantic_interval:
+        parts.append(f"semantic-interval {enhancement.semantic_interval}")
     rate = f"crf {crf:g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
     parts += [f"codec {codec.name}", rate, f"preset {settings.preset or codec.default_preset}"]
     if settings.passes is not None:
@@ -49,7 +55,7 @@ def made_with(request: EncodeRequest, codec: Codec, model: str, *, guard: bool) 
     if settings.encoder_args:
         items = [(name, _without_file(name, value)) for name, value in joined_items(settings.encoder_args)]
         parts.append(f"encoder-args {join_encoder_args(items)}")
-    parts += [name for name, on in (("guard", guard), ("deinterlace", request.deinterlace)) if on]
+    parts += [name for name, on in (("guard", guard), ("deinterlace", deinterlace)) if on]
     return "; ".join(parts)
 
 

@@ -1,4 +1,4 @@
-"""What steers the network in training: whole-frame embeddings cut to crops, controls, and runs with real encoders."""
+"""What conditions the network in training: embeddings cut to crops, controls, and runs with real encoders."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from scene.errors import InputError, UsageError
 from scene.model import Network, NetworkConfig, build_network, load_model
-from scene.model.semantics import Control, control_embeddings, load_encoder
+from scene.model.semantics import Conditioner, Control, control_embeddings, load_encoder
 from scene.progress import Progress
 from scene.training import TrainingConfig, train
+from scene.training.conditioning import EmbeddingLookup, crop_grid, set_references
 from scene.training.data.crops import Crops, Sample, collate
 from scene.training.data.embedding_table import EmbeddingTable
-from scene.training.steering import Steering, crop_grid, set_references
 
 CPU = torch.device("cpu")
 CONTROLS = get_args(Control)
@@ -127,7 +127,7 @@ def batch(*sequences: int) -> Sample:
 
 
 @pytest.fixture(params=[1, 4], ids=["pooled", "spatial"])
-def steered(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Network, EmbeddingTable]:
+def conditioned(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Network, EmbeddingTable]:
     grid = request.param
     rows = table(tmp_path / "table.npy", 1 if grid == 1 else 7)
     built = network(grid)
@@ -135,9 +135,9 @@ def steered(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Network, Em
     return built, rows
 
 
-def steer(steered: tuple[Network, EmbeddingTable], control: Control, *sequences: int, salt: int = 0) -> Tensor:
-    built, rows = steered
-    result = Steering(rows, built.references, control, salt)(batch(*sequences), CPU)
+def look_up(conditioned: tuple[Network, EmbeddingTable], control: Control, *sequences: int, salt: int = 0) -> Tensor:
+    built, rows = conditioned
+    result = EmbeddingLookup(rows, built.references, Conditioner(None, control, ""), salt)(batch(*sequences), CPU)
     grid = built.config.semantic_grid
     assert result.shape == (len(sequences), 6, grid, grid)
     return result
@@ -159,9 +159,9 @@ def test_references_are_spread_over_the_readable_frames(tmp_path: Path) -> None:
         set_references(built, table(tmp_path / "none.npy", 1, count=2, unreadable=(0, 1)))
 
 
-def test_embeddings_are_those_of_the_sequence_and_region(steered: tuple[Network, EmbeddingTable]) -> None:
-    built, rows = steered
-    result = steer(steered, "embedding", 5, 0, 5)
+def test_embeddings_are_those_of_the_sequence_and_region(conditioned: tuple[Network, EmbeddingTable]) -> None:
+    built, rows = conditioned
+    result = look_up(conditioned, "embedding", 5, 0, 5)
     expected = rows.lookup([5, 0, 5])
     if built.config.semantic_grid == 1:
         assert torch.equal(result, expected)
@@ -170,34 +170,34 @@ def test_embeddings_are_those_of_the_sequence_and_region(steered: tuple[Network,
         assert not torch.equal(result[0], result[2])
 
 
-def test_none_is_the_centre_that_the_network_subtracts(steered: tuple[Network, EmbeddingTable]) -> None:
-    built, _ = steered
-    centred = built._centre(steer(steered, "none", 5, 0, 3))
+def test_none_is_the_centre_that_the_network_subtracts(conditioned: tuple[Network, EmbeddingTable]) -> None:
+    built, _ = conditioned
+    centred = built._centre(look_up(conditioned, "none", 5, 0, 3))
     torch.testing.assert_close(centred, torch.zeros_like(centred), atol=1e-6, rtol=0)
 
 
-def test_constant_is_one_reference_for_all(steered: tuple[Network, EmbeddingTable]) -> None:
-    built, _ = steered
-    result = steer(steered, "constant", 5, 0, 3)
+def test_constant_is_one_reference_for_all(conditioned: tuple[Network, EmbeddingTable]) -> None:
+    built, _ = conditioned
+    result = look_up(conditioned, "constant", 5, 0, 3)
     torch.testing.assert_close(result[2], built.references[0])
     if built.config.semantic_grid == 1:
         assert torch.equal(result[0], result[1])
 
 
 @pytest.mark.parametrize("control", ["random", "shuffled"])
-def test_a_sequence_keeps_its_control(steered: tuple[Network, EmbeddingTable], control: Control) -> None:
-    whole = [steer(steered, control, 9, 9, sequence)[2] for sequence in range(20)]
-    again = [steer(steered, control, 9, 9, sequence)[2] for sequence in range(20)]
+def test_a_sequence_keeps_its_control(conditioned: tuple[Network, EmbeddingTable], control: Control) -> None:
+    whole = [look_up(conditioned, control, 9, 9, sequence)[2] for sequence in range(20)]
+    again = [look_up(conditioned, control, 9, 9, sequence)[2] for sequence in range(20)]
     assert all(torch.equal(one, two) for one, two in zip(whole, again, strict=True))
     assert len({tuple(one.flatten().tolist()) for one in whole}) > 6
-    salted = [steer(steered, control, 9, 9, sequence, salt=1)[2] for sequence in range(20)]
+    salted = [look_up(conditioned, control, 9, 9, sequence, salt=1)[2] for sequence in range(20)]
     assert sum(torch.equal(one, two) for one, two in zip(whole, salted, strict=True)) < 10
 
 
-def test_shuffled_is_one_of_the_references(steered: tuple[Network, EmbeddingTable]) -> None:
-    built, _ = steered
+def test_shuffled_is_one_of_the_references(conditioned: tuple[Network, EmbeddingTable]) -> None:
+    built, _ = conditioned
     for sequence in range(8):
-        picked = steer(steered, "shuffled", 9, 9, sequence)[2]
+        picked = look_up(conditioned, "shuffled", 9, 9, sequence)[2]
         assert any(torch.allclose(picked, reference, atol=1e-6) for reference in built.references)
 
 
@@ -212,15 +212,19 @@ def test_random_has_the_references_mean_and_deviation() -> None:
 
 
 def test_an_embedding_changes_the_result_and_a_control_without_meaning_does_not(
-    steered: tuple[Network, EmbeddingTable],
+    conditioned: tuple[Network, EmbeddingTable],
 ) -> None:
-    built, _ = steered
+    built, _ = conditioned
     picture = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        one, two = (built(picture, steer(steered, "embedding", *sequences)) for sequences in ((0, 1, 2), (3, 4, 5)))
+        one, two = (
+            built(picture, look_up(conditioned, "embedding", *sequences)) for sequences in ((0, 1, 2), (3, 4, 5))
+        )
         assert (one - two).abs().amax(dim=(1, 2, 3)).min() > 1e-5
         for control in ("none", "constant"):
-            one, two = (built(picture, steer(steered, control, *sequences)) for sequences in ((0, 1, 2), (3, 4, 5)))
+            one, two = (
+                built(picture, look_up(conditioned, control, *sequences)) for sequences in ((0, 1, 2), (3, 4, 5))
+            )
             assert torch.equal(one, two)
 
 
@@ -315,7 +319,9 @@ def test_bfloat16_and_loaders_processes_serve_embeddings_too(
     assert ours == pytest.approx(theirs, rel=2e-2)
 
 
-def test_a_run_with_embeddings_is_judged_by_real_x264(photos: Path, encoders: dict[str, str], tmp_path: Path) -> None:
+def test_a_run_with_embeddings_is_validated_by_real_x264(
+    photos: Path, encoders: dict[str, str], tmp_path: Path
+) -> None:
     config = changed(
         semantic(encoders["student"], "embedding", 4),
         validation={"encode_every": 2, "clips": 1, "frames": 2, "size": (216, 176)},

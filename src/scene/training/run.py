@@ -11,10 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scene.errors import SceneError
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from scene.errors import CheckpointError, InputError, SceneError
 from scene.files import write_atomically
+from scene.model import Network
 from scene.training.config import TrainingConfig
-from scene.training.judging import Judgement
+from scene.training.validation import ValidationResult
 
 _LOG = logging.getLogger("scene.training")
 
@@ -47,7 +53,7 @@ class RunLog:
         figures["rate_change"] = math.expm1(figures["rate_change"])
         self._append(step, "train", {**figures, "gradient_norm": gradient_norm})
 
-    def validation(self, step: int, reading: Judgement) -> None:
+    def validation(self, step: int, reading: ValidationResult) -> None:
         proxy = reading.proxy
         figures = {
             "loss": proxy.loss,
@@ -96,3 +102,53 @@ def rewind_log(path: Path, step: int, validated: int) -> None:
         if entry["step"] < step if entry["phase"] == "train" else entry["step"] <= validated:
             kept.append(line + "\n")
     write_atomically(path, "".join(kept))
+
+
+_FORMAT = "scene-training-state"
+_VERSION = "1"
+
+
+def save_state(path: Path, network: Network, optimiser: torch.optim.Optimizer, progress: dict[str, Any]) -> None:
+    """Writes the weights as the optimiser steps them, its moments, and `progress` (plain JSON) into one file."""
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
+    for name, parameter in network.named_parameters():
+        tensors[f"weights/{name}"] = parameter.detach().cpu().contiguous()
+        for key, value in optimiser.state[parameter].items():
+            if isinstance(value, Tensor):
+                tensors[f"optimiser/{key}/{name}"] = value.detach().cpu().contiguous()
+    group = {key: value for key, value in optimiser.param_groups[0].items() if key != "params"}
+    scalars = {"group": group, "progress": progress}
+    metadata = {"format": _FORMAT, "format_version": _VERSION, "scalars": json.dumps(scalars)}
+    write_atomically(path, save(tensors, metadata))
+
+
+def load_state(path: Path, network: Network, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Puts weights and optimiser back as `save_state` found them; returns `progress`.
+
+    Raises:
+        InputError: no such file.
+        CheckpointError: damaged, of another version, or of another network.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist, so there is nothing to resume")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != _FORMAT or metadata.get("format_version") != _VERSION:
+                raise CheckpointError(f"{path} is no training state of this version")
+            scalars = json.loads(metadata["scalars"])
+            keys = list(file.keys())
+            moments = {key.split("/")[1] for key in keys if key.startswith("optimiser/")}
+            for name, parameter in network.named_parameters():
+                with torch.no_grad():
+                    parameter.copy_(file.get_tensor(f"weights/{name}"))
+                optimiser.state[parameter] = {
+                    moment: file.get_tensor(f"optimiser/{moment}/{name}").to(parameter.device) for moment in moments
+                }
+    except (SafetensorError, KeyError, json.JSONDecodeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is damaged or belongs to another network ({error})") from error
+    optimiser.param_groups[0].update(
+        {key: tuple(value) if isinstance(value, list) else value for key, value in scalars["group"].items()}
+    )
+    return dict(scalars["progress"])

@@ -1,0 +1,50 @@
+"""From options to an enhancer that fits the encoder to come."""
+
+from __future__ import annotations
+
+from scene.enhance.enhancer import Enhancer
+from scene.enhance.semantics import open_conditioner
+from scene.errors import UsageError
+from scene.model import load_model
+from scene.options import BYPASS, EnhanceOptions
+from scene.video.encoders.quantiser import conditioning_step, fit_of
+from scene.video.encoders.settings import DEFAULT_CODEC
+
+
+def open_enhancer(
+    options: EnhanceOptions | None = None, *, codec: str = DEFAULT_CODEC, crf: float | None = None
+) -> Enhancer:
+    """The enhancer of frames that an encoder takes afterwards.
+
+    Args:
+        options: which network and how; None for the defaults.
+        codec: of the encoder to come, see `scene.video.encoders.quantiser`.
+        crf: of it, None where it is not known; models that are conditioned on the quantiser need it.
+
+    Raises:
+        UsageError: invalid options, no model, or no CRF for a model that needs it.
+        InputError, CheckpointError, MissingError: the model, its semantic encoder or the device is missing.
+    """
+    options = options or EnhanceOptions()
+    if options.model == BYPASS:
+        raise UsageError("`model` none leaves frames unchanged, so there is nothing to open; give a model.")
+    network = load_model(options.model)
+    guide = None
+    if network.config.guidance == "embedding":
+        guide = open_conditioner(network, options.semantics, device=options.device)
+    elif options.semantics != "auto":
+        raise UsageError(f"model {network.identity} takes no semantic embedding; leave `semantics` out.")
+    conditioned = network.config.quantiser is not None
+    if conditioned and crf is None:
+        raise UsageError(
+            f"model {network.identity} is told how coarsely the encoder to come will quantise; give `codec` and `crf` "
+            "of that encoder."
+        )
+    return Enhancer(
+        network,
+        strength=options.strength * (fit_of(codec).strength if conditioned else 1.0),
+        device=options.device,
+        semantics=guide,
+        interval=options.semantic_interval,
+        step=None if crf is None else conditioning_step(codec, crf),
+    )

@@ -1,0 +1,40 @@
+"""What can be set of an enhancement, wherever one is made. The command line shows each field's line as its help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+DEFAULT_MODEL = "scene"
+# The model that is none.
+BYPASS = "none"
+# One embedding a shot: with every renewal kernels change, and what they do to a still picture flickers.
+DEFAULT_SEMANTIC_INTERVAL = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EnhanceOptions:
+    """Which network changes frames, and how."""
+
+    model: str = DEFAULT_MODEL
+    """Name of a shipped model (see `scene models`), a .safetensors file, or none to leave frames unchanged."""
+
+    strength: float = 1.0
+    """How much of the model's change to apply; 0 changes nothing."""
+
+    semantics: str = "auto"
+    """Semantic encoder of a model that takes embeddings: auto for the one it was trained with, the name, file or folder
+    of another, or a control: none, constant, random, shuffled."""
+
+    semantic_interval: int = DEFAULT_SEMANTIC_INTERVAL
+    """Frames between two embeddings within a shot; 0 for one a shot."""
+
+    device: DeviceName = "auto"
+    """Where the model runs."""
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether frames stay as they are, and no network need be loaded."""
+        return self.model == BYPASS or self.strength == 0

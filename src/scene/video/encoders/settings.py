@@ -1,0 +1,36 @@
+"""What can be set of an encoder. The command line shows each field's line as its help; this loads no PyAV."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+CodecName = Literal["x264", "x265", "svtav1", "vvenc", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
+# Those that a search can try, and those whose quantiser a network can be conditioned on.
+TrialCodecName = Literal["x264", "x265", "svtav1"]
+QuantiserCodecName = Literal["x264", "x265", "svtav1", "vvenc"]
+DEFAULT_CODEC: Literal["x264"] = "x264"
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderSettings:
+    """What to encode with."""
+
+    codec: CodecName = DEFAULT_CODEC
+    """Encoder."""
+
+    crf: float | None = None
+    """Constant rate factor, lower is better. By default 23 for x264, 28 for x265, 35 for svtav1. With vvenc a QP, by
+    default 32. With NVENC its constant quality, by default the same for H.264, HEVC and AV1."""
+
+    preset: str | None = None
+    """Speed preset of the encoder. By default medium, with svtav1 6, with vvenc faster, with NVENC p4."""
+
+    encoder_args: str = ""
+    """The encoder's own parameters, as key=value:key=value; a colon in a value needs a backslash before it."""
+
+    bitrate: int | None = None
+    """Mean bitrate of the video stream in kbit/s, instead of a constant rate factor."""
+
+    passes: int | None = None
+    """Passes over the source for a bitrate: 1, or 2, which is what x264 and x265 make by default."""
