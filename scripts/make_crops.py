@@ -28,7 +28,7 @@ import numpy as np
 from scene.evaluation.grid.methods import NONE, Method, methods_for, parse_methods
 from scene.evaluation.grid.prefilter import PrefilterEffect, measure_effect
 from scene.evaluation.grid.variant import make_variant
-from scene.evaluation.report.tables import escape, markdown_lines
+from scene.evaluation.report.markdown import escape, markdown_lines
 from scene.evaluation.visuals.still import RGB, read_frame
 from scene.files import write_atomically
 from scene.measure.encode import CodecRun, codec_run, encoder_settings, key_frame_interval

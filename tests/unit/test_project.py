@@ -11,11 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cyclopts
 import pytest
 
 import scene
 from scene import errors
-from scene.cli import run
+from scene.cli import app, run
+from scene.cli.console import flag_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "scene"
@@ -141,6 +143,38 @@ def test_the_library_speaks_of_fields_and_the_command_line_of_options() -> None:
         assert not re.search(r"(?<![\w!-])--[a-z]", text), f"{file.relative_to(PACKAGE)}: {text}"
 
 
+def options_of(commands: cyclopts.App) -> set[str]:
+    """Every option of every command."""
+    found: set[str] = set()
+    for word in commands:
+        if not word.startswith("-"):
+            command = commands[word]
+            found |= options_of(command)
+            if command.default_command is not None:
+                found |= {name for argument in command.assemble_argument_collection() for name in argument.names}
+    return found
+
+
+def library_messages() -> Iterator[tuple[Path, str]]:
+    """Every string of the library that is no docstring."""
+    for file in PACKAGE.rglob("*.py"):
+        if not file.is_relative_to(PACKAGE / "cli"):
+            nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+            docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+            for node in nodes:
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+                    yield file, node.value
+
+
+def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None:
+    options = options_of(app)
+    assert {"--crf", "--map", "--target", "--semantic-interval"} <= options
+    named = {(file, field) for file, text in library_messages() for field in re.findall(r"`([a-z_]+)`", text)}
+    assert len(named) > 50
+    for file, field in named:
+        assert flag_of(field) in options, f"{file.relative_to(PACKAGE)}: {field}"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -148,6 +182,7 @@ def test_the_library_speaks_of_fields_and_the_command_line_of_options() -> None:
         for command in (
             [],
             ["encode"],
+            ["filter"],
             ["search"],
             ["evaluate"],
             ["compare"],

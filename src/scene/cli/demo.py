@@ -52,7 +52,8 @@ def demo(
     from scene.errors import UsageError
     from scene.evaluation.evaluate import evaluate
     from scene.evaluation.grid.methods import parse_method
-    from scene.evaluation.report.tables import table_markdown
+    from scene.evaluation.report.markdown import results_markdown
+    from scene.evaluation.report.results import results_document
     from scene.evaluation.requests import EvaluationRequest
     from scene.jobs.encode import EncodeRequest, encode
     from scene.options import EnhanceOptions
@@ -92,7 +93,7 @@ def demo(
     still = out / "still.png"
     _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
 
-    print(table_markdown(result.report))
+    print(results_markdown(results_document(result.report)))
     print("Files:")
     for path in (source, plain, enhanced, still, *result.files):
         print(f"  {path}")

@@ -91,7 +91,8 @@ def evaluate(
     from scene.cli.console import command_line, progress_display, setup_logging
     from scene.errors import SceneError
     from scene.evaluation.evaluate import evaluate as run_evaluation
-    from scene.evaluation.report.tables import table_markdown
+    from scene.evaluation.report.markdown import results_markdown
+    from scene.evaluation.report.results import results_document
     from scene.evaluation.requests import EvaluationRequest
 
     setup_logging(log_format)
@@ -120,7 +121,7 @@ def evaluate(
         command=command_line(),
     )
     report = run_evaluation(request, partial(progress_display, log_format=log_format)).report
-    print(table_markdown(report), end="")
+    print(results_markdown(results_document(report)), end="")
     if failures := report.measured.failures:
         raise SceneError(
             f"{len(failures)} of {len(failures) + len(report.measured.points)} points could not "

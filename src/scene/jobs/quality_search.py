@@ -1,4 +1,4 @@
-"""The search of one kind of pictures: probes of CRFs until the answer is known, or what is missed."""
+"""The search of one kind of pictures: one CRF after another until the answer is known, or what is missed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scene.jobs.crf_rule import Reading, Scale, bracket, crossing, next_place
-from scene.jobs.search_bench import Bench, EnhancerFor, Probe
+from scene.jobs.crf_rule import Point, Scale, bracket, crossing, next_position
+from scene.jobs.sample_encode import CrfScores, EnhancerFor, SampleSet
 from scene.metrics.targets import Target, score_text, title
 from scene.options import BYPASS
 from scene.video.encoders.codecs import Codec
@@ -27,7 +27,7 @@ FAR = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Demands:
+class Constraints:
     """What an answer has to meet.
 
     Attributes:
@@ -40,50 +40,55 @@ class Demands:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SearchAnswer:
     """The CRF for one kind of pictures.
 
     Attributes:
         model: the network's identity, "none" for the source's own pictures.
-        probe: what was measured at the CRF.
+        measured: scores and rate at the CRF.
         bytes: predicted size of the video stream.
-        missed: the demand that fails and how near it came, empty if none does.
+        missed: the constraint that fails and how near it came, empty if none does.
         exact_kbps: rate at which the targets are just met; None where they are not, or are with room at the coarsest.
-        probes: all that were made, by CRF.
+        tried: all that were measured, by CRF.
     """
 
     model: str
-    probe: Probe
+    measured: CrfScores
     bytes: float
     missed: str
     exact_kbps: float | None
-    probes: tuple[Probe, ...]
+    tried: tuple[CrfScores, ...]
 
 
-class Curve:
-    """Probes of one kind of pictures.
+class QualitySearch:
+    """Finds the CRF for one kind of pictures.
 
     Args:
-        bench: with the samples.
+        samples: encoded at each CRF that is tried.
         codec: that they are encoded with.
-        demands: what is asked for.
+        constraints: what is asked for.
         enhancer_for: gives the enhancer for a CRF, None for the source's own pictures.
         report: is called after each sample.
     """
 
     def __init__(
-        self, bench: Bench, codec: Codec, demands: Demands, enhancer_for: EnhancerFor | None, report: Report
+        self,
+        samples: SampleSet,
+        codec: Codec,
+        constraints: Constraints,
+        enhancer_for: EnhancerFor | None,
+        report: Report,
     ) -> None:
-        self._bench = bench
-        self._demands = demands
+        self._samples = samples
+        self._constraints = constraints
         self._enhancer_for = enhancer_for
         self._what = "unprocessed" if enhancer_for is None else "enhanced"
         self._report = report
         step = _STEPS[codec.name]
         self._scale = Scale(_FINEST.get(codec.name, 0), codec.max_crf, step)
-        self._probes: dict[float, Probe] = {}
+        self._tried: dict[float, CrfScores] = {}
 
-    def answer(self, start: float, steps: int) -> Answer:
+    def answer(self, start: float, steps: int) -> SearchAnswer:
         """The coarsest CRF that meets all, else the nearest and what it misses.
 
         Args:
@@ -93,85 +98,85 @@ class Curve:
         Raises:
             SceneError: an encode or a measurement failed.
         """
-        demands, way = self._demands, steps * self._scale.step
-        readings: list[Reading] = []
-        while (crf := next_place(readings, self._scale, start, way)) is not None:
+        constraints, first_step = self._constraints, steps * self._scale.step
+        points: list[Point] = []
+        while (crf := next_position(points, self._scale, start, first_step)) is not None:
             scores = self._measure(crf).scores
-            readings.append(Reading(crf, tuple(scores[t.metric] - t.value for t in demands.targets)))
-        below, above = bracket(readings)
+            points.append(Point(crf, tuple(scores[t.metric] - t.value for t in constraints.targets)))
+        below, above = bracket(points)
         if below is None:
-            best = max(self._probes.values(), key=lambda probe: nearness(probe.scores, demands.targets))
+            best = max(self._tried.values(), key=lambda tried: nearness(tried.scores, constraints.targets))
             missed = f"{self._misses(best.scores)} at most, at CRF {best.crf:g}"
-            return self._answered(self._within_rate()[0] if demands.max_kbps else best, missed, None)
-        found = self._probes[below.place]
+            return self._answered(self._within_rate()[0] if constraints.max_kbps else best, missed, None)
+        found = self._tried[below.position]
         exact = None
         if above is not None:
             # Between neighbours a straight line, so that it does not matter what else was measured.
-            exact = _between(found, self._probes[above.place], crossing((below, above))).kbps
-        if demands.max_kbps is None or found.kbps <= demands.max_kbps:
+            exact = _between(found, self._tried[above.position], crossing((below, above))).kbps
+        if constraints.max_kbps is None or found.kbps <= constraints.max_kbps:
             return self._answered(found, "", exact)
         # The rate falls along the scale too: what is short at the coarsest CRF of the quality is short at all.
         nearest, at_rate = self._within_rate()
-        if nearest.kbps > demands.max_kbps:
-            missed = f"{nearest.kbps:.0f} of {demands.max_kbps:g} kbit/s are needed even at CRF {nearest.crf:g}"
+        if nearest.kbps > constraints.max_kbps:
+            missed = f"{nearest.kbps:.0f} of {constraints.max_kbps:g} kbit/s are needed even at CRF {nearest.crf:g}"
         else:
-            missed = f"at {demands.max_kbps:g} kbit/s {self._misses(at_rate)}"
+            missed = f"at {constraints.max_kbps:g} kbit/s {self._misses(at_rate)}"
         return self._answered(nearest, missed, None)
 
-    def _within_rate(self) -> tuple[Probe, Mapping[str, float]]:
+    def _within_rate(self) -> tuple[CrfScores, Mapping[str, float]]:
         """The finest CRF that holds the rate, else the coarsest of all; and the scores at exactly the rate."""
-        limit = self._demands.max_kbps
+        limit = self._constraints.max_kbps
         assert limit is not None
         scale = Scale(-self._scale.high, -self._scale.low, self._scale.step)
 
-        def reading(probe: Probe) -> Reading:
-            return Reading(-probe.crf, (math.log(limit / probe.kbps),))
+        def point(tried: CrfScores) -> Point:
+            return Point(-tried.crf, (math.log(limit / tried.kbps),))
 
         # What the other search measured counts, but not against what this one may measure.
-        readings = [reading(probe) for probe in self._around(limit)]
-        while (place := next_place(readings, scale, -self._scale.low, FAR * scale.step)) is not None:
-            readings.append(reading(self._measure(-place)))
-        below, above = bracket(readings)
+        points = [point(tried) for tried in self._around(limit)]
+        while (position := next_position(points, scale, -self._scale.low, FAR * scale.step)) is not None:
+            points.append(point(self._measure(-position)))
+        below, above = bracket(points)
         if below is None:
             assert above is not None
-            nearest = self._probes[-above.place]
+            nearest = self._tried[-above.position]
             return nearest, nearest.scores
-        nearest = self._probes[-below.place]
+        nearest = self._tried[-below.position]
         if above is None:
             return nearest, nearest.scores
-        return nearest, _between(nearest, self._probes[-above.place], -crossing((below, above))).scores
+        return nearest, _between(nearest, self._tried[-above.position], -crossing((below, above))).scores
 
-    def _around(self, limit: float) -> list[Probe]:
-        """Of the probes the cheapest above a rate and the dearest below it."""
-        ordered = sorted(self._probes.values(), key=lambda probe: probe.kbps)
-        dearer = [probe for probe in ordered if probe.kbps > limit][:1]
-        return [probe for probe in ordered if probe.kbps <= limit][-1:] + dearer
+    def _around(self, limit: float) -> list[CrfScores]:
+        """Of what was tried the cheapest above a rate and the dearest below it."""
+        ordered = sorted(self._tried.values(), key=lambda tried: tried.kbps)
+        dearer = [tried for tried in ordered if tried.kbps > limit][:1]
+        return [tried for tried in ordered if tried.kbps <= limit][-1:] + dearer
 
-    def _measure(self, crf: float) -> Probe:
-        if crf not in self._probes:
+    def _measure(self, crf: float) -> CrfScores:
+        if crf not in self._tried:
             enhancer = self._enhancer_for(crf) if self._enhancer_for else None
-            found = self._bench.measure(crf, enhancer, lambda: self._report(self._what, crf))
+            found = self._samples.measure(crf, enhancer, lambda: self._report(self._what, crf))
             scores = ", ".join(f"{title(name)} {score_text(name, value)}" for name, value in found.scores.items())
             log.info("%s, CRF %g: %.0f kbit/s, %s", self._what, crf, found.kbps, scores)
-            self._probes[crf] = found
-        return self._probes[crf]
+            self._tried[crf] = found
+        return self._tried[crf]
 
     def _misses(self, scores: Mapping[str, float]) -> str:
         """Of the targets the one that is missed by the largest share of it."""
-        worst = min(self._demands.targets, key=lambda target: scores[target.metric] / target.value)
+        worst = min(self._constraints.targets, key=lambda target: scores[target.metric] / target.value)
         return f"{title(worst.metric)} reaches {score_text(worst.metric, scores[worst.metric])} of {worst.value:g}"
 
-    def _answered(self, found: Probe, missed: str, exact: float | None) -> Answer:
-        size = found.kbps * 1000 / 8 * float(self._bench.seconds)
-        probes = tuple(self._probes[crf] for crf in sorted(self._probes))
-        return Answer(BYPASS, found, size, missed, exact, probes)
+    def _answered(self, found: CrfScores, missed: str, exact: float | None) -> SearchAnswer:
+        size = found.kbps * 1000 / 8 * float(self._samples.seconds)
+        tried = tuple(self._tried[crf] for crf in sorted(self._tried))
+        return SearchAnswer(BYPASS, found, size, missed, exact, tried)
 
 
-def _between(here: Probe, there: Probe, crf: float) -> Probe:
-    """What is expected at a CRF between two probes: the rate by its logarithm and the scores in proportion."""
+def _between(here: CrfScores, there: CrfScores, crf: float) -> CrfScores:
+    """What is expected at a CRF between two others: the rate by its logarithm and the scores in proportion."""
     share = (crf - here.crf) / (there.crf - here.crf)
     scores = {name: value + share * (there.scores[name] - value) for name, value in here.scores.items()}
-    return Probe(crf, here.kbps * (there.kbps / here.kbps) ** share, scores, here.worst)
+    return CrfScores(crf, here.kbps * (there.kbps / here.kbps) ** share, scores, here.worst)
 
 
 def nearness(scores: Mapping[str, float], targets: Sequence[Target]) -> float:
