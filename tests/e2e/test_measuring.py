@@ -15,6 +15,7 @@ import pytest
 import torch
 from pan_clip import write_pan
 
+import scene
 from scene.cli import run
 from scene.errors import InputError, MissingError, SceneError, VerificationError
 from scene.evaluation.grid import local as workers
@@ -22,9 +23,9 @@ from scene.evaluation.grid import tasks as work
 from scene.evaluation.grid.grid import Grid, Measured, measure_grid
 from scene.evaluation.grid.methods import parse_method, parse_methods
 from scene.evaluation.grid.variant import make_variant
-from scene.evaluation.report.results import make_report, results_json
+from scene.evaluation.report.markdown import results_markdown
+from scene.evaluation.report.results import make_report, results_document, results_json
 from scene.evaluation.report.summary import clip_rows, mean_rows
-from scene.evaluation.report.tables import table_markdown
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Recipe, make_reference, open_clips
 from scene.measure.encode import codec_run, encoder_settings
@@ -264,7 +265,7 @@ def test_the_results_file_keeps_its_contract(measured: tuple[Grid, Measured, Pat
     for row in document["bd_rate"]:
         assert {"codec", "method", "anchor", "metric", "percent", "overlap", "note"} <= set(row)
         assert row["anchor"] == "none"
-    text = table_markdown(report)
+    text = results_markdown(results_document(report))
     assert "| x264 | contrast |" in text
     assert "scene evaluate pan.y4m" in text
 
@@ -376,3 +377,19 @@ def test_a_program_that_is_not_ffmpeg_is_refused(tmp_path: Path) -> None:
 def test_filters_are_found_by_name(ffmpeg: FFmpeg) -> None:
     assert has_filter(ffmpeg, "libvmaf")
     assert not has_filter(ffmpeg, "no_such_filter")
+
+
+def test_the_library_evaluates_in_one_call(pan: Path, tmp_path: Path) -> None:
+    request = scene.EvaluationRequest(
+        clips=(pan,),
+        models=("contrast",),
+        codecs=("x264",),
+        crf=(20.0, 27.0, 34.0, 41.0),
+        preset="veryfast",
+        frames=3,
+        cache=tmp_path / "cache",
+    )
+    result = scene.evaluate(request)
+    assert [method.label for method in result.report.grid.methods] == ["none", "contrast"]
+    assert (len(result.report.measured.points), result.report.measured.failures, result.files) == (8, (), ())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]

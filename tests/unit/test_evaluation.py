@@ -190,11 +190,9 @@ def test_the_anchor_is_always_there_and_labels_are_unique(tmp_path: Path) -> Non
 
 
 def test_presets_are_for_all_or_by_codec() -> None:
-    assert _presets(None, ["x264"]) == {}
-    assert _presets("slow", ["x264", "x265"]) == {"x264": "slow", "x265": "slow"}
-    assert _presets("x264=slow,svtav1=8", ["x264", "svtav1"]) == {"x264": "slow", "svtav1": "8"}
-    with pytest.raises(UsageError):
-        _presets("x265=slow", ["x264"])
+    assert _presets(None) == ({}, None)
+    assert _presets("slow") == ({}, "slow")
+    assert _presets("x264=slow,svtav1=8") == ({"x264": "slow", "svtav1": "8"}, None)
 
 
 def test_rates_are_kilobits_per_second() -> None:

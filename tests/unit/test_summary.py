@@ -188,7 +188,7 @@ def test_the_document_says_all_that_repeats_and_explains_it() -> None:
     assert document["environment"]["pyav"] == av.__version__
     assert document["points"][0]["encoder_args"] == "threads=1:keyint=50"
     assert "x264 165: preset medium, CRF 18, 22, 26, 30, 34, GOP 2 s, encoder\\_args threads=1:keyint=50" in (
-        table_markdown(made)
+        results_markdown(document)
     )
     assert document["environment"]["methods"][1]["codecs"] == ["x264"]
     assert document["points"][0]["flicker"] is None

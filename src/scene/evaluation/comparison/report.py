@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from scene import __version__
 from scene.evaluation.comparison.files import ComparedFile, ComparedFiles
-from scene.evaluation.report.results import FORMAT, Document
+from scene.evaluation.report.results import FORMAT, Document, clip_entry
 from scene.video.ffmpeg import FFmpeg
 
 
@@ -26,15 +26,7 @@ def results_document(compared: ComparedFiles, ffmpeg: FFmpeg, command: str) -> D
             "platform": platform.platform(),
             "command": command,
             "recipe": {"frames": compared.recipe.frames, "halve_above": None, "gop_seconds": None},
-            "clips": [
-                {
-                    "clip": reference.name,
-                    "sha256": reference.sha256,
-                    "fps": float(reference.rate),
-                    "source_size": [reference.width, reference.height],
-                    "measured_size": [compared.width, compared.height],
-                }
-            ],
+            "clips": [clip_entry(reference, compared.recipe)],
             "methods": [{"method": file.clip.name, "identity": f"file:{file.clip.sha256}"} for file in compared.files],
             "codecs": [],
         },

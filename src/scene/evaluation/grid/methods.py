@@ -43,7 +43,7 @@ class Method:
         network: a network of `scene.model`, or None.
         command: a program and its arguments that reads and writes YUV4MPEG2, or None.
         strength: how much of the network's change is applied.
-        semantics: what steers a network that takes embeddings; see `scene.enhance.open_conditioner`.
+        semantics: what conditions a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
         parameters: further settings of the encoder, `key=value`, that belong to the method.
     """
@@ -65,11 +65,11 @@ class Method:
 
     @property
     def conditioned(self) -> bool:
-        """Whether it is a network that is told the quantiser: its pictures then depend on codec and CRF."""
+        """Whether it is a quantiser-conditioned network: its pictures then depend on codec and CRF."""
         return self.network is not None and self.network.config.quantiser is not None
 
     def step(self, codec: str, crf: float) -> float | None:
-        """The step that its network is told before an encode at this CRF, None for one that is told none.
+        """The step that conditions its network before an encode at this CRF; None for one without that input.
 
         It is clamped into the range of the training, beyond which the network gives the same pictures.
         """

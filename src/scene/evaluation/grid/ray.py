@@ -4,7 +4,7 @@ A unit is what goes to a machine: one clip, one method and one codec, with all t
 machines may share no file system. The machine makes the reference and the variant for itself and sends every result
 as soon as there is one; only the driver writes to the cache. With the first unit of a clip and method goes its
 effect. So a network runs once a codec and clip instead of once a clip, which is little beside seven encodes and
-comparisons, and no raw video crosses the network. Of a network that is told the quantiser a unit is one step instead
+comparisons, and no raw video crosses the network. Of a quantiser-conditioned network a unit is one step instead
 of one codec: it runs once for each anyway.
 
 Every machine needs this package, the driver's version of PyAV and an ffmpeg of the driver's build (the cache's keys
@@ -275,7 +275,7 @@ def _run_unit(unit: WorkUnit, content: npt.NDArray[np.uint8]) -> Iterator[tuple[
 def _measure_unit(
     unit: WorkUnit, ffmpeg: FFmpeg, content: npt.NDArray[np.uint8], folder: Path
 ) -> Iterator[tuple[int, Outcome | str]]:
-    # Under its own name: ffmpeg goes by it where the content does not tell.
+    # Under its own name: ffmpeg goes by it where the content leaves the format open.
     source = folder / "source" / unit.clip.path.name
     source.parent.mkdir()
     content.tofile(source)

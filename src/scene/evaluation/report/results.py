@@ -14,7 +14,7 @@ from scene import __version__
 from scene.errors import UsageError
 from scene.evaluation.grid.grid import ClipEffect, Grid, Measured, Point
 from scene.evaluation.report.summary import ClipRow, EqualCRF, MeanRow, clip_rows, equal_crf_rows, mean_rows
-from scene.measure.clip import Recipe
+from scene.measure.clip import Clip, Recipe
 from scene.measure.encode import GOP_SECONDS, CodecRun
 from scene.measure.libvmaf import METRICS_VERSION
 from scene.video.encoding.elementary import pyav_version
@@ -127,16 +127,7 @@ def _environment(report: Report) -> Document:
         "command": report.command,
         "metrics": METRICS_VERSION,
         "recipe": _recipe(grid.recipe),
-        "clips": [
-            {
-                "clip": clip.name,
-                "sha256": clip.sha256,
-                "fps": float(clip.rate),
-                "source_size": [clip.width, clip.height],
-                "measured_size": list(grid.recipe.size(clip)),
-            }
-            for clip in grid.clips
-        ],
+        "clips": [clip_entry(clip, grid.recipe) for clip in grid.clips],
         "methods": [
             {
                 "method": method.label,
@@ -147,6 +138,17 @@ def _environment(report: Report) -> Document:
             for method in grid.methods
         ],
         "codecs": [_codec(run, report.measured.encoders[run.codec.name]) for run in grid.codecs],
+    }
+
+
+def clip_entry(clip: Clip, recipe: Recipe) -> Document:
+    """A clip as `environment` names it."""
+    return {
+        "clip": clip.name,
+        "sha256": clip.sha256,
+        "fps": float(clip.rate),
+        "source_size": [clip.width, clip.height],
+        "measured_size": list(recipe.size(clip)),
     }
 
 
