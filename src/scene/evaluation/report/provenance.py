@@ -53,7 +53,7 @@ def protocol_lines(results: Document) -> list[str]:
             f"encoders are those of PyAV {environment['pyav']}, as in `scene encode`: with the codec, preset, crf and "
             "encoder_args above it makes the same streams of the same pictures"
         )
-        rate += ", without what x264 and x265 write into it about themselves"
+        rate += ", without what encoders write into it about themselves"
     lines.append(rate)
     for method in environment["methods"]:
         # Older documents do not say which codecs a method is for.
