@@ -58,7 +58,7 @@ ARROWS = {
     "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
 }
 # One small file a command.
-CROWDED = {"cli", "encoders", "container", "jobs"}
+CROWDED = {"cli", "encoders", "jobs"}
 MOST_FILES = 12
 
 

@@ -14,7 +14,7 @@ from scene.cli.search import search
 from scene.errors import UsageError
 from scene.jobs.encode import EncodeRequest
 from scene.options import EnhanceOptions
-from scene.picture import PictureFormat
+from scene.picture import PictureFormat, guess_matrix
 from scene.video.container.formats import container_of
 from scene.video.encoders.codecs import CODECS, StatisticsPass
 from scene.video.encoders.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
@@ -23,8 +23,7 @@ from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.vvenc import refusal, vvenc_arguments
 from scene.video.encoders.x264_asm import steady_params
 from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
-from scene.video.pixel_format import guess_matrix
-from scene.video.sample_layout import sample_layout
+from scene.video.pixel_format import sample_layout
 from scene.video.source.probe import ColourTags, SourceInfo
 
 DISPLAY = MasteringDisplay(

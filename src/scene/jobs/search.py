@@ -27,7 +27,7 @@ from scene.video.encoders.params import parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.trial import check_trial
 from scene.video.hdr import warn_of_hdr
-from scene.video.source.declared_size import missing_bytes
+from scene.video.source.completeness import missing_bytes
 from scene.video.source.open import require_readable
 from scene.video.source.probe import SourceInfo, probe
 

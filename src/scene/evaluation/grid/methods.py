@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from scene.errors import UsageError
 from scene.measure.encode import CODECS
 from scene.measure.names import display_name
-from scene.video.external import locate_program
+from scene.video.ffmpeg import locate_program
 
 if TYPE_CHECKING:
     from scene.model import Network

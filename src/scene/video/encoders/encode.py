@@ -23,7 +23,7 @@ from scene.video.encoders.params import (
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoders.x264_asm import cpu_flags, steady_params
 from scene.video.hdr import HDR_TRANSFERS, encoder_params
-from scene.video.sample_layout import sample_layout
+from scene.video.pixel_format import sample_layout
 from scene.video.source.open import reason
 from scene.video.source.probe import SourceInfo
 
