@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.errors import UsageError
+from scene.errors import MissingError, UsageError
 from scene.measure.encode import CODECS
 from scene.measure.names import display_name
 from scene.video.ffmpeg import locate_program
@@ -95,9 +95,32 @@ class Method:
 
 
 NONE = Method("none", "none")
-# SVT-AV1 with this tune sharpens the pictures that it is given: a pre-processor inside the encoder. Of two values of
-# one key the encoder takes the last.
+# SVT-AV1 with this tune sharpens the pictures that it is given: a pre-processor inside the encoder.
 SVTAV1_VMAF = Method("svtav1:vmaf", "svtav1:tune=5", codecs=("svtav1",), parameters=("tune=5",))
+
+
+_FIRST_WITH_VMAF_TUNE = (4, 2)
+
+
+def has_vmaf_tune(svtav1: str) -> bool:
+    """Whether SVT-AV1 of this version has the tune of `SVTAV1_VMAF`."""
+    numbers = re.match(r"(\d+)\.(\d+)", svtav1)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _FIRST_WITH_VMAF_TUNE
+
+
+def check_encoders(methods: Sequence[Method], encoders: Mapping[str, str]) -> None:
+    """Refuses a method that needs a newer encoder.
+
+    Args:
+        encoders: versions by codec.
+
+    Raises:
+        MissingError: this build of the encoder has not what a method asks for.
+    """
+    if SVTAV1_VMAF in methods and not has_vmaf_tune(encoders["svtav1"]):
+        raise MissingError(
+            f"{SVTAV1_VMAF.label} needs SVT-AV1 4.2, and this PyAV has {encoders['svtav1']}; leave the method out."
+        )
 
 
 def parse_method(text: str, *, strength: float = 1.0) -> Method:

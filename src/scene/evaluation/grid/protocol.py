@@ -5,7 +5,7 @@ methods = ["none", "contrast:tuned", "scene"]
 [clips]                 which files of the data folder
 [clips.also]            other names under which some of them go
 [reference]             frames, halve_above
-[codecs.x264]           preset, crf; one table for each codec
+[codecs.x264]           preset, crf, encoder_args; one table for each codec
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ class _Reference(msgspec.Struct, forbid_unknown_fields=True):
 class _Codec(msgspec.Struct, forbid_unknown_fields=True):
     preset: str | None = None
     crf: tuple[float, ...] | None = None
+    encoder_args: str | None = None
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True):
@@ -170,7 +171,7 @@ def _protocol(document: Mapping[str, Any]) -> Protocol:
 
 def _codec(name: str, table: Mapping[str, Any]) -> CodecRun:
     codec = _checked(table, _Codec, f"[codecs.{name}]")
-    return codec_run(name, preset=codec.preset, crfs=codec.crf)
+    return codec_run(name, preset=codec.preset, crfs=codec.crf, encoder_args=codec.encoder_args)
 
 
 def _checked(table: Mapping[str, Any], kind: type[T], place: str) -> T:

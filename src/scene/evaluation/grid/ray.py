@@ -7,8 +7,8 @@ effect. So a network runs once a codec and clip instead of once a clip, which is
 comparisons, and no raw video crosses the network. Of a quantiser-conditioned network a unit is one step instead
 of one codec: it runs once for each anyway.
 
-Every machine needs this package and an ffmpeg of the driver's build (the cache's keys name it): at the driver's path,
-or the one that `find_ffmpeg` finds.
+Every machine needs this package, the driver's version of PyAV and an ffmpeg of the driver's build (the cache's keys
+name it): at the driver's path, or the one that `find_ffmpeg` finds.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from scene.evaluation.grid.tasks import (
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Clip, Recipe, make_reference
 from scene.measure.workspace import workspace
+from scene.video.encoders.elementary_stream import pyav_version
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class WorkUnit:
     recipe: Recipe
     ffmpeg: Path
     build: str
+    pyav: str
     version: str
     threads: int
     device: str
@@ -234,6 +236,7 @@ def _work_units(results: TaskResults, config: RunnerConfig) -> Iterator[WorkUnit
                 recipe=config.recipe,
                 ffmpeg=config.ffmpeg.path.absolute(),
                 build=config.ffmpeg.build,
+                pyav=pyav_version(),
                 version=__version__,
                 threads=config.threads,
                 device=config.device,
@@ -300,11 +303,15 @@ def _local_ffmpeg(unit: WorkUnit) -> FFmpeg:
     """This machine's ffmpeg.
 
     Raises:
-        MissingError: it is another build than the driver's, or this package is of another version.
+        MissingError: it is another build than the driver's, or this package or PyAV is of another version.
     """
     machine = os.uname().nodename
     if __version__ != unit.version:
         raise MissingError(f"{machine} has scene {__version__}, not {unit.version}; install the same version there")
+    if pyav_version() != unit.pyav:
+        raise MissingError(
+            f"{machine} has PyAV {pyav_version()}, whose encoders are not those of {unit.pyav}; install that"
+        )
     found = find_ffmpeg(unit.ffmpeg if unit.ffmpeg.exists() else None)
     if found.build != unit.build:
         found = find_ffmpeg()

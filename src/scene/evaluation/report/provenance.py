@@ -20,6 +20,7 @@ def facts(results: Document) -> list[tuple[str, str]]:
     recipe = environment.get("recipe")
     found = [
         ("SCENE", environment.get("scene")),
+        ("PyAV", environment.get("pyav")),
         ("ffmpeg", environment.get("ffmpeg")),
         ("Platform", environment.get("platform")),
         ("Frames", _frames(recipe) if recipe else None),
@@ -43,9 +44,17 @@ def protocol_lines(results: Document) -> list[str]:
         if "crf" in codec:
             gop = f"GOP {environment['recipe']['gop_seconds']:g} s"
             lines.append(
-                f"{codec['codec']} {codec['version']}: preset {codec['preset']}, {_ladder(codec)}, {gop}, one thread"
+                f"{codec['codec']} {codec['version']}: preset {codec['preset']}, {_ladder(codec)}, {gop}, "
+                + _encoder_args(codec, environment)
             )
-    lines.append(f"ffmpeg {environment['ffmpeg']}; rate is that of the elementary stream")
+    rate = f"ffmpeg {environment['ffmpeg']}; rate is that of the elementary stream"
+    if "pyav" in environment:
+        lines.append(
+            f"encoders are those of PyAV {environment['pyav']}, as in `scene encode`: with the codec, preset, crf and "
+            "encoder_args above it makes the same streams of the same pictures"
+        )
+        rate += ", without what x264 and x265 write into it about themselves"
+    lines.append(rate)
     for method in environment["methods"]:
         # Older documents do not say which codecs a method is for.
         codecs = method.get("codecs")
@@ -72,6 +81,16 @@ def _size_rule(recipe: Document) -> str:
 
 def _ladder(codec: Document) -> str:
     return f"{codec.get('quality', 'CRF')} {', '.join(f'{crf:g}' for crf in codec.get('crf') or [])}"
+
+
+def _encoder_args(codec: Document, environment: Document) -> str:
+    # Older documents are of one thread and of other options.
+    if "encoder_args" not in codec:
+        return "one thread"
+    seconds = environment["recipe"]["gop_seconds"]
+    intervals = dict.fromkeys(max(1, round(seconds * clip["fps"])) for clip in environment["clips"])
+    given = dict.fromkeys(codec["encoder_args"].replace("{gop}", str(frames)) for frames in intervals)
+    return f"encoder_args {' or '.join(given)}"
 
 
 def _time(results: Document) -> str:
@@ -108,7 +127,7 @@ def _encoders(results: Document) -> Table:
             *(str(entry.get(name, "")) for name in ("codec", "encoder", "version", "preset")),
             _ladder(entry),
             gop,
-            " ".join(map(str, entry.get("options") or [])),
+            str(entry.get("encoder_args") or " ".join(map(str, entry.get("options") or []))),
         )
         for entry in _entries(results, "codecs")
     ]

@@ -17,6 +17,7 @@ from scene.evaluation.report.summary import ClipRow, EqualCRF, MeanRow, clip_row
 from scene.measure.clip import Clip, Recipe
 from scene.measure.encode import GOP_SECONDS, CodecRun
 from scene.measure.libvmaf import METRICS_VERSION
+from scene.video.encoders.elementary_stream import pyav_version
 from scene.video.ffmpeg import FFmpeg
 
 FORMAT = 1
@@ -120,6 +121,7 @@ def _environment(report: Report) -> Document:
     grid = report.grid
     return {
         "scene": __version__,
+        "pyav": pyav_version(),
         "ffmpeg": report.ffmpeg,
         "platform": platform.platform(),
         "command": report.command,
@@ -160,10 +162,9 @@ def _codec(run: CodecRun, version: str) -> Document:
         "encoder": run.codec.encoder,
         "version": version,
         "preset": run.preset,
-        "quality": run.codec.quality_option.lstrip("-").upper(),
+        "quality": run.codec.quality,
         "crf": [_number(crf) for crf in run.crfs],
-        "threads": 1,
-        "options": [option.format(gop="GOP", parameters="") for option in run.codec.options],
+        "encoder_args": run.encoder_args,
     }
 
 
@@ -181,6 +182,7 @@ def _point(point: Point) -> Document:
     return {
         **_place(point),
         "preset": point.run.preset,
+        "encoder_args": point.encoder_args,
         "bytes": measurement.bytes,
         "kbps": round(point.kbps, 3),
         "fps": float(point.clip.rate),
