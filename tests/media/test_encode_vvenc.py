@@ -21,8 +21,8 @@ from scene.jobs.search import SearchRequest, Target, search
 from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
 from scene.video.container.digest import TrackDigest
-from scene.video.encoding import process
 from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding import process
 from scene.video.encoding.external import raw_planes
 from scene.video.encoding.process import PacketProcess
 from scene.video.ffmpeg import ProcessError, find_encoding_ffmpeg

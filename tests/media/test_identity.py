@@ -14,8 +14,7 @@ from scene.model import load_model
 from scene.picture import Picture, PictureFormat
 from scene.video.encoders import ENCODERS
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
-from scene.video.pixel_format import write_picture
-from scene.video.sample_layout import sample_layout
+from scene.video.pixel_format import sample_layout, write_picture
 
 LOSSLESS = {
     "x264": ["--codec", "x264", "--preset", "ultrafast", "--encoder-args", "qp=0"],

@@ -31,8 +31,7 @@ from scene.evaluation.tuning import CANDIDATES, best_setting, place_tuned, thin
 from scene.measure.clip import Clip, Recipe, open_clips, reference_arguments, reference_key
 from scene.measure.encode import codec_run, encoder_settings
 from scene.measure.raw_names import RawLayout, raw_layout
-from scene.video.external import run_external
-from scene.video.ffmpeg import ProcessError, StoppedError
+from scene.video.ffmpeg import ProcessError, StoppedError, run_external
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FIRST_RELEASE = ["Beauty", "Bosphorus", "HoneyBee", "Jockey", "ReadySteadyGo", "ShakeNDry", "YachtRide"]

@@ -14,7 +14,7 @@ from scene.cli.search import search
 from scene.errors import UsageError
 from scene.jobs.encode import EncodeRequest
 from scene.options import EnhanceOptions
-from scene.picture import PictureFormat
+from scene.picture import PictureFormat, guess_matrix
 from scene.video.container.formats import container_of
 from scene.video.encoders import ENCODERS
 from scene.video.encoders.base import StatisticsPass
@@ -24,8 +24,7 @@ from scene.video.encoding.external import program_arguments
 from scene.video.encoding.plan import check_colour, plan_encode
 from scene.video.encoding.process import FrameNumbers
 from scene.video.hdr import HdrMetadata, MasteringDisplay
-from scene.video.pixel_format import guess_matrix
-from scene.video.sample_layout import sample_layout
+from scene.video.pixel_format import sample_layout
 from scene.video.source.probe import ColourTags, SourceInfo
 
 DISPLAY = MasteringDisplay(

@@ -22,10 +22,16 @@ from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.encoders.settings import QuantiserCodecName
 from scene.video.hdr import warn_of_hdr
-from scene.video.rawvideo.sink import is_pipe, make_sink, open_pipe
-from scene.video.rawvideo.source import FileSource, StreamSource, open_source
-from scene.video.rawvideo.steadiness import ConstantRateCheck
-from scene.video.rawvideo.streams import RawKind
+from scene.video.rawvideo.frames import RawKind
+from scene.video.rawvideo.streams import (
+    ConstantRateCheck,
+    FileSource,
+    StreamSource,
+    is_pipe,
+    make_sink,
+    open_pipe,
+    open_source,
+)
 from scene.video.rawvideo.y4m import has_siting
 from scene.video.source.open import reason
 

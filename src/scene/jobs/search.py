@@ -28,7 +28,7 @@ from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.plan import check_colour, check_settings, plan_encode
 from scene.video.encoding.trial import check_trial
 from scene.video.hdr import warn_of_hdr
-from scene.video.source.declared_size import missing_bytes
+from scene.video.source.completeness import missing_bytes
 from scene.video.source.open import require_readable
 from scene.video.source.probe import SourceInfo, probe
 

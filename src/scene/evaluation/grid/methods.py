@@ -14,7 +14,7 @@ from scene.errors import MissingError, UsageError
 from scene.measure.names import display_name
 from scene.video.encoders import ENCODERS, find_encoder
 from scene.video.encoders.svtav1 import VMAF_TUNE, SvtAv1
-from scene.video.external import locate_program
+from scene.video.ffmpeg import locate_program
 
 if TYPE_CHECKING:
     from scene.model import Network

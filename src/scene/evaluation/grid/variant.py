@@ -8,8 +8,7 @@ from pathlib import Path
 from scene.errors import InputError, VerificationError
 from scene.evaluation.grid.methods import Method
 from scene.measure.raw_video import RawVideo, count_raw_video
-from scene.video.external import run_external
-from scene.video.ffmpeg import FFmpeg, StoppedError
+from scene.video.ffmpeg import FFmpeg, StoppedError, run_external
 from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 

@@ -15,13 +15,11 @@ from av.rational import AVRational
 from av.stream import Stream
 
 from scene.errors import InputError, SceneError, UsageError
-from scene.video.container.digest import TrackDigest, codec_name
-from scene.video.container.file_tags import file_tags
+from scene.video.container.digest import OutputManifest, TrackDigest, codec_name
 from scene.video.container.formats import Container
 from scene.video.container.matroska import write_display_size
-from scene.video.container.stream_tags import copy_tags
+from scene.video.container.tags import copy_tags, file_tags
 from scene.video.container.tracks import SIMULTANEOUS, CopiedStreams
-from scene.video.container.written import OutputManifest
 from scene.video.encoders.base import StatisticsPass
 from scene.video.encoding.external import open_session
 from scene.video.encoding.plan import EncodePlan

@@ -17,7 +17,7 @@ from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.diagnose import require_hardware
 from scene.video.ffmpeg import find_encoding_ffmpeg
 from scene.video.hdr import HDR_TRANSFERS
-from scene.video.sample_layout import sample_layout
+from scene.video.pixel_format import sample_layout
 from scene.video.source.probe import SourceInfo
 
 log = logging.getLogger(__name__)
