@@ -85,7 +85,9 @@ class Enhancer:
         if step is not None and not (math.isfinite(step) and step > 0):
             raise UsageError(f"quantiser step {step} makes no sense; give 8-bit code values, such as 20.")
         if step is None and network.config.quantiser is not None:
-            raise UsageError(f"model {network.identity} is conditioned on the encoder's quantiser step; give `step`.")
+            raise UsageError(
+                f"model {network.identity} is conditioned on the encoder's quantiser step, and none was given."
+            )
         self.device = resolve_device(device)
         self.strength = strength
         self._semantics: Conditioner | None = None
