@@ -1,4 +1,4 @@
-"""How long work tells whoever waits for it how far it has come."""
+"""How far long work has come, for whoever waits for it."""
 
 from __future__ import annotations
 

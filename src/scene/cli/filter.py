@@ -34,8 +34,8 @@ def filter(
         source: What to read: - for y4m or nut on standard input, a named pipe with either, or any video file.
         destination: Where to write: - for standard output, a named pipe, or a file that ends in .y4m or .nut.
         codec: The encoder that takes the frames afterwards.
-        crf: The constant rate factor that this encoder is given, a QP with vvenc. Models that are told how coarsely
-            it will quantise, as the shipped ones are, need it.
+        crf: The constant rate factor that this encoder is given, a QP with vvenc. Models that are conditioned on how
+            coarsely it will quantise, as the shipped ones are, need it.
         format: What a pipe gets. By default what came in, y4m for other files.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         overwrite: Replace OUT if it is a file that exists.

@@ -37,7 +37,7 @@ def open_enhancer(
     conditioned = network.config.quantiser is not None
     if conditioned and crf is None:
         raise UsageError(
-            f"model {network.identity} is told how coarsely the encoder to come will quantise; give `codec` and `crf` "
+            f"model {network.identity} is conditioned on the quantiser of the encoder to come; give `codec` and `crf` "
             "of that encoder."
         )
     return Enhancer(

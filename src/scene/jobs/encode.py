@@ -101,7 +101,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     them; what it cannot hold is logged as a warning before work begins.
 
     Raises:
-        UsageError: arguments that cannot be meant, or that the source and the container do not allow.
+        UsageError: invalid arguments, or that the source and the container do not allow.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
         VerificationError: what was written is not what was encoded.
         TargetError: x264's first pass shows that the bitrate is too low.

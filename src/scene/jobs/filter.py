@@ -52,7 +52,7 @@ class FilterRequest:
         destination: a .y4m or .nut file, a pipe, or "-" for standard output.
         enhancement: what to do to frames.
         codec: the encoder that will take them.
-        crf: of that encoder; needed where the model is told the quantiser.
+        crf: of that encoder; needed where the model is conditioned on the quantiser.
         kind: of a pipe's content, None for that of the source, y4m where the source is neither.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source is damaged or ends too soon.
@@ -91,9 +91,9 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
     A file appears under its name when it is complete. What the form of the output cannot carry is logged as a warning.
 
     Raises:
-        UsageError: arguments that cannot be meant, a terminal in place of a pipe.
+        UsageError: invalid arguments, a terminal in place of a pipe.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
-        MissingError: the device or the model is not to be had.
+        MissingError: the device or the model is missing.
         SceneError: the output cannot be written.
         BrokenPipeError: the reader has left before the end; there is nothing more to do.
     """
@@ -105,7 +105,7 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
         enhancer = _open_enhancer(request, source.info.format)
         kind = wanted or source.kind or "y4m"
         if kind == "nut" and source.info.format.full_range:
-            log.warning("%s: its full range cannot be carried by nut; tell the encoder.", source.name)
+            log.warning("%s: its full range cannot be carried by nut; set it at the encoder.", source.name)
         if isinstance(source, FileSource):
             _warn_of_losses(source, kind)
             if enhancer:
@@ -212,4 +212,4 @@ def _warn_of_losses(source: FileSource, kind: RawKind) -> None:
         log.warning("%s: %s cannot be carried by %s.", source.name, part, kind)
     colour = details.colour.in_words()
     if colour:
-        log.warning("%s: %s carries no colour tags; tell the encoder: %s.", source.name, kind, colour)
+        log.warning("%s: %s carries no colour tags; set them at the encoder: %s.", source.name, kind, colour)

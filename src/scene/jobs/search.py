@@ -104,7 +104,7 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
     Every answer is a CRF that was measured. Progress counts encoded samples.
 
     Raises:
-        UsageError: arguments that cannot be meant, or that the source and the encoder do not allow.
+        UsageError: invalid arguments, or that the source and the encoder do not allow.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported, or its pictures are
             RGB or too small to be measured.
         TargetError: no CRF meets all constraints, and `best_effort` is off.
