@@ -40,9 +40,9 @@ def wants_first_pass(codec: Encoder, settings: EncoderSettings, *, conditioned: 
         return False
     if conditioned and (settings.passes == 1 or not codec.has_trials):
         raise UsageError(
-            "this model is told the encoder's quantiser, which one pass with `bitrate` cannot know; "
+            "this model is conditioned on the encoder's quantiser, which one pass with `bitrate` cannot know; "
             + ("give `crf`" if not codec.has_trials else "leave `passes` out, give `crf`")
-            + " or use a model that is not told, such as `model` asconvsr."
+            + " or use a model that is not, such as `model` asconvsr."
         )
     if codec.has_statistics:
         return settings.passes != 1
