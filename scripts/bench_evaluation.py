@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python scripts/bench_evaluation.py CLIP --frames 16
 
-Measures a grid with an empty cache. The headline is the time that worker threads spend waiting for an encoder's
-process or for the process that runs libvmaf and xpsnr, over wall time times workers. Decoding, SCENE's own Python
+Measures a grid with an empty cache. The headline is the time that worker threads spend waiting for an
+encoder or for the process that runs libvmaf and xpsnr, over wall time times workers. Decoding, SCENE's own Python
 (flicker, affine fit, logs) and idle workers are what is missing to 100 %. Preparation (references, variants) runs
 beside the workers and takes processor time from them, but no worker.
 """
@@ -63,10 +63,7 @@ class TimedFFmpeg(FFmpeg):
     def run(self, arguments: Sequence[str]) -> Completed:
         if threading.current_thread() is threading.main_thread():
             return FFmpeg.run(self, arguments)
-        if any("libvmaf=" in word for word in arguments):
-            name = "libvmaf and xpsnr"
-        else:
-            name = "decoders" if "yuv4mpegpipe" in arguments else "encoders"
+        name = "libvmaf and xpsnr" if any("libvmaf=" in word for word in arguments) else "decoders"
         completed: Completed = self.ledger.timed(FFmpeg.run, name)(self, arguments)
         return completed
 
@@ -101,11 +98,14 @@ def main() -> None:
             grid, ffmpeg, PointCache(Path(folder)), jobs=given.jobs, device="cpu", on_progress=on_progress
         )
     wall, processors = time.monotonic() - began, os.times()
+    if measured.timing is not None:
+        # By the encoders' own clocks, in their processes.
+        ledger.seconds["encoders"] = measured.timing.encode_seconds
     show(ledger, wall, given.jobs)
     width, height = grid.recipe.size(grid.clips[0])
     own = processors.user + processors.system - children.user - children.system
     theirs = processors.children_user + processors.children_system - children.children_user - children.children_system
-    print(f"processor time: {theirs:.1f} s in ffmpeg, {own:.1f} s in this process (networks, flicker)")
+    print(f"processor time: {theirs:.1f} s in ffmpeg and encoders, {own:.1f} s in this process (networks, flicker)")
     print(
         f"{len(measured.points)} points and {len(measured.effects)} pre-filter effects of {width}x{height}, "
         f"{given.frames} frames; {len(measured.failures)} failed"

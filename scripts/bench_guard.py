@@ -32,7 +32,7 @@ from scene.jobs.guard import Guard, GuardReport
 from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
 from scene.measure.cache import Measurement
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
-from scene.measure.encode import GOP_SECONDS, CodecRun, codec_run
+from scene.measure.encode import CodecRun, codec_run, key_frame_interval
 from scene.measure.point import measure_point
 from scene.measure.raw_video import RawVideo
 from scene.metrics.bjontegaard import bd_rate
@@ -161,7 +161,7 @@ def measure_clip(
         pending: list[tuple[Row, dict[str, Future[Measurement]]]] = []
 
         def measure(video: RawVideo, run: CodecRun, crf: float) -> Future[Measurement]:
-            gop = round(GOP_SECONDS * clip.rate)
+            gop = key_frame_interval(clip.rate)
 
             def work() -> Measurement:
                 with tempfile.TemporaryDirectory(dir=folder) as private:

@@ -75,14 +75,14 @@ def check(clip: Path, given: argparse.Namespace, metrics: list[str]) -> list[str
         (compared,) = compare_files(find_ffmpeg(), reference, files).files
     kbps = compared.kbps(reference.rate)
     scores = compared.comparison.scores
-    probes = (len(one.probes) for one in (found.plain, found.enhanced) if one is not None)
+    probes = (len(one.tried) for one in (found.plain, found.enhanced) if one is not None)
     return [
         *(clip.name, f"{found.sampled_frames} of {scores.frames}"),
         "unprocessed" if answer is found.plain else "enhanced",
-        f"{answer.probe.crf:g}",
-        f"{answer.probe.kbps:.0f} / {kbps:.0f}",
-        f"{100 * (answer.probe.kbps / kbps - 1):+.1f} %",
-        *(f"{score_text(m, answer.probe.scores[m])} / {score_text(m, getattr(scores, m))}" for m in metrics),
+        f"{answer.measured.crf:g}",
+        f"{answer.measured.kbps:.0f} / {kbps:.0f}",
+        f"{100 * (answer.measured.kbps / kbps - 1):+.1f} %",
+        *(f"{score_text(m, answer.measured.scores[m])} / {score_text(m, getattr(scores, m))}" for m in metrics),
         "" if found.saving is None else f"{found.saving:.1f} %",
         " + ".join(map(str, probes)),
         f"{found.took:.0f}",

@@ -28,23 +28,17 @@ import numpy as np
 from scene.evaluation.grid.methods import NONE, Method, methods_for, parse_methods
 from scene.evaluation.grid.prefilter import PrefilterEffect, measure_effect
 from scene.evaluation.grid.variant import make_variant
-from scene.evaluation.report.tables import escape, markdown_lines
+from scene.evaluation.report.markdown import escape, markdown_lines
 from scene.evaluation.visuals.still import RGB, read_frame
 from scene.files import write_atomically
-from scene.measure.encode import (
-    GOP_SECONDS,
-    CodecRun,
-    codec_run,
-    encode_arguments,
-    encoder_options,
-    encoder_version,
-)
+from scene.measure.encode import CodecRun, codec_run, encoder_settings, key_frame_interval
 from scene.measure.point import compare
 from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
 from scene.measure.workspace import workspace
 from scene.metrics.scores import METRICS, Scores
 from scene.picture import Matrix, Plane
 from scene.training.data.pan import pan
+from scene.video.encoding.isolated import encode_isolated, encoder_version
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, input_name
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -248,7 +242,7 @@ class Desk:
         self._folder = folder
         self._reference = write_reference(ffmpeg, subject, folder)
         self._made: dict[tuple[str, float | None], RawVideo] = {}
-        self._stream = folder / f"encoded{run.codec.suffix}"
+        self._stream = folder / f"encoded.{run.codec.raw_muxer}"
 
     def source(self) -> RGB:
         """The source's crop."""
@@ -283,8 +277,8 @@ class Desk:
         return self._made[place]
 
     def _encode(self, method: Method, crf: float) -> int:
-        options = encoder_options(self._run, crf, round(GOP_SECONDS * RATE))
-        self._ffmpeg.run(encode_arguments(self._pictures(method, crf).path, self._stream, options))
+        settings = encoder_settings(self._run, crf, key_frame_interval(RATE))
+        encode_isolated(self._pictures(method, crf).path, self._stream, settings, self._ffmpeg.stop)
         return self._stream.stat().st_size
 
     def _shown(self, method: Method, crf: float) -> Shown:
@@ -448,7 +442,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     subjects = []
     with workspace() as work:
-        version = encoder_version(ffmpeg, run.codec, work)
+        version = encoder_version(run.codec.name)
         for subject in SUBJECTS:
             private = work / subject.name
             private.mkdir()

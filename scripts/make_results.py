@@ -19,21 +19,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scene.evaluation.report.figures import write_figures
-from scene.evaluation.report.remarks import protocol_lines, remarks
-from scene.evaluation.report.results import Document
-from scene.evaluation.report.tables import (
+from scene.evaluation.report.markdown import (
     BD_RATE_LEGEND,
     DETAIL_LEGEND,
     EFFECT_LEGEND,
     EQUAL_CRF_LEGEND,
-    Table,
-    bd_rate_table,
-    detail_table,
-    effect_table,
-    equal_crf_table,
     escape,
     markdown_lines,
+    table_lines,
 )
+from scene.evaluation.report.provenance import protocol_lines
+from scene.evaluation.report.remarks import remarks
+from scene.evaluation.report.results import Document
+from scene.evaluation.report.table import Table
+from scene.evaluation.report.tables import bd_rate_table, detail_table, effect_table, equal_crf_table
 from scene.files import write_atomically
 from scene.metrics.scores import METRICS
 
@@ -48,8 +47,6 @@ _PAPER_METRICS = ("ms_ssim", "vmaf", "vmaf_neg")
 _README_METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
 _README_METHODS = {
     "scene": "**`scene`**, the default",
-    "scene-vmaf": "**`scene-vmaf`**, leaning to VMAF",
-    "asconvsr": "**`asconvsr`**, without semantics",
     "contrast": "contrast x1.05",
     "contrast:1.10": "contrast x1.10",
     "unsharp": "unsharp 5:5:0.3",
@@ -95,8 +92,8 @@ def readme_page(root: Path) -> str:
     return f"{head}{start}\n{_lines(readme_table(_load(root, 'clips')), 1)}\n{end}{tail}"
 
 
-def readme_table(results: Document) -> Table:
-    """Mean BD-rates (worst clip) of the methods that matter most, those of each codec together."""
+def readme_table(results: Document) -> list[list[str]]:
+    """Mean BD-rates (worst clip) of the default model and the controls, those of each codec together."""
     clips = len(results["environment"]["clips"])
     table = [[f"BD-rate, %, mean of {clips} clips (worst)", *(_TITLES[name] for name in _README_METRICS)]]
     for entry in results["environment"]["codecs"]:
@@ -147,6 +144,22 @@ def paper_table(results: Document) -> str:
                 shown = [text for cell in cells for text in ("", _cell(cell))]
                 table.append([f"{theirs}, {codec}", escape(method), *shown])
     return _lines(table)
+
+
+def build(results: Document) -> str:
+    """Which encoder build a document's figures are of."""
+    environment = results["environment"]
+    if "pyav" not in environment:
+        return (
+            f"The encoders here are those of the ffmpeg program {escape(environment['ffmpeg'])}, another build than "
+            "the one that `scene encode` uses: these figures were measured before `scene evaluate` drove that one. "
+            "Those of `none` and of the filters were measured when the first generation of networks was, and not again "
+            "but for a sample of 16, which came out the same to the last digit."
+        )
+    return (
+        f"The encoders are those of PyAV {environment['pyav']}: the build, and but for the parameters "
+        "[printed below](#the-clips) the defaults, that `scene encode` uses."
+    )
 
 
 def direct(results: Document) -> str:
@@ -284,11 +297,11 @@ def guard(results: Document) -> str:
     return _lines(table)
 
 
-def section(legend: str, table: Table, words: int = 2) -> str:
+def section(legend: str, table: Table) -> str:
     """A table under its legend; for documents that are too old for it, that they are."""
-    if len(table) == 1:
+    if not table.rows:
         return "These results were made before this was measured."
-    return f"{legend}\n\n{_lines(table, words)}"
+    return f"{legend}\n\n" + "\n".join(table_lines(table))
 
 
 def figures(results: Document) -> str:
@@ -320,6 +333,7 @@ def bullets(lines: list[str]) -> str:
 
 PARTS: dict[str, Callable[..., str]] = {
     "bd_rate": lambda results: section(BD_RATE_LEGEND, bd_rate_table(results)),
+    "build": build,
     "clips": clips,
     "codec_names": lambda results: _listed(entry["codec"] for entry in results["environment"]["codecs"]),
     "command": command,
@@ -340,7 +354,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "protocol": lambda results: bullets(protocol_lines(results)),
     "remarks": lambda results: bullets(remarks(results)),
     "spread": spread,
-    "treatments": lambda results: section(EFFECT_LEGEND, effect_table(results), 1),
+    "treatments": lambda results: section(EFFECT_LEGEND, effect_table(results)),
     "weakest": weakest,
     "worse": worse,
 }
@@ -394,7 +408,7 @@ def _filled(paragraph: str) -> str:
     return textwrap.fill(" ".join(paragraph.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
-def _lines(table: Table, words: int = 2) -> str:
+def _lines(table: list[list[str]], words: int = 2) -> str:
     return "\n".join(markdown_lines(table, words=words))
 
 

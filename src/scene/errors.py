@@ -1,7 +1,7 @@
 """Every error that SCENE raises on purpose, each leaf with the exit code of the command line.
 
     SceneError                  1   the operation failed
-    ├── UsageError              2   arguments that cannot be meant
+    ├── UsageError              2   invalid arguments
     ├── InputError              3   an input is missing, unreadable or corrupt
     │   └── CheckpointError     3   a weights file is damaged, of another version or not one of ours
     ├── VerificationError       4   the output was written but is not what it must be
@@ -23,7 +23,7 @@ class SceneError(Exception):
 
 
 class UsageError(SceneError):
-    """Arguments that cannot be meant: an unknown name, DST equal to SRC, a value out of range."""
+    """Invalid arguments: an unknown name, DST equal to SRC, a value out of range."""
 
     exit_code = 2
 

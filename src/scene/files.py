@@ -69,7 +69,7 @@ class PendingFile:
             SceneError: the file system refuses.
         """
         if not overwrite and self._destination.exists():
-            raise UsageError(f"{self._destination} exists by now; give -y to replace it.")
+            raise UsageError(f"{self._destination} exists by now; give `overwrite` to replace it.")
         try:
             _sync(self.path)
             self.path.chmod(0o666 & ~_umask())
@@ -98,7 +98,7 @@ def check_destination(source: Path, destination: Path, *, overwrite: bool) -> No
     if not destination.is_file():
         raise UsageError(f"{destination} exists and is not a file; give the output another name.")
     if not overwrite:
-        raise UsageError(f"{destination} exists; give -y to replace it.")
+        raise UsageError(f"{destination} exists; give `overwrite` to replace it.")
 
 
 def _sync(path: Path) -> None:

@@ -14,6 +14,21 @@ Matrix = Literal["bt601", "bt709", "bt2020", "fcc", "smpte240m", "ycgco", "rgb",
 ChromaLocation = Literal["left", "center", "topleft", "top", "bottomleft", "bottom"]
 Plane = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
+# The code point of ITU-T H.273 for what is not declared.
+UNSPECIFIED = 2
+# Matrix coefficients of H.273. RGB, unspecified and reserved say nothing about Y'CbCr; the rest, BT.2020 with constant
+# luminance and ICtCp among them, is no matrix between gamma-coded R'G'B' and what is stored.
+_UNDECLARED = frozenset({0, UNSPECIFIED, 3})
+_MATRICES: dict[int, Matrix] = {
+    1: "bt709",
+    4: "fcc",
+    5: "bt601",
+    6: "bt601",
+    7: "smpte240m",
+    8: "ycgco",
+    9: "bt2020",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PictureFormat:
@@ -71,3 +86,10 @@ class Frame(Protocol):
     def replace(self, picture: Picture) -> None:
         """Puts another picture of the same format in its place."""
         ...
+
+
+def guess_matrix(code_point: int, width: int, height: int) -> Matrix:
+    """The matrix of a code point of H.273; undeclared, BT.709 from 1280x720 upwards and BT.601 below."""
+    if code_point not in _UNDECLARED:
+        return _MATRICES.get(code_point, "other")
+    return "bt709" if height >= 720 or width >= 1280 else "bt601"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pan_clip import write_pan
 
+import scene
 from scene.cli import main
 from scene.measure.point import compare
 from scene.measure.raw_video import count_raw_video
@@ -313,3 +314,14 @@ def test_an_interruption_leaves_nothing_behind(
     assert "Traceback" not in err
     assert list((tmp_path / "tmp").iterdir()) == []
     assert not (tmp_path / "out").exists()
+
+
+def test_the_library_measures_as_the_command_does(run, pan: Path, encodes: Path) -> None:
+    request = scene.CompareRequest(pan, (encodes / "plain.h264",), frames=5)
+    result = scene.compare(request)
+    assert result.compared.side_by_sides == ()
+    code, out, _ = run(pan, encodes / "plain.h264", "--frames", "5", "--json")
+    assert code == 0
+    assert result.results["points"] == json.loads(out)["points"]
+    with pytest.raises(scene.SceneError, match="at least one file"):
+        scene.CompareRequest(pan, ())

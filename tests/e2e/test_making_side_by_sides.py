@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import signal
 import threading
 import time
@@ -26,8 +27,10 @@ from scene.measure.encode import codec_run
 from scene.measure.raw_video import RawVideo
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress
-from scene.video.encoders.quantiser import conditioning_step
-from scene.video.ffmpeg import FFmpeg
+from scene.video.encoders import find_encoder
+from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding.isolated import encode_isolated
+from scene.video.ffmpeg import FFmpeg, ProcessError
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +142,7 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
     assert [shown.codec for shown in made] == ["x264", "svtav1"]
     for shown in made:
         crf = float(shown.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
-        assert any(step == pytest.approx(conditioning_step(shown.codec, crf)) for step in conditioned)
+        assert any(step == pytest.approx(find_encoder(shown.codec).conditioning_step(crf)) for step in conditioned)
     # At another CRF than the one that was expected to have the rate, there is another variant.
     assert 2 <= len(conditioned) == len(set(conditioned)) <= 4
 
@@ -169,19 +172,21 @@ def test_a_side_by_side_that_cannot_be_made_loses_only_itself(
     tmp_path: Path,
     private: Path,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    broken = tmp_path / "broken"
-    broken.write_text(f'#!/bin/sh\ncase "$*" in *libsvtav1*) exit 9;; esac\nexec \'{ffmpeg.path}\' "$@"\n')
-    broken.chmod(0o755)
+    def broken(source: Path, stream: Path, settings: EncoderSettings, stop: threading.Event) -> float:
+        if settings.codec == "svtav1":
+            raise ProcessError("the process of svtav1 ended with code 9")
+        return encode_isolated(source, stream, settings, stop)
+
     report, _ = measured
     cache = PointCache(tmp_path / "cache")
     readings: list[Progress] = []
-    with caplog.at_level(logging.WARNING, "scene"):
-        made = make_side_by_sides(
-            *(report, replace(ffmpeg, path=broken)), cache=cache, device="cpu", on_progress=readings.append
-        )
+    with caplog.at_level(logging.WARNING, "scene"), monkeypatch.context() as patch:
+        patch.setattr(build, "encode_isolated", broken)
+        made = make_side_by_sides(report, ffmpeg, cache=cache, device="cpu", on_progress=readings.append)
     assert made == side_by_sides[:1]
-    assert "pan.y4m, svtav1: no side-by-side picture (ffmpeg ended with code 9" in caplog.text
+    assert "pan.y4m, svtav1: no side-by-side picture (the process of svtav1 ended with code 9" in caplog.text
     assert readings[-1].done == readings[-1].total == 2
     assert list(private.iterdir()) == []
     # The next call makes what is missing, and only that.
@@ -189,12 +194,23 @@ def test_a_side_by_side_that_cannot_be_made_loses_only_itself(
 
 
 def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
-    measured: tuple[Report, PointCache], ffmpeg: FFmpeg, tmp_path: Path, private: Path
+    measured: tuple[Report, PointCache],
+    ffmpeg: FFmpeg,
+    tmp_path: Path,
+    private: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    hanging, started = tmp_path / "hanging", tmp_path / "started"
-    hang = f"case \"$*\" in *libsvtav1*) touch '{started}'; exec sleep 600;; esac"
-    hanging.write_text(f"#!/bin/sh\n{hang}\nexec '{ffmpeg.path}' \"$@\"\n")
-    hanging.chmod(0o755)
+    started = tmp_path / "started"
+
+    def hanging(source: Path, stream: Path, settings: EncoderSettings, stop: threading.Event) -> float:
+        if settings.codec == "svtav1":
+            # Its process waits for somebody who writes into it.
+            source = tmp_path / "pipe.y4m"
+            os.mkfifo(source)
+            started.touch()
+        return encode_isolated(source, stream, settings, stop)
+
+    monkeypatch.setattr(build, "encode_isolated", hanging)
 
     def interrupt() -> None:
         deadline = time.monotonic() + 60
@@ -207,9 +223,7 @@ def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
     watcher = threading.Thread(target=interrupt)
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        make_side_by_sides(
-            *(report, replace(ffmpeg, path=hanging)), cache=PointCache(tmp_path / "cache"), device="cpu", jobs=2
-        )
+        make_side_by_sides(report, ffmpeg, cache=PointCache(tmp_path / "cache"), device="cpu", jobs=2)
     watcher.join()
     assert started.exists()
     assert list(private.iterdir()) == []

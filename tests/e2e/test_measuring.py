@@ -1,30 +1,41 @@
 """Real encodes and a real libvmaf on tiny clips: scores, the grid, its cache, and what goes wrong."""
 
 import json
+import os
+import re
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 import torch
 from pan_clip import write_pan
 
+import scene
+from scene.cli import run
 from scene.errors import InputError, MissingError, SceneError, VerificationError
 from scene.evaluation.grid import local as workers
 from scene.evaluation.grid import tasks as work
 from scene.evaluation.grid.grid import Grid, Measured, measure_grid
 from scene.evaluation.grid.methods import parse_method, parse_methods
 from scene.evaluation.grid.variant import make_variant
-from scene.evaluation.report.results import make_report, results_json
+from scene.evaluation.report.markdown import results_markdown
+from scene.evaluation.report.results import make_report, results_document, results_json
 from scene.evaluation.report.summary import clip_rows, mean_rows
-from scene.evaluation.report.tables import table_markdown
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Recipe, make_reference, open_clips
-from scene.measure.encode import CODECS, codec_run, encoder_version
+from scene.measure.encode import codec_run, encoder_settings
 from scene.measure.point import compare, measure_point
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.model import NetworkConfig, build_network, save_network
 from scene.progress import Progress
-from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_filter, input_name
+from scene.video.encoders import ENCODERS, find_encoder
+from scene.video.encoding.isolated import encode_isolated, encoder_version, end_idle
+from scene.video.ffmpeg import FFmpeg, ProcessError, StoppedError, find_ffmpeg, has_filter, input_name
 from scene.video.rawvideo.y4m import read_frames, read_header
 
 
@@ -80,14 +91,87 @@ def test_unsharp_raises_vmaf_more_than_neg(ffmpeg: FFmpeg, pan: Path, tmp_path: 
     assert gain_neg < gain - 3
 
 
-@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("codec", [name for name, encoder in ENCODERS.items() if encoder.measured_crfs])
 def test_every_codec_keeps_every_frame(ffmpeg: FFmpeg, pan: Path, tmp_path: Path, codec: str) -> None:
     crf = 45 if codec == "svtav1" else 36
     point = measure_point(ffmpeg, raw(pan), raw(pan), codec_run(codec), crf, 50, folder=tmp_path)
     assert point.scores.frames == 12
     assert 500 < point.bytes < 40_000
     assert 30 < point.scores.vmaf < 110
-    assert encoder_version(ffmpeg, CODECS[codec], tmp_path) != "unknown"
+    assert encoder_version(codec) != "unknown"
+
+
+def coded_units(path: Path, codec: str) -> list[bytes]:
+    """What codes pictures in a video: units of H.264 and HEVC that are neither parameter sets, delimiters nor
+    messages; of AV1 whole packets without delimiters."""
+    with av.open(str(path)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    if codec == "svtav1":
+        return [packet.removeprefix(b"\x12\x00") for packet in packets]
+    units: list[bytes] = []
+    for packet in packets:
+        if path.suffix != ".mkv":
+            units += [unit for unit in re.split(rb"\x00*\x00\x00\x01", packet) if unit]
+            continue
+        while packet:
+            length = 4 + int.from_bytes(packet[:4], "big")
+            units.append(packet[4:length])
+            packet = packet[length:]
+    kind = {"x264": lambda first: first & 31 <= 5, "x265": lambda first: first >> 1 & 63 <= 31}
+    return [unit for unit in units if kind[codec](unit[0])]
+
+
+@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
+def test_a_point_is_what_encode_makes_with_the_printed_settings(
+    ffmpeg: FFmpeg, pan: Path, tmp_path: Path, codec: str
+) -> None:
+    settings = encoder_settings(codec_run(codec), 33, 5)
+    stream = tmp_path / f"stream.{find_encoder(codec).raw_muxer}"
+    encode_isolated(pan, stream, settings, ffmpeg.stop)
+    whole = tmp_path / "whole.mkv"
+    arguments = ["--model", "none", "--codec", codec, "--preset", settings.preset or "", "--crf", "33"]
+    assert run(["encode", str(pan), str(whole), *arguments, "--encoder-args", settings.encoder_args]) == 0
+    assert coded_units(stream, codec) == coded_units(whole, codec)
+    with av.open(str(stream)) as one, av.open(str(whole)) as other:
+        pairs = list(zip(one.decode(video=0), other.decode(video=0), strict=True))
+    assert len(pairs) == 12
+    assert all((a.to_ndarray() == b.to_ndarray()).all() for a, b in pairs)
+    # The rate is that of the stream: no message is in it.
+    data = stream.read_bytes()
+    assert measure_point(ffmpeg, raw(pan), raw(pan), codec_run(codec), 33, 5, folder=tmp_path).bytes == len(data)
+    assert b"options:" not in data
+
+
+def children() -> list[int]:
+    """Processes that this one started."""
+    return [int(pid) for file in Path("/proc/self/task").glob("*/children") for pid in file.read_text().split()]
+
+
+@pytest.mark.parametrize("codec", ["x264", "vvenc"])
+def test_an_encoder_that_is_stopped_or_dies_costs_one_encode(ffmpeg: FFmpeg, tmp_path: Path, codec: str) -> None:
+    long = tmp_path / "long.y4m"
+    ffmpeg.run(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25:duration=20", "-pix_fmt", "yuv420p", str(long)])
+    preset = "placebo" if codec == "x264" else "slower"
+    settings = encoder_settings(codec_run(codec, preset=preset), 20, 50)
+    stop, seen = threading.Event(), []
+    # Those of earlier tests wait for work, too.
+    end_idle()
+    with ThreadPoolExecutor(1) as pool:
+        encode = pool.submit(encode_isolated, long, tmp_path / f"s.{find_encoder(codec).raw_muxer}", settings, stop)
+        time.sleep(1.5)
+        began = time.monotonic()
+        stop.set()
+        seen.append(type(encode.exception(timeout=60)))
+        assert time.monotonic() - began < 5
+        if codec == "x264":
+            encode = pool.submit(encode_isolated, long, tmp_path / "s.h264", settings, threading.Event())
+            time.sleep(1.5)
+            (victim,) = [pid for pid in children() if b"isolated" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+            os.kill(victim, signal.SIGKILL)
+            failure = encode.exception(timeout=60)
+            assert str(failure) == "the process of x264 was killed by signal 9"
+            seen.append(type(failure))
+    assert seen == [StoppedError, ProcessError][: len(seen)]
 
 
 def test_contrast_and_a_network_reach_the_pictures(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
@@ -181,7 +265,7 @@ def test_the_results_file_keeps_its_contract(measured: tuple[Grid, Measured, Pat
     for row in document["bd_rate"]:
         assert {"codec", "method", "anchor", "metric", "percent", "overlap", "note"} <= set(row)
         assert row["anchor"] == "none"
-    text = table_markdown(report)
+    text = results_markdown(results_document(report))
     assert "| x264 | contrast |" in text
     assert "scene evaluate pan.y4m" in text
 
@@ -293,3 +377,19 @@ def test_a_program_that_is_not_ffmpeg_is_refused(tmp_path: Path) -> None:
 def test_filters_are_found_by_name(ffmpeg: FFmpeg) -> None:
     assert has_filter(ffmpeg, "libvmaf")
     assert not has_filter(ffmpeg, "no_such_filter")
+
+
+def test_the_library_evaluates_in_one_call(pan: Path, tmp_path: Path) -> None:
+    request = scene.EvaluationRequest(
+        clips=(pan,),
+        models=("contrast",),
+        codecs=("x264",),
+        crf=(20.0, 27.0, 34.0, 41.0),
+        preset="veryfast",
+        frames=3,
+        cache=tmp_path / "cache",
+    )
+    result = scene.evaluate(request)
+    assert [method.label for method in result.report.grid.methods] == ["none", "contrast"]
+    assert (len(result.report.measured.points), result.report.measured.failures, result.files) == (8, (), ())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache"]

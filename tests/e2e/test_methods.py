@@ -14,17 +14,18 @@ import pytest
 
 from scene.errors import MissingError, VerificationError
 from scene.evaluation.grid.grid import Grid, measure_grid
-from scene.evaluation.grid.methods import NONE, SVTAV1_VMAF, Method, parse_filter, parse_methods
+from scene.evaluation.grid.methods import NONE, SVTAV1_VMAF, Method, has_vmaf_tune, parse_filter, parse_methods
 from scene.evaluation.grid.variant import make_variant
 from scene.evaluation.report.summary import clip_rows
 from scene.evaluation.tuning import CANDIDATES, tune
 from scene.measure.cache import PointCache
 from scene.measure.clip import Recipe, make_reference, open_clips
-from scene.measure.encode import codec_run, encode_arguments, encoder_options
+from scene.measure.encode import codec_run, encoder_settings
 from scene.measure.point import decode_arguments, measure_point
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.picture import Picture
 from scene.progress import Progress
+from scene.video.encoding.isolated import encode_isolated, encoder_version
 from scene.video.ffmpeg import FFmpeg, ProcessError, StoppedError, input_name
 from scene.video.rawvideo.y4m import read_frames, read_header
 
@@ -69,9 +70,8 @@ def test_vvenc_keeps_every_frame_in_its_depth(ffmpeg: FFmpeg, pan: Path, tmp_pat
     pixels = "yuv420p" if depth == 8 else "yuv420p10le"
     ffmpeg.run(["-i", input_name(pan), "-pix_fmt", pixels, "-strict", "-1", "-f", "yuv4mpegpipe", input_name(source)])
     reference = count_raw_video(source, "bt601")
-    options = encoder_options(codec_run("vvenc"), 20, 50)
-    stream, decoded = tmp_path / "e.266", tmp_path / "d.y4m"
-    ffmpeg.run(encode_arguments(reference.path, stream, options))
+    stream, decoded = tmp_path / "e.vvc", tmp_path / "d.y4m"
+    encode_isolated(reference.path, stream, encoder_settings(codec_run("vvenc"), 20, 50), ffmpeg.stop)
     ffmpeg.run(decode_arguments(stream, decoded, reference.header.format))
     made = count_raw_video(decoded, "bt601")
     assert (made.frames, made.header.format.bit_depth) == (12, depth)
@@ -92,8 +92,8 @@ def test_pictures_pass_through_ten_bits_unchanged(ffmpeg: FFmpeg, pan: Path, tmp
 
 def test_vvencs_bytes_do_not_depend_on_the_machine(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
     streams = []
-    for name in ("a.266", "b.266"):
-        ffmpeg.run(encode_arguments(pan, tmp_path / name, encoder_options(codec_run("vvenc"), 37, 50)))
+    for name in ("a.vvc", "b.vvc"):
+        encode_isolated(pan, tmp_path / name, encoder_settings(codec_run("vvenc"), 37, 50), ffmpeg.stop)
         streams.append((tmp_path / name).read_bytes())
     assert streams[0] == streams[1]
     # Neither a delimiter (NAL unit type 20) nor a message (23, 24): all that counts as rate is picture.
@@ -104,6 +104,11 @@ def test_vvencs_bytes_do_not_depend_on_the_machine(ffmpeg: FFmpeg, pan: Path, tm
 def test_svtav1s_tune_raises_vmaf_more_than_neg(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
     reference = count_raw_video(pan, "bt601")
     assert make_variant(ffmpeg, SVTAV1_VMAF, reference, tmp_path / "unused.y4m") is reference
+    if not has_vmaf_tune(encoder_version("svtav1")):
+        grid = Grid(open_clips([pan]), Recipe(frames=4), (NONE, SVTAV1_VMAF), (codec_run("svtav1", crfs=(41,)),))
+        with pytest.raises(MissingError, match=r"svtav1:vmaf needs SVT-AV1 4\.2"):
+            measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"))
+        return
     plain, tuned = (
         measure_point(
             *(ffmpeg, reference, reference, codec_run("svtav1"), 41, 50),

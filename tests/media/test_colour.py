@@ -12,8 +12,7 @@ from scene.enhance import Enhancer
 from scene.errors import InputError
 from scene.measure.clip import open_clips
 from scene.model import load_model
-from scene.picture import Picture, PictureFormat
-from scene.video.pixel_format import guess_matrix
+from scene.picture import Picture, PictureFormat, guess_matrix
 from scene.video.source.excerpt import read_excerpt
 from scene.video.source.probe import probe
 

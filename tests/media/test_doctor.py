@@ -1,12 +1,11 @@
 """`scene doctor`: everything is tried, what is missing says what to do, the exit code says if encoding works."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
 from scene.cli import run
-from scene.video.encoders import encode
+from scene.video.encoders import ENCODERS
 
 
 def examined(capfd, code=0):
@@ -43,7 +42,7 @@ def test_without_ffmpeg_encoding_still_works(capfd, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(("name", "code"), [("x264", 6), ("x265", 0)])
 def test_an_encoder_that_is_missing(capfd, monkeypatch, name, code):
-    monkeypatch.setitem(encode.CODECS, name, replace(encode.CODECS[name], encoder="libnothing"))
+    monkeypatch.setattr(type(ENCODERS[name]), "ffmpeg_name", "libnothing")
     found, err = examined(capfd, code)
     assert not found[name]["ok"] and "libnothing" in found[name]["detail"] and found[name]["remedy"]
     assert ("scene encode cannot work here without x264" in err) == (code == 6)

@@ -85,7 +85,7 @@ def test_destinations_that_cannot_be_meant(source, tmp_path, capfd):
         (tmp_path / "out", "suffixes"),
     ]:
         refused(capfd, tmp_path, 2, text, source, destination, "-y", "--model", "none")
-    refused(capfd, tmp_path, 2, "give -y", source, tmp_path / "there.mkv", "--model", "none")
+    refused(capfd, tmp_path, 2, "give --overwrite", source, tmp_path / "there.mkv", "--model", "none")
     assert (tmp_path / "there.mkv").read_text() == "precious"
 
 

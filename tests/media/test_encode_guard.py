@@ -20,7 +20,7 @@ from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
 from scene.training.data.pan import pan
 from scene.video.container.writer import Writer
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.trial import try_encode
+from scene.video.encoding.trial import try_encode
 from scene.video.pixel_format import frame_picture
 from scene.video.source.probe import probe
 

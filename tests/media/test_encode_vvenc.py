@@ -21,10 +21,10 @@ from scene.jobs.search import SearchRequest, Target, search
 from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
 from scene.video.container.digest import TrackDigest
-from scene.video.encoders import packet_process
-from scene.video.encoders.packet_process import PacketProcess
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.vvenc import raw_planes
+from scene.video.encoding import process
+from scene.video.encoding.external import raw_planes
+from scene.video.encoding.process import PacketProcess
 from scene.video.ffmpeg import ProcessError, find_encoding_ffmpeg
 from scene.video.source.probe import probe
 
@@ -295,7 +295,7 @@ def test_its_death_is_named(tmp_path, capfd, monkeypatch, then, said):
 def test_its_hang_is_named(tmp_path, capfd, monkeypatch):
     source = make_video(tmp_path / "in.mkv", size=(128, 96), frames=40)
     pretend(tmp_path, monkeypatch, "exec sleep 600")
-    monkeypatch.setattr(packet_process, "_HUNG_S", 0.5)
+    monkeypatch.setattr(process, "_HUNG_S", 0.5)
     assert "did nothing for 0.5 s and was killed" in refused(capfd, 1, source, tmp_path / "out.mkv")
 
 

@@ -13,11 +13,11 @@ from making import assert_same_pictures, decoded, encode, make_network, make_vid
 from sources import ffmpeg
 
 from scene.errors import UsageError
-from scene.video.encoders.codecs import CODECS, check_settings
-from scene.video.encoders.encode import encoder_pixel_format, open_encoder
-from scene.video.encoders.ready_frame import ready_frame
-from scene.video.encoders.report import reported_settings
+from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding.diagnose import reported_settings
+from scene.video.encoding.plan import check_settings, plan_encode
+from scene.video.encoding.session import open_encoder, ready_frame
 from scene.video.source.decode import Decoder
 from scene.video.source.probe import probe
 
@@ -106,7 +106,7 @@ def test_what_x264_says_that_it_ignores_is_told(source, tmp_path, capfd):
 )
 def test_networks_are_told_a_constant_quantiser(source, tmp_path, monkeypatch, codec, arguments, crf):
     from scene import enhance
-    from scene.video.encoders.quantiser import conditioning_step
+    from scene.video.encoders import find_encoder
 
     steps = []
 
@@ -115,11 +115,11 @@ def test_networks_are_told_a_constant_quantiser(source, tmp_path, monkeypatch, c
             steps.append(options["step"])
             super().__init__(*args, **options)
 
-    monkeypatch.setattr(enhance, "Enhancer", Listening)
+    monkeypatch.setattr("scene.enhance.open.Enhancer", Listening)
     network = make_network(tmp_path / "told.safetensors", quantiser=(2, 200))
     given = ["--codec", codec, *_FAST[codec], "--encoder-args", arguments]
     assert encode(source, tmp_path / "out.mkv", "--model", network, *given) == 0
-    assert steps == [conditioning_step(codec, crf)]
+    assert steps == [find_encoder(codec).conditioning_step(crf)]
 
 
 def _no_gpu() -> bool:
@@ -146,8 +146,8 @@ def test_nvenc_without_a_gpu(source, tmp_path, capfd, codec):
 
 
 def test_nvenc_refuses_values_before_it_looks_for_a_gpu():
-    codec = CODECS["nvenc-hevc"]
-    context = av.CodecContext.create(codec.encoder, "w")
+    codec = ENCODERS["nvenc-hevc"]
+    context = av.CodecContext.create(codec.ffmpeg_name, "w")
     context.width = context.height = 256
     context.pix_fmt, context.time_base, context.options = "yuv420p", Fraction(1, 25), {"spatial-aq": "perhaps"}
     with pytest.raises(UsageError, match='"spatial-aq" option value "perhaps"'):
@@ -159,7 +159,7 @@ def test_ten_bits_are_interleaved_for_nvenc_without_a_change(tmp_path):
     info = probe(path)
     encoder = av.CodecContext.create("hevc_nvenc", "w")
     encoder.width, encoder.height = 64, 48
-    encoder.pix_fmt = encoder_pixel_format(CODECS["nvenc-hevc"], info)
+    encoder.pix_fmt = plan_encode(EncoderSettings("nvenc-hevc"), info).pixel_format
     assert encoder.pix_fmt == "p010le"
     with Decoder(info, writable=False) as decoder:
         frame = next(unit.frame for unit in decoder.units() if unit.frame is not None)

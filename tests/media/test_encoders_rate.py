@@ -89,7 +89,7 @@ def test_passes_agree_on_frames(tmp_path, temporary, codec, kind):
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_path, monkeypatch, codec):
     from scene.enhance import Enhancer
-    from scene.video.encoders.quantiser import conditioning_step
+    from scene.video.encoders import find_encoder
 
     steps = []
 
@@ -109,7 +109,7 @@ def test_networks_are_told_the_quantiser_that_the_first_pass_came_to(clip, tmp_p
         return
     # The quantiser of a CRF and of the bitrate that it gave are about the same, four CRFs at most apart.
     for step, crf in zip(steps, (26, 38), strict=True):
-        assert conditioning_step(codec, crf - 4) < step < conditioning_step(codec, crf + 4)
+        assert find_encoder(codec).conditioning_step(crf - 4) < step < find_encoder(codec).conditioning_step(crf + 4)
 
 
 def test_a_damaged_source_is_skipped_alike_in_both_passes(tmp_path, temporary, capfd):

@@ -214,7 +214,7 @@ def test_what_a_file_has_and_a_pipe_cannot_carry_is_named(tmp_path, capfd):
     said = capfd.readouterr().err
     for part in ("its audio streams", "its subtitle streams", "its rotation"):
         assert f"{part} cannot be carried by nut" in said
-    assert "tell the encoder: primaries bt2020, transfer smpte2084, matrix bt2020nc" in said
+    assert "set them at the encoder: primaries bt2020, transfer smpte2084, matrix bt2020nc" in said
     assert_same_pictures(decoded(source), decoded(tmp_path / "out.nut"))
     assert_same_times(decoded(source), decoded(tmp_path / "out.nut"), tick=Fraction(0))
 

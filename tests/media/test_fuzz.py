@@ -120,7 +120,7 @@ def test_the_server_reports_what_happened(tmp_path):
         ]
     )
     assert (good["code"], bad["code"]) == (DONE, USAGE)
-    assert "give -y" in bad["messages"]
+    assert "give --overwrite" in bad["messages"]
     assert good["seconds"] > 0 and good["memory_mb"] > 20
 
 

@@ -12,10 +12,9 @@ from scene.enhance import Enhancer
 from scene.errors import MissingError
 from scene.model import load_model
 from scene.picture import Picture, PictureFormat
-from scene.video.encoders.codecs import CODECS
+from scene.video.encoders import ENCODERS
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
-from scene.video.pixel_format import write_picture
-from scene.video.sample_layout import sample_layout
+from scene.video.pixel_format import sample_layout, write_picture
 
 LOSSLESS = {
     "x264": ["--codec", "x264", "--preset", "ultrafast", "--encoder-args", "qp=0"],
@@ -35,8 +34,8 @@ def ffmpeg() -> FFmpeg:
 def sources() -> list[tuple[str, str]]:
     """Encoder and the planar form of each pixel format that it takes."""
     found = []
-    for codec in (codec for codec in CODECS.values() if codec.has_trials):
-        names = {fmt.name for fmt in av.Codec(codec.encoder, "w").video_formats}
+    for codec in (codec for codec in ENCODERS.values() if codec.has_trials):
+        names = {fmt.name for fmt in av.Codec(codec.ffmpeg_name, "w").video_formats}
         if codec.name == "x264":
             names |= {fmt.name for fmt in av.Codec("libx264rgb", "w").video_formats}
         planar = {sample_layout(name).planar for name in names if not name.startswith("yuva")}

@@ -8,7 +8,7 @@ from making import encode, make_network, make_video
 from sources import ALL, PICTURES, SOUND, ffmpeg, for_suffix, global_tags
 
 import scene
-from scene.video.container.languages import container_language
+from scene.video.container.tags import container_language
 
 
 def made_with(path):

@@ -256,7 +256,7 @@ def test_a_lost_rotation(tmp_path, capfd, damaged):
 
 
 def test_lost_hdr_metadata(tmp_path, capfd, monkeypatch):
-    """Here the encoder is not told: what an option that it does not know any more would do."""
+    """Here the encoder does not get it: what an option that it does not know any more would do."""
     display = "G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50)"
     params = f"log-level=none:hdr10=1:repeat-headers=1:master-display={display}:max-cll=1000,400"
     source = make_video(
@@ -264,7 +264,7 @@ def test_lost_hdr_metadata(tmp_path, capfd, monkeypatch):
     )
     folder = tmp_path / "out"
     folder.mkdir()
-    monkeypatch.setattr("scene.video.encoders.encode.encoder_params", lambda codec, hdr: [])
+    monkeypatch.setattr("scene.video.encoders.x265.X265.hdr_params", lambda encoder, hdr: [])
     assert encode(source, folder / "out.mkv", "--codec", "x265", "--model", "none") == 4
     refused(capfd, folder, "its content light level was lost")
 

@@ -7,54 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_guided import SMALL, WIDTH, CountingEncoder, guided, picture, semantic_enhancer
 
 from scene.benchmarks.semantics import bench_semantics
 from scene.enhance import Enhancer, open_conditioner
 from scene.enhance.cadence import SMOOTHING, EmbeddingCadence
 from scene.enhance.shots import ShotDetector
 from scene.errors import CheckpointError, InputError, UsageError
-from scene.model import Network, NetworkConfig, Semantics, build_network
-from scene.model.semantics import Conditioner
+from scene.model import Network, Semantics
 from scene.model.semantics.student import StudentConfig, StudentEncoder, save_student
 from scene.picture import Picture, PictureFormat
-
-WIDTH = 12
-SMALL = StudentConfig(width=WIDTH, side=32, channels=(4, 4, 8, 8), blocks=(0, 0, 1), hidden=8)
-
-
-def picture(seed: int, size: tuple[int, int] = (48, 64), base: int = 0) -> Picture:
-    random = np.random.default_rng(seed)
-    fmt = PictureFormat(size[1], size[0])
-    low = random.integers(0, 2, (3, 4)) * 150 + 40 + base
-    luma = np.kron(low, np.ones((size[0] // 3, size[1] // 4))) + random.integers(-5, 6, size)
-    chroma = [random.integers(60, 190, shape).astype(np.uint8) for shape in fmt.plane_shapes[1:]]
-    return Picture(fmt, (luma.clip(0, 255).astype(np.uint8), *chroma))
-
-
-def guided(grid: int = 1, quantiser: tuple[float, float] | None = None) -> Network:
-    sizes = {"channels": 8, "embedding_width": WIDTH, "semantic_hidden": 6, "semantic_grid": grid}
-    network = build_network(NetworkConfig(planes="luma", **sizes, quantiser=quantiser), seed=1)
-    with torch.no_grad():
-        network.tail.weight.normal_(std=0.005, generator=torch.Generator().manual_seed(0))
-        network.references.normal_(generator=torch.Generator().manual_seed(2))
-        # Coefficients that hang on the embedding far more than an untrained network's do.
-        network.blocks[0].control.expand.weight.mul_(50)  # type: ignore[union-attr, operator]
-    return network
-
-
-class CountingEncoder(StudentEncoder):
-    def __init__(self) -> None:
-        super().__init__(SMALL)
-        self.eval()
-        self.calls = 0
-
-    def forward(self, pictures: torch.Tensor, *, spatial: bool = False) -> torch.Tensor:
-        self.calls += len(pictures)
-        return super().forward(pictures, spatial=spatial)
-
-
-def enhancer(network: Network, encoder: StudentEncoder, interval: int = 30) -> Enhancer:
-    return Enhancer(network, device="cpu", semantics=Conditioner(encoder, "embedding", "test"), interval=interval)
 
 
 def luma(value: Picture) -> torch.Tensor:
@@ -100,7 +62,7 @@ def test_flashes_in_a_row_do_not_become_the_usual_change() -> None:
 
 def test_the_embedding_of_a_flash_does_not_outlive_it() -> None:
     network, encoder = guided(), CountingEncoder()
-    run = enhancer(network, encoder, interval=0)
+    run = semantic_enhancer(network, encoder, interval=0)
     frames = [picture(0)] * 4 + [picture(7)] + [picture(0)] * 4
     shown = [run([frame])[0].planes[0] for frame in frames]
     assert encoder.calls == 3
@@ -122,7 +84,7 @@ def test_embeddings_are_renewed_at_shots_and_at_the_interval() -> None:
 
 def test_an_interval_of_zero_renews_at_shots_alone_and_negative_ones_are_refused() -> None:
     network, encoder = guided(), CountingEncoder()
-    run = enhancer(network, encoder, interval=0)
+    run = semantic_enhancer(network, encoder, interval=0)
     for frame in [picture(0)] * 40 + [picture(7)] * 2:
         run([frame])
     assert encoder.calls == 2
@@ -132,7 +94,7 @@ def test_an_interval_of_zero_renews_at_shots_alone_and_negative_ones_are_refused
 
 @pytest.mark.parametrize("grid", [1, 2])
 def test_a_still_clip_stays_still(grid: int) -> None:
-    run = enhancer(guided(grid), CountingEncoder(), interval=2)
+    run = semantic_enhancer(guided(grid), CountingEncoder(), interval=2)
     still = picture(3)
     frames = [run([still])[0].planes[0] for _ in range(9)]
     assert not np.array_equal(frames[0], still.planes[0])
@@ -148,14 +110,14 @@ def test_what_is_done_to_a_frame_hangs_on_the_embedding() -> None:
         with torch.no_grad():
             encoder.frame_head.weight.zero_()
             encoder.frame_head.bias.copy_(torch.sign(torch.arange(WIDTH) - 5.5) * value)  # type: ignore[union-attr]
-        results.append(enhancer(network, encoder)([frame])[0].planes[0])
+        results.append(semantic_enhancer(network, encoder)([frame])[0].planes[0])
     assert not np.array_equal(*results)
 
 
 def test_batches_that_hold_a_cut_equal_single_frames() -> None:
     frames = [picture(0), picture(0), picture(7), picture(7)]
     encoder = CountingEncoder()
-    single, together = enhancer(guided(), encoder), enhancer(guided(), encoder)
+    single, together = semantic_enhancer(guided(), encoder), semantic_enhancer(guided(), encoder)
     one_by_one = [single([frame])[0].planes[0] for frame in frames]
     for a, b in zip(one_by_one, together(frames), strict=True):
         assert np.abs(a.astype(int) - b.planes[0].astype(int)).max() <= 1
@@ -171,7 +133,7 @@ def test_the_encoder_sees_the_whole_frame_in_rgb() -> None:
 
     fmt = PictureFormat(64, 48)
     planes = (np.full((48, 64), 63, np.uint8), np.full((24, 32), 102, np.uint8), np.full((24, 32), 240, np.uint8))
-    enhancer(guided(), Looking())([Picture(fmt, planes)])
+    semantic_enhancer(guided(), Looking())([Picture(fmt, planes)])
     # BT.709 limited-range code values of pure red.
     assert seen[0].shape == (1, 3, 48, 64)
     torch.testing.assert_close(seen[0][0, :, 24, 32], torch.tensor([1.0, 0.0, 0.0]), atol=0.01, rtol=0)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import pytest
 
 from scene.errors import UsageError
-from scene.jobs.passes import conditioning_crf, wants_first_pass
-from scene.video.encoders.codecs import CODECS, check_settings
-from scene.video.encoders.first_pass import equivalent_crf
+from scene.jobs.passes import wants_first_pass
+from scene.video.encoders import ENCODERS
 from scene.video.encoders.params import (
-    check_encoder_args,
-    constant_quantiser,
     join_encoder_args,
     joined_items,
     parse_encoder_args,
 )
-from scene.video.encoders.report import altered, nearest, reported_settings
 from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding.diagnose import altered, nearest, reported_settings
+from scene.video.encoding.plan import check_settings
 
 
 @pytest.mark.parametrize(
@@ -68,12 +66,12 @@ def test_joining_is_undone_by_splitting() -> None:
 )
 def test_what_is_scenes_own_is_refused(codec: str, item: tuple[str, str], text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        check_encoder_args(codec, [item])
+        ENCODERS[codec].check_args([item])
 
 
 def test_the_same_name_may_mean_something_else_to_another_encoder() -> None:
-    check_encoder_args("svtav1", [("film-grain", "8"), ("tune", "0")])
-    check_encoder_args("x265", [("scaling-list", "default"), ("tune", "grain")])
+    ENCODERS["svtav1"].check_args([("film-grain", "8"), ("tune", "0")])
+    ENCODERS["x265"].check_args([("scaling-list", "default"), ("tune", "grain")])
 
 
 @pytest.mark.parametrize(
@@ -90,10 +88,10 @@ def test_the_same_name_may_mean_something_else_to_another_encoder() -> None:
         ("x264", "qpmin=30", 8, 23),
     ],
 )
-def test_a_constant_quantiser_is_what_networks_are_told(codec: str, text: str, depth: int, crf: float) -> None:
+def test_a_constant_quantiser_is_what_conditions_networks(codec: str, text: str, depth: int, crf: float) -> None:
     settings = EncoderSettings(codec, encoder_args=text)
-    assert conditioning_crf(CODECS[codec], settings, depth) == crf
-    assert (constant_quantiser(codec, parse_encoder_args(text), depth) is None) == (crf in {23, 28, 35})
+    assert ENCODERS[codec].conditioning_crf(settings, depth) == crf
+    assert (ENCODERS[codec].constant_quantiser(parse_encoder_args(text), depth) is None) == (crf in {23, 28, 35})
 
 
 def test_rate_options_that_exclude_each_other() -> None:
@@ -123,10 +121,10 @@ def test_rate_options_that_exclude_each_other() -> None:
 )
 def test_when_the_source_is_encoded_before(codec: str, passes: int | None, conditioned: bool, first: bool) -> None:
     assert (
-        wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
+        wants_first_pass(ENCODERS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
         is first
     )
-    assert not wants_first_pass(CODECS[codec], EncoderSettings(codec), conditioned=conditioned)
+    assert not wants_first_pass(ENCODERS[codec], EncoderSettings(codec), conditioned=conditioned)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +138,7 @@ def test_when_the_source_is_encoded_before(codec: str, passes: int | None, condi
 )
 def test_passes_that_cannot_be_meant(codec: str, passes: int | None, conditioned: bool, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        wants_first_pass(CODECS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
+        wants_first_pass(ENCODERS[codec], EncoderSettings(codec, bitrate=500, passes=passes), conditioned=conditioned)
 
 
 def test_what_an_encoder_reports_is_read() -> None:
@@ -157,10 +155,10 @@ def test_what_an_encoder_reports_is_read() -> None:
 
 def test_the_crf_behind_quantisers() -> None:
     tree = {"mbtree": "1", "qcomp": "0.60"}
-    assert equivalent_crf("x264", [28.4, 28.4], tree, 8) == pytest.approx(23)
-    assert equivalent_crf("x264", [40.4, 40.4], tree, 10) == pytest.approx(23)
-    assert equivalent_crf("x264", [28, 30], {"mbtree": "0"}, 8) == 29
-    assert equivalent_crf("x265", [32, 34.8], {"cutree": "1", "qcomp": "0.60"}, 10) == pytest.approx(28)
-    assert equivalent_crf("svtav1", [10, 35, 22, 35], {}, 8) == 35
-    assert equivalent_crf("x264", [0.0], tree, 8) == 0
-    assert equivalent_crf("x264", [], tree, 8) is None
+    assert ENCODERS["x264"].equivalent_crf([28.4, 28.4], tree, 8) == pytest.approx(23)
+    assert ENCODERS["x264"].equivalent_crf([40.4, 40.4], tree, 10) == pytest.approx(23)
+    assert ENCODERS["x264"].equivalent_crf([28, 30], {"mbtree": "0"}, 8) == 29
+    assert ENCODERS["x265"].equivalent_crf([32, 34.8], {"cutree": "1", "qcomp": "0.60"}, 10) == pytest.approx(28)
+    assert ENCODERS["svtav1"].equivalent_crf([10, 35, 22, 35], {}, 8) == 35
+    assert ENCODERS["x264"].equivalent_crf([0.0], tree, 8) == 0
+    assert ENCODERS["x264"].equivalent_crf([], tree, 8) is None

@@ -16,11 +16,12 @@ from scene.evaluation.report.summary import clip_rows, mean_rows
 from scene.files import write_atomically
 from scene.measure.cache import Measurement, PointCache, default_cache_folder
 from scene.measure.clip import Clip, Recipe, reference_arguments
-from scene.measure.encode import codec_run, encode_arguments, encoder_options
+from scene.measure.encode import codec_run, encoder_settings, key_frame_interval, settings_key
 from scene.measure.names import display_name
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
 from scene.model import NetworkConfig, build_network, save_network
-from scene.video.encoders.quantiser import fit_of, step_of
+from scene.video.encoders import find_encoder
+from scene.video.encoders.settings import EncoderSettings
 
 RATES = {18: 1135.0, 22: 671.4, 26: 405.1, 30: 247.3, 34: 152.7}
 SCORES = {18: 97.5, 22: 92.9, 26: 86.8, 30: 78.6, 34: 67.8}
@@ -67,19 +68,26 @@ def drawn(curve: list[Point]) -> list[dict[str, object]]:
     return [{"clip": p.clip.name, "crf": p.crf, "kbps": p.kbps, "vmaf": p.measurement.scores.vmaf} for p in curve]
 
 
-def test_each_encoder_gets_its_arguments() -> None:
-    assert encoder_options(codec_run("x264"), 26, 50) == [
-        *("-c:v", "libx264", "-preset", "medium", "-crf", "26", "-g", "50", "-threads", "1"),
-        *("-bsf:v", "filter_units=remove_types=6"),
-    ]
-    x265 = encoder_options(codec_run("x265", preset="slow"), 26.5, 120)
-    assert x265[:6] == ["-c:v", "libx265", "-preset", "slow", "-crf", "26.5"]
-    assert "keyint=120:pools=1:frame-threads=1:log-level=error" in x265
-    svtav1 = encoder_options(codec_run("svtav1"), 63, 48)
-    assert svtav1[2:] == ["-preset", "6", "-crf", "63", "-g", "48", "-svtav1-params", "tune=1:lp=1"]
-    arguments = encode_arguments(Path("-in.y4m"), Path("o%d.obu"), svtav1)
-    assert arguments[2:4] == ["-i", "file:-in.y4m"]
-    assert arguments[-1] == "file:o%d.obu"
+def test_each_encoder_is_measured_on_one_thread_with_a_key_frame_every_two_seconds() -> None:
+    assert encoder_settings(codec_run("x264"), 26, 50) == EncoderSettings("x264", 26, "medium", "threads=1:keyint=50")
+    x265 = encoder_settings(codec_run("x265", preset="slow"), 26.5, 120)
+    assert x265 == EncoderSettings("x265", 26.5, "slow", "pools=1:frame-threads=1:keyint=120")
+    svtav1 = encoder_settings(codec_run("svtav1"), 63, 48)
+    assert svtav1 == EncoderSettings("svtav1", 63, "6", "lp=1:keyint=48")
+    assert settings_key(svtav1) == {
+        "codec": "svtav1",
+        "preset": "6",
+        "crf": "63",
+        "encoder_args": "lp=1:keyint=48",
+        "rate": "without messages",
+    }
+    assert [key_frame_interval(Fraction(rate)) for rate in ("25", "30000/1001", "1/5")] == [50, 60, 1]
+    # Anything that `scene encode` takes may be measured, and nothing else.
+    own = codec_run("x264", encoder_args="keyint={gop}:aq-mode=3")
+    assert encoder_settings(own, 30, 50, ("ref=1",)).encoder_args == "keyint=50:aq-mode=3:ref=1"
+    for arguments in ("crf=3", "threads=", "stats=file", "threads=1:threads=2"):
+        with pytest.raises(UsageError, match="encoder_args"):
+            codec_run("x264", encoder_args=arguments)
 
 
 def test_ladders_are_sorted_and_checked() -> None:
@@ -88,6 +96,8 @@ def test_ladders_are_sorted_and_checked() -> None:
     for name, crfs in (("x264", (52.0,)), ("svtav1", (64.0,)), ("vvenc", (64.0,)), ("x266", (30.0,)), ("x265", ())):
         with pytest.raises(UsageError):
             codec_run(name, crfs=crfs)
+    with pytest.raises(UsageError, match="x264 has no preset '6'"):
+        codec_run("x264", preset="6")
 
 
 @pytest.mark.parametrize(
@@ -147,14 +157,14 @@ def test_a_network_that_is_told_the_quantiser_is_fitted_to_each_codec(tmp_path: 
     file = tmp_path / "net.safetensors"
     config = NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=(6.0, 60.0))
     save_network(build_network(config), file)
-    fit = fit_of("svtav1")
+    fit = find_encoder("svtav1").fit
     _, *methods = parse_methods([str(file), "contrast"], strength=0.8)
     own = [method for method in methods if method.label == "net"]
     assert [method.serves("svtav1") for method in own] == [False, True]
     assert [method.serves("x264") for method in own] == [True, False]
     assert [method.strength for method in own] == [0.8, 0.8 * fit.strength]
     assert len({method.identity for method in own}) == 2
-    assert own[1].step("svtav1", 50) == fit.step * step_of("svtav1", 50)
+    assert own[1].step("svtav1", 50) == fit.step * find_encoder("svtav1").quantiser_step(50)
     methods_for(methods, ["x264"])
     methods_for(methods, ["svtav1"])
     assert fit_to_codecs(methods[-1]) == (methods[-1],)
@@ -180,11 +190,9 @@ def test_the_anchor_is_always_there_and_labels_are_unique(tmp_path: Path) -> Non
 
 
 def test_presets_are_for_all_or_by_codec() -> None:
-    assert _presets(None, ["x264"]) == {}
-    assert _presets("slow", ["x264", "x265"]) == {"x264": "slow", "x265": "slow"}
-    assert _presets("x264=slow,svtav1=8", ["x264", "svtav1"]) == {"x264": "slow", "svtav1": "8"}
-    with pytest.raises(UsageError):
-        _presets("x265=slow", ["x264"])
+    assert _presets(None) == ({}, None)
+    assert _presets("slow") == ({}, "slow")
+    assert _presets("x264=slow,svtav1=8") == ({"x264": "slow", "svtav1": "8"}, None)
 
 
 def test_rates_are_kilobits_per_second() -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_cadence import CountingEncoder, guided, picture
-from test_cadence import enhancer as semantic_enhancer
+from tiny_guided import CountingEncoder, guided, picture, semantic_enhancer
 
 from scene.errors import SceneError, UsageError
 from scene.jobs.guard import PROBE_FRAMES, Guard, guarded

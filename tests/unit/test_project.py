@@ -10,12 +10,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
+import cyclopts
 import pytest
 
 import scene
 from scene import errors
-from scene.cli import run
+from scene.cli import app, run
+from scene.cli.console import flag_of
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "scene"
@@ -24,7 +27,7 @@ PACKAGE = ROOT / "src" / "scene"
 # `scene` a room's name has dots, and a room knows its sub-rooms no more than others do.
 LEAVES = {"errors", "files", "options", "picture", "progress"}
 NETWORK = {"model", "model.semantics"}
-VIDEO = {"video", "video.source", "video.encoders", "video.container", "video.rawvideo"}
+VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
 MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
@@ -40,8 +43,9 @@ ARROWS = {
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
-    "video.encoders": {"video", "video.source", "video.rawvideo"},
-    "video.container": {"video", "video.source", "video.encoders"},
+    "video.encoders": {"video", "video.source"},
+    "video.encoding": {"video", "video.source", "video.encoders"},
+    "video.container": {"video", "video.source", "video.encoders", "video.encoding"},
     "measure": VIDEO | {"metrics"},
     "jobs": BELOW_JOBS,
     "training.data": BELOW_JOBS,
@@ -56,7 +60,7 @@ ARROWS = {
     "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
 }
 # One small file a command.
-CROWDED = {"cli", "encoders", "container", "jobs"}
+CROWDED = {"cli", "jobs"}
 MOST_FILES = 12
 
 
@@ -136,9 +140,60 @@ def library_strings() -> Iterator[tuple[Path, str]]:
                 yield file, node.value
 
 
+ENCODER_NAME = re.compile(r"\b(lib)?(x264|x265|svtav1|vvenc)\b|nvenc", re.IGNORECASE)
+
+
+def test_encoders_are_named_in_their_own_room_only() -> None:
+    """All that is special about an encoder stands there; elsewhere it is asked for."""
+    for file in MODULES.values():
+        if file.is_relative_to(PACKAGE / "video" / "encoders"):
+            continue
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        described = {id(node.body[0].value) for node in ast.walk(tree) if _has_docstring(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in described:
+                assert not ENCODER_NAME.search(node.value), f"{file.relative_to(PACKAGE)}:{node.lineno}: {node.value}"
+
+
+def _has_docstring(node: ast.AST) -> TypeGuard[ast.Module]:
+    return isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None
+
+
 def test_the_library_speaks_of_fields_and_the_command_line_of_options() -> None:
     for file, text in library_strings():
         assert not re.search(r"(?<![\w!-])--[a-z]", text), f"{file.relative_to(PACKAGE)}: {text}"
+
+
+def options_of(commands: cyclopts.App) -> set[str]:
+    """Every option of every command."""
+    found: set[str] = set()
+    for word in commands:
+        if not word.startswith("-"):
+            command = commands[word]
+            found |= options_of(command)
+            if command.default_command is not None:
+                found |= {name for argument in command.assemble_argument_collection() for name in argument.names}
+    return found
+
+
+def library_messages() -> Iterator[tuple[Path, str]]:
+    """Every string of the library that is no docstring."""
+    for file in PACKAGE.rglob("*.py"):
+        if not file.is_relative_to(PACKAGE / "cli"):
+            nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+            docstrings = {node.value for node in nodes if isinstance(node, ast.Expr)}
+            for node in nodes:
+                if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+                    yield file, node.value
+
+
+def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None:
+    options = options_of(app)
+    assert {"--crf", "--map", "--target", "--semantic-interval"} <= options
+    named = {(file, field) for file, text in library_messages() for field in re.findall(r"`([a-z_]+)`", text)}
+    assert len(named) > 50
+    for file, field in named:
+        assert flag_of(field) in options, f"{file.relative_to(PACKAGE)}: {field}"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +203,7 @@ def test_the_library_speaks_of_fields_and_the_command_line_of_options() -> None:
         for command in (
             [],
             ["encode"],
+            ["filter"],
             ["search"],
             ["evaluate"],
             ["compare"],

@@ -17,6 +17,8 @@ from scene.evaluation.grid.methods import (
     NONE,
     SVTAV1_VMAF,
     Method,
+    check_encoders,
+    has_vmaf_tune,
     methods_for,
     parse_filter,
     parse_method,
@@ -27,10 +29,9 @@ from scene.evaluation.report.summary import ClipRow
 from scene.evaluation.requests import EvaluationRequest
 from scene.evaluation.tuning import CANDIDATES, best_setting, place_tuned, thin
 from scene.measure.clip import Clip, Recipe, open_clips, reference_arguments, reference_key
-from scene.measure.encode import codec_run, encoder_options
+from scene.measure.encode import codec_run, encoder_settings
 from scene.measure.raw_names import RawLayout, raw_layout
-from scene.video.external import run_external
-from scene.video.ffmpeg import ProcessError, StoppedError
+from scene.video.ffmpeg import ProcessError, StoppedError, run_external
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FIRST_RELEASE = ["Beauty", "Bosphorus", "HoneyBee", "Jockey", "ReadySteadyGo", "ShakeNDry", "YachtRide"]
@@ -151,24 +152,24 @@ def test_the_projects_protocols_can_be_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("frames = 3", "framez = 3", "unknown key 'framez'"),
-        ("[reference]", "[refrence]", "unknown section or key 'refrence'"),
-        ("preset =", "presets =", r"\[codecs.x264\] has an unknown key 'presets'"),
+        ("frames = 3", "framez = 3", r"\[reference\]: .*unknown field 'framez'"),
+        ("[reference]", "[refrence]", "the file: .*unknown field 'refrence'"),
+        ("preset =", "presets =", r"\[codecs.x264\]: .*unknown field 'presets'"),
         ("[codecs.x264]", "[codecs.h264]", "codec 'h264' is unknown"),
         ("[40, 20]", "[99]", "CRF 99 is not in x264's range"),
-        ("[40, 20]", '["a"]', r"'crf' in \[codecs.x264\]"),
+        ("[40, 20]", '["a"]', r"\[codecs.x264\]: .*'\$.crf\[0\]'"),
         ("[40, 20]", "[]", "at least one CRF"),
-        ('preset = "veryfast"', "preset = 6", r"'preset' in \[codecs.x264\]"),
-        ("frames = 3", "frames = 0", r"'frames' in \[reference\]"),
-        ("frames = 3", "frames = true", r"'frames' in \[reference\]"),
-        ('title = "two clips"', "", r"'title' in \[clips\]"),
-        ('names = ["A", "B"]', "names = 1", "'names'"),
+        ('preset = "veryfast"', "preset = 6", r"\[codecs.x264\]: .*'\$.preset'"),
+        ("frames = 3", "frames = 0", r"\[reference\]: .*'\$.frames'"),
+        ("frames = 3", "frames = true", r"\[reference\]: .*'\$.frames'"),
+        ('title = "two clips"', "", r"\[clips\]: .*'title'"),
+        ('names = ["A", "B"]', "names = 1", r"\[clips\]: .*'\$.names'"),
         ('names = ["A", "B"]', 'names = ["A"]', "unknown clip 'B'"),
         ("{name}_320x240_*fps_420_8bit", "x", "'files'"),
-        ("methods =", "method =", "unknown section or key 'method'"),
+        ("methods =", "method =", "the file: .*unknown field 'method'"),
     ],
 )
-def test_a_protocol_that_cannot_be_meant_names_the_place(old: str, new: str, says: str, tmp_path: Path) -> None:
+def test_an_invalid_protocol_names_the_place(old: str, new: str, says: str, tmp_path: Path) -> None:
     assert old in SMALL
     with pytest.raises(UsageError, match=says):
         read_protocol(write(tmp_path, SMALL.replace(old, new)))
@@ -271,7 +272,9 @@ def test_a_request_goes_before_its_protocol(tmp_path: Path, monkeypatch: pytest.
     uvg = CONFIGS / "evaluate-uvg.toml"
     plan = planned(monkeypatch, uvg, clips=clips)
     assert [run.codec.name for run in plan.runs] == ["x264", "x265", "svtav1", "vvenc"]
-    assert "svtav1:vmaf" in plan.models
+    for version, there in (("4.1.0", False), ("4.2.0", True)):
+        monkeypatch.setattr(evaluate, "encoder_version", lambda _, version=version: version)
+        assert ("svtav1:vmaf" in planned(monkeypatch, uvg, clips=clips).models) == there
     small, protocol = write(tmp_path, SMALL), read_protocol(write(tmp_path, SMALL))
     plan = planned(monkeypatch, small, clips=clips)
     assert (plan.runs, plan.recipe, plan.clips) == (protocol.codecs, protocol.recipe, clips)
@@ -323,18 +326,36 @@ def test_a_request_that_contradicts_itself_names_the_field(
 
 
 def test_vvenc_codes_at_quantisers() -> None:
-    options = encoder_options(codec_run("vvenc"), 32, 50)
-    assert options[:6] == ["-c:v", "libvvenc", "-preset", "faster", "-qp", "32"]
-    assert options[-2:] == ["-vvenc-params", "intraperiod=50:accessunitdelimiter=0"]
+    settings = encoder_settings(codec_run("vvenc"), 32, 50)
+    assert (settings.preset, settings.crf) == ("faster", 32)
+    assert settings.encoder_args == "threads=1:intraperiod=50:accessunitdelimiter=0"
     for qps in ((0.0,), (64.0,), (32.5,)):
         with pytest.raises(UsageError, match=r"QPs?"):
             codec_run("vvenc", crfs=qps)
 
 
+def test_a_protocol_says_what_the_encoder_gets(tmp_path: Path) -> None:
+    text = SMALL.replace("[codecs.x264]", '[codecs.x264]\nencoder_args = "threads=1:keyint={gop}:bframes=0"')
+    (run,) = read_protocol(write(tmp_path, text)).codecs
+    assert encoder_settings(run, 30, 50).encoder_args == "threads=1:keyint=50:bframes=0"
+    with pytest.raises(UsageError, match=r"\[codecs\.x264\].*\$\.encoder_args"):
+        read_protocol(write(tmp_path, SMALL.replace("[codecs.x264]", "[codecs.x264]\nencoder_args = 1")))
+
+
 def test_svtav1s_tune_is_a_method_of_svtav1_alone() -> None:
-    plain, tuned = (encoder_options(codec_run("svtav1"), 41, 50, m.parameters) for m in (NONE, SVTAV1_VMAF))
-    assert plain[-1] == "tune=1:lp=1"
-    assert tuned[-1] == "tune=1:lp=1:tune=5"
+    plain, tuned = (encoder_settings(codec_run("svtav1"), 41, 50, m.parameters) for m in (NONE, SVTAV1_VMAF))
+    # The encoder's own tune is what `scene encode` has, and so what is measured.
+    assert plain.encoder_args == "lp=1:keyint=50"
+    assert tuned.encoder_args == "lp=1:keyint=50:tune=5"
+    assert [has_vmaf_tune(version) for version in ("4.1.0", "4.2.0-151", "5.0", "unknown")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    check_encoders((NONE, SVTAV1_VMAF), {"svtav1": "4.2.0"})
+    with pytest.raises(MissingError, match=r"needs SVT-AV1 4\.2, and this PyAV has 4\.1\.0"):
+        check_encoders((NONE, SVTAV1_VMAF), {"svtav1": "4.1.0"})
     methods = parse_methods(["svtav1:vmaf"])
     assert methods == (NONE, SVTAV1_VMAF)
     methods_for(methods, ["x264", "svtav1"])

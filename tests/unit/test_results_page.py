@@ -135,3 +135,11 @@ def test_sentences_are_computed(script: ModuleType, clips: dict[str, Any]) -> No
         "equal CRF the rate changes by +12.3 %."
     )
     assert "not been measured" in script.gains(document, "vvenc", "scene")
+
+
+def test_the_page_says_whose_encoders_were_measured(script: ModuleType, clips: dict[str, Any]) -> None:
+    document = copy.deepcopy(clips)
+    document["environment"]["pyav"] = "18.1.0"
+    assert script.build(document).startswith("The encoders are those of PyAV 18.1.0: the build, and")
+    del document["environment"]["pyav"]
+    assert "another build than the one that `scene encode` uses" in script.build(document)

@@ -9,8 +9,7 @@ import pytest
 
 from scene.errors import InputError
 from scene.picture import Picture
-from scene.video.pixel_format import frame_picture, picture_format, to_planar, write_picture
-from scene.video.sample_layout import sample_layout
+from scene.video.pixel_format import frame_picture, picture_format, sample_layout, to_planar, write_picture
 
 PACKED = [
     *("nv12", "nv21", "nv16", "nv24", "nv42", "nv20le", "p010le", "p012le", "p210le", "p212le", "p410le", "p412le"),

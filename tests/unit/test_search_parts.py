@@ -12,9 +12,9 @@ import pytest
 
 from scene.cli.search_report import command_words, table_text
 from scene.errors import InputError, TargetError, UsageError
-from scene.jobs.search import SearchRequest, SearchResult, _choose, _saving
-from scene.jobs.search_bench import Bench, Probe, Worst, expected_bytes
-from scene.jobs.search_curve import Answer
+from scene.jobs.quality_search import SearchAnswer
+from scene.jobs.sample_encode import CrfScores, SampleSet, WorstSample, expected_bytes
+from scene.jobs.search import SearchRequest, SearchResult, choose_answer, saving_percent
 from scene.measure.libvmaf import (
     parse_frames,
     parse_xpsnr_frames,
@@ -26,8 +26,8 @@ from scene.measure.sample_scores import SampleScore, write_lumas
 from scene.metrics.targets import Target, parse_target
 from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
+from scene.video.encoders import find_encoder
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.trial import key_frame_interval
 from scene.video.rawvideo.y4m import read_frames, read_header
 from scene.video.source.samples import Sample, Span, plan_spans
 
@@ -89,23 +89,23 @@ def test_samples_are_pooled_over_their_frames(whole, tmp_path):
     samples = [Sample(tmp_path, PictureFormat(2, 2), (0, 1, 2), start, Fraction(3)) for start in scores]
     info = type("Info", (), {"rate": Fraction(1)})
     with ThreadPoolExecutor(2) as executor:
-        bench = Bench(
+        encoded = SampleSet(
             *(info, EncoderSettings("x264"), samples, Fraction(100), whole),
             lambda sample, source, settings: scores[sample.start],
             *(executor, tmp_path, 2),
         )
         done = []
-        probe = bench.measure(23, None, lambda: done.append(1))
-    assert bench.frames == 6 and len(done) == 2
+        found = encoded.measure(23, None, lambda: done.append(1))
+    assert encoded.frames == 6 and len(done) == 2
     if whole:
-        assert probe.kbps == pytest.approx((1200 + 900) * 8 / 6 / 1000)
-        assert probe.scores["vmaf"] == pytest.approx((10 + 90 + 92 + 20 + 80 + 83) / 6)
-        assert probe.worst["vmaf"] == Worst(pytest.approx(61), 4.5)
+        assert found.kbps == pytest.approx((1200 + 900) * 8 / 6 / 1000)
+        assert found.scores["vmaf"] == pytest.approx((10 + 90 + 92 + 20 + 80 + 83) / 6)
+        assert found.worst["vmaf"] == WorstSample(pytest.approx(61), 4.5)
     else:
         # A video of 100 frames has one key frame; libvmaf marks a sample's first frame down.
-        assert probe.kbps == pytest.approx((3 * (100 + 900 / 100) + 3 * (250 + 150 / 100)) * 8 / 6 / 1000)
-        assert probe.scores["vmaf"] == pytest.approx((90 + 92 + 80 + 83) / 4)
-        assert probe.worst["vmaf"] == Worst(81.5, 4.5)
+        assert found.kbps == pytest.approx((3 * (100 + 900 / 100) + 3 * (250 + 150 / 100)) * 8 / 6 / 1000)
+        assert found.scores["vmaf"] == pytest.approx((90 + 92 + 80 + 83) / 4)
+        assert found.worst["vmaf"] == WorstSample(81.5, 4.5)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,8 @@ def test_samples_are_pooled_over_their_frames(whole, tmp_path):
     ],
 )
 def test_the_interval_of_key_frames(codec, arguments, frames):
-    assert key_frame_interval(EncoderSettings(codec, encoder_args=arguments), Fraction(24)) == frames
+    settings = EncoderSettings(codec, encoder_args=arguments)
+    assert find_encoder(codec).key_frame_interval(settings, Fraction(24)) == frames
 
 
 def test_graphs_hold_what_is_asked_for_alone():
@@ -180,8 +181,9 @@ TARGETS = (Target("vmaf_neg", 93.0),)
 
 
 def answer(model="none", *, crf=24.0, kbps=2000.0, score=93.2, missed="", exact=None):
-    probe = Probe(crf, kbps, {"vmaf": 95.0, "vmaf_neg": score}, {"vmaf": Worst(90, 4), "vmaf_neg": Worst(88, 3723)})
-    return Answer(model, probe, kbps * 1250, missed, exact, (probe,))
+    worst = {"vmaf": WorstSample(90, 4), "vmaf_neg": WorstSample(88, 3723)}
+    scores = CrfScores(crf, kbps, {"vmaf": 95.0, "vmaf_neg": score}, worst)
+    return SearchAnswer(model, scores, kbps * 1250, missed, exact, (scores,))
 
 
 def request(**options):
@@ -189,33 +191,33 @@ def request(**options):
 
 
 def test_the_saving_is_that_at_exactly_the_targets():
-    assert _saving(answer(exact=2000), answer("m", exact=1800)) == pytest.approx(10)
-    assert _saving(answer(exact=2000), answer("m")) is None
-    assert _saving(answer(exact=2000), None) is None
+    assert saving_percent(answer(exact=2000), answer("m", exact=1800)) == pytest.approx(10)
+    assert saving_percent(answer(exact=2000), answer("m")) is None
+    assert saving_percent(answer(exact=2000), None) is None
 
 
 def test_enhancement_is_chosen_where_it_saves():
     plain, enhanced = answer(exact=2000), answer("m", exact=1800)
-    assert _choose(request(), plain, enhanced, 10.0) is enhanced
-    assert _choose(request(), plain, enhanced, -0.1) is plain
-    assert _choose(request(), plain, answer("m", kbps=1500), None).model == "m"
+    assert choose_answer(request(), plain, enhanced, 10.0) is enhanced
+    assert choose_answer(request(), plain, enhanced, -0.1) is plain
+    assert choose_answer(request(), plain, answer("m", kbps=1500), None).model == "m"
 
 
 def test_one_that_gets_there_is_chosen_before_one_that_does_not(caplog):
     plain, enhanced = answer(), answer("m", missed="VMAF NEG reaches 90 of 93 at most")
-    assert _choose(request(), plain, enhanced, None) is plain
+    assert choose_answer(request(), plain, enhanced, None) is plain
     assert "enhanced pictures do not get there: VMAF NEG reaches 90 of 93" in caplog.text
-    assert _choose(request(), answer(missed="no"), answer("m"), None).model == "m"
+    assert choose_answer(request(), answer(missed="no"), answer("m"), None).model == "m"
 
 
-def test_none_that_gets_there_is_an_error_that_names_the_demand(caplog):
+def test_none_that_gets_there_is_an_error_that_names_the_constraint(caplog):
     plain = answer(score=86, missed="at 500 kbit/s VMAF NEG reaches 86.00 of 93")
     enhanced = answer("m", score=88, missed="at 500 kbit/s VMAF NEG reaches 88.00 of 93")
     with pytest.raises(TargetError) as raised:
-        _choose(request(max_kbps=500), plain, enhanced, None)
+        choose_answer(request(max_kbps=500), plain, enhanced, None)
     assert str(raised.value).startswith("in.mkv: at 500 kbit/s VMAF NEG reaches 88.00 of 93 with enhancement")
     assert raised.value.exit_code == 5
-    assert _choose(request(max_kbps=500, best_effort=True), plain, enhanced, None) is enhanced
+    assert choose_answer(request(max_kbps=500, best_effort=True), plain, enhanced, None) is enhanced
     assert "this is the nearest" in caplog.text
 
 

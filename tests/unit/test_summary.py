@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import msgspec
 import pytest
 
@@ -15,16 +16,11 @@ from scene.evaluation.grid.methods import NONE, Method, parse_method
 from scene.evaluation.grid.prefilter import PrefilterEffect
 from scene.evaluation.output import write_report
 from scene.evaluation.report.figures import mean_curve, write_figures
+from scene.evaluation.report.markdown import results_markdown, table_cells
 from scene.evaluation.report.results import Report, frames_json, make_report, results_document, results_json
 from scene.evaluation.report.summary import clip_rows, equal_crf_rows, mean_rows
-from scene.evaluation.report.tables import (
-    bd_rate_table,
-    detail_table,
-    effect_table,
-    equal_crf_table,
-    results_markdown,
-    table_markdown,
-)
+from scene.evaluation.report.table import Cell, mark_best
+from scene.evaluation.report.tables import bd_rate_table, clip_table, detail_table, effect_table, equal_crf_table
 from scene.measure.cache import Measurement
 from scene.measure.clip import Clip, Recipe
 from scene.measure.encode import codec_run
@@ -117,7 +113,7 @@ def test_methods_that_share_a_label_are_told_apart_by_codec() -> None:
         curve("a", TUNED_X265, 0.8, codec="x265"),
     )
     document = results_document(report(result, TUNED_X264, TUNED_X265, codecs=("x264", "x265")))
-    table = bd_rate_table(document)
+    table = table_cells(bd_rate_table(document))
     assert [row[:2] for row in table[1:]] == [["x264", "contrast:tuned"], ["x265", "contrast:tuned"]]
     column = table[0].index("VMAF")
     assert [row[column] for row in table[1:]] == ["**-10.0 (-10.0)**", "**-20.0 (-20.0)**"]
@@ -159,7 +155,7 @@ def test_a_second_anchor_compares_methods_directly() -> None:
     assert {row["clip"] for row in direct} == {"a", "mean"}
     assert all(row["percent"] == pytest.approx(-10, abs=0.01) for row in direct)
     # The table against codec only does not change.
-    assert len(bd_rate_table(document)) == 3
+    assert len(table_cells(bd_rate_table(document))) == 3
     assert "## Against contrast" in results_markdown(document)
     with pytest.raises(UsageError, match="asconvsr"):
         report(result, CONTRAST, against="asconvsr")
@@ -186,9 +182,14 @@ def test_the_document_says_all_that_repeats_and_explains_it() -> None:
     assert document["format"] == 1
     assert document["environment"]["recipe"] == {"frames": 50, "halve_above": None, "gop_seconds": 2}
     (codec,) = document["environment"]["codecs"]
-    assert (codec["version"], codec["preset"], codec["quality"], codec["threads"]) == ("165", "medium", "CRF", 1)
+    assert (codec["version"], codec["preset"], codec["quality"]) == ("165", "medium", "CRF")
     assert codec["crf"] == list(RATES)
-    assert codec["options"][:4] == ["-g", "GOP", "-threads", "1"]
+    assert codec["encoder_args"] == "threads=1:keyint={gop}"
+    assert document["environment"]["pyav"] == av.__version__
+    assert document["points"][0]["encoder_args"] == "threads=1:keyint=50"
+    assert "x264 165: preset medium, CRF 18, 22, 26, 30, 34, GOP 2 s, encoder\\_args threads=1:keyint=50" in (
+        results_markdown(document)
+    )
     assert document["environment"]["methods"][1]["codecs"] == ["x264"]
     assert document["points"][0]["flicker"] is None
     assert document["points"][5]["xpsnr_y"] == 97.5
@@ -199,7 +200,7 @@ def test_the_document_says_all_that_repeats_and_explains_it() -> None:
     assert document["timing"]["jobs"] == 2
     for row in document["equal_crf"]:
         assert {"clip", "codec", "method", "anchor", "rate_percent", "vmaf", "flicker"} <= set(row)
-    assert "10 points were measured in 10 s by 2 workers, 95%" in table_markdown(made)
+    assert "10 points were measured in 10 s by 2 workers, 95%" in results_markdown(results_document(made))
 
     frames = json.loads(frames_json(made))
     assert frames["format"] == 1
@@ -218,19 +219,19 @@ def test_the_tables_show_what_the_rows_hold() -> None:
         ),
     )
     document = results_document(report(result, CONTRAST, UNSHARP))
-    table = bd_rate_table(document)
+    table = table_cells(bd_rate_table(document))
     assert table[0] == ["Codec", "Method", "MS-SSIM", "VMAF", "VMAF NEG", "VMAF v1", "PSNR", "XPSNR"]
     # Bold goes to the method that every clip counts in, however low the other.
     assert table[1] == ["x264", "contrast", *["**-15.0 (-10.0)**"] * 6]
     assert table[2] == ["x264", "unsharp", *["-30.0 (-30.0) \\[1/2\\]"] * 6]
-    assert detail_table(document)[2][2:] == ["-30.0 \\[1/2\\]", "+42.60", "-30.0 \\[1/2\\]", "+42.60"]
-    crf_row = dict(zip(*(equal_crf_table(document)[i] for i in (0, 2)), strict=True))
+    assert table_cells(detail_table(document))[2][2:] == ["-30.0 \\[1/2\\]", "+42.60", "-30.0 \\[1/2\\]", "+42.60"]
+    crf_row = dict(zip(*(table_cells(equal_crf_table(document))[i] for i in (0, 2)), strict=True))
     assert (crf_row["rate, %"], crf_row["VMAF"], crf_row["PSNR, dB"], crf_row["flicker"]) == (
         *("-15.0", "+40.00", "+40.00"),
         "+0.000",
     )
-    assert effect_table(document)[1] == [
-        *("contrast", "1.050", "-6.4", "0.12", "+5.5", "80 \\[1/2\\]", "+0.01", "0.200 \\[1/2\\]")
+    assert table_cells(effect_table(document))[1] == [
+        *("contrast", "1.050", "-6.4", "0.12", "+5.5", "+4.4", "80 \\[1/2\\]", "+0.01", "0.200 \\[1/2\\]")
     ]
     text = results_markdown(document)
     counts = ", ".join(f"{name} 1 of 2" for name in ("VMAF", "VMAF NEG", "VMAF v1", "MS-SSIM", "PSNR", "XPSNR"))
@@ -238,11 +239,39 @@ def test_the_tables_show_what_the_rows_hold() -> None:
     assert "of the 18 per-clip values are defined" in text
 
 
+def test_the_best_is_the_lowest_of_those_that_most_clips_count_in() -> None:
+    def best(*cells: Cell | None, highest: bool = False) -> list[bool]:
+        return [cell is not None and cell.best for cell in mark_best(cells, highest=highest)]
+
+    assert best(Cell(-1.0), Cell(-2.0), None, Cell(None)) == [False, True, False, False]
+    assert best(Cell(-1.0), Cell(-2.0), highest=True) == [True, False]
+    # What looks the same is equally good.
+    assert best(Cell(-2.04), Cell(-1.96), Cell(-1.94)) == [True, True, False]
+    assert best(Cell(-9.0, clips=1, of_clips=3), Cell(-2.0, clips=2, of_clips=3)) == [False, True]
+    assert best(Cell(None), None) == [False, False]
+
+
+def test_a_clips_table_marks_the_best_method_of_each_clip() -> None:
+    result = measured(
+        *(curve("a", NONE), curve("a", CONTRAST, 0.9), curve("a", UNSHARP, 0.8)),
+        *(curve("b", NONE), curve("b", CONTRAST, 0.7), curve("b", UNSHARP, 1.0, 80.0)),
+    )
+    document = results_document(report(result, CONTRAST, UNSHARP))
+    vmaf = next(metric for metric in METRICS if metric.name == "vmaf")
+    assert table_cells(clip_table(document, "x264", vmaf, "percent")) == [
+        ["Clip", "contrast", "unsharp"],
+        ["a", "-10.0", "**-20.0**"],
+        ["b", "**-30.0**", "N/A"],
+    ]
+    assert table_cells(clip_table(document, "x264", vmaf, "bd_quality"))[2][2] == "**+80.00**"
+    assert clip_table(document, "x265", vmaf, "percent").rows == ()
+
+
 def test_nothing_defined_is_said_and_not_shown_as_a_number() -> None:
     result = measured(curve("a", NONE), curve("a", CONTRAST, 1.0, 80.0))
     document = results_document(report(result, CONTRAST))
-    assert bd_rate_table(document)[1][2:] == ["N/A"] * 6
-    assert detail_table(document)[1][2:] == ["N/A", "+80.00"] * 2
+    assert table_cells(bd_rate_table(document))[1][2:] == ["N/A"] * 6
+    assert table_cells(detail_table(document))[1][2:] == ["N/A", "+80.00"] * 2
 
 
 def test_a_document_without_curves_shows_its_points() -> None:
@@ -264,7 +293,8 @@ def test_a_document_of_before_still_shows() -> None:
     for method in document["environment"]["methods"]:
         del method["codecs"], method["parameters"]
     for codec in document["environment"]["codecs"]:
-        del codec["quality"], codec["threads"], codec["options"]
+        del codec["quality"], codec["encoder_args"]
+    del document["environment"]["pyav"]
     text = results_markdown(document)
     assert "| x264 | contrast | **-10.0 (-10.0)** |" in text
     assert "XPSNR" not in text
@@ -291,4 +321,4 @@ def test_a_report_leaves_its_files(tmp_path: Path) -> None:
     names = ["results.json", "frames.json", "table.md", "plots/rd_x264.png"]
     assert [str(path.relative_to(folder)) for path in written] == names
     assert all(path.stat().st_size > 0 for path in written)
-    assert (folder / "table.md").read_text() == table_markdown(made)
+    assert (folder / "table.md").read_text() == results_markdown(results_document(made))

@@ -14,17 +14,17 @@ from scene.cli.search import search
 from scene.errors import UsageError
 from scene.jobs.encode import EncodeRequest
 from scene.options import EnhanceOptions
-from scene.picture import PictureFormat
+from scene.picture import PictureFormat, guess_matrix
 from scene.video.container.formats import container_of
-from scene.video.encoders.codecs import CODECS, StatisticsPass
-from scene.video.encoders.encode import check_colour, encoded_size, encoder_options, encoder_pixel_format
-from scene.video.encoders.frame_numbers import FrameNumbers
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import StatisticsPass
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.vvenc import refusal, vvenc_arguments
-from scene.video.encoders.x264_asm import steady_params
-from scene.video.hdr import HdrMetadata, MasteringDisplay, encoder_params
-from scene.video.pixel_format import guess_matrix
-from scene.video.sample_layout import sample_layout
+from scene.video.encoders.x264 import steady_params
+from scene.video.encoding.external import program_arguments
+from scene.video.encoding.plan import check_colour, plan_encode
+from scene.video.encoding.process import FrameNumbers
+from scene.video.hdr import HdrMetadata, MasteringDisplay
+from scene.video.pixel_format import sample_layout
 from scene.video.source.probe import ColourTags, SourceInfo
 
 DISPLAY = MasteringDisplay(
@@ -63,8 +63,8 @@ def of_format(pixel_format):
 
 
 def test_defaults_per_codec():
-    here = {name: codec for name, codec in CODECS.items() if not codec.is_external}
-    options = {name: encoder_options(codec, EncoderSettings(name), info()) for name, codec in here.items()}
+    here = {name: codec for name, codec in ENCODERS.items() if not codec.is_external}
+    options = {name: codec.options(EncoderSettings(name), info()) for name, codec in here.items()}
     assert options == {
         "x264": {"preset": "medium", "crf": "23"},
         "x265": {"preset": "medium", "crf": "28", "x265-params": "log-level=none"},
@@ -78,13 +78,13 @@ def test_defaults_per_codec():
 def test_a_bitrate_takes_the_place_of_the_crf(tmp_path):
     statistics = tmp_path / "it's: statistics"
     settings = EncoderSettings("x264", bitrate=2500, encoder_args="ref=2")
-    assert encoder_options(CODECS["x264"], settings, info(), StatisticsPass(2, statistics)) == {
+    assert ENCODERS["x264"].options(settings, info(), StatisticsPass(2, statistics)) == {
         "preset": "medium",
         "b": "2500k",
         "x264-params": f"pass=2:stats={tmp_path}/it\\'s\\: statistics:ref=2",
     }
     settings = EncoderSettings("nvenc-hevc", bitrate=2500, encoder_args="spatial-aq")
-    assert encoder_options(CODECS["nvenc-hevc"], settings, info()) == {
+    assert ENCODERS["nvenc-hevc"].options(settings, info()) == {
         "preset": "p4",
         "rc": "vbr",
         "b": "2500k",
@@ -92,12 +92,12 @@ def test_a_bitrate_takes_the_place_of_the_crf(tmp_path):
     }
 
 
-def test_what_vvenc_is_told():
+def test_what_vvenc_is_given():
     hdr = HdrMetadata(content_light=(1000, 400))
     source = replace(info(), sample_aspect_ratio=Fraction(4, 3), rate=Fraction(1, 2), hdr=hdr)
     source = replace(source, colour=ColourTags(9, 16, 2, 2))
     settings = EncoderSettings("vvenc", 30, "slow", encoder_args="qpa=0")
-    words = vvenc_arguments(CODECS["vvenc"], settings, source)
+    words = program_arguments(plan_encode(settings, source))
     pairs = dict(pairwise(words))
     assert pairs["-video_size"] == "128x48"
     assert (pairs["-framerate"], pairs["-qp"], pairs["-preset"]) == ("1", "30", "slow")
@@ -106,7 +106,7 @@ def test_what_vvenc_is_told():
         "poc0idr=1:range=full:aspectratioinfopresent=1:aspectratioidc=255:sarwidth=4:sarheight=3:"
         "maxcontentlightlevel=1000,400:qpa=0"
     )
-    words = vvenc_arguments(CODECS["vvenc"], EncoderSettings("vvenc", bitrate=500), info())
+    words = program_arguments(plan_encode(EncoderSettings("vvenc", bitrate=500), info()))
     assert "-qp" not in words and words[words.index("-b:v") + 1] == "500k"
 
 
@@ -121,8 +121,8 @@ def test_what_vvenc_is_told():
     ],
 )
 def test_why_vvenc_refuses(messages, said):
-    conditioned = refusal(messages, (64, 48))
-    assert conditioned is None if said is None else said in conditioned
+    sentence = ENCODERS["vvenc"].external_refusal(messages, (64, 48))
+    assert sentence is None if said is None else said in sentence
 
 
 def test_frame_numbers_become_times():
@@ -136,7 +136,7 @@ def test_frame_numbers_become_times():
 
 def test_own_parameters_come_last():
     settings = EncoderSettings("x265", 21.5, "slow", "log-level=full:aq-mode=3")
-    assert encoder_options(CODECS["x265"], settings, info()) == {
+    assert ENCODERS["x265"].options(settings, info()) == {
         "preset": "slow",
         "crf": "21.5",
         "x265-params": "log-level=none:log-level=full:aq-mode=3",
@@ -146,18 +146,18 @@ def test_own_parameters_come_last():
 def test_hdr_parameters():
     hdr = HdrMetadata(DISPLAY, (1000, 400))
     integers = "G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(40000000,5)"
-    assert encoder_params("x264", hdr) == [f"mastering-display={integers}", "cll=1000,400"]
-    assert encoder_params("x265", hdr) == [
+    assert ENCODERS["x264"].hdr_params(hdr) == [f"mastering-display={integers}", "cll=1000,400"]
+    assert ENCODERS["x265"].hdr_params(hdr) == [
         "hdr10=1",
         "repeat-headers=1",
         f"master-display={integers}",
         "max-cll=1000,400",
     ]
-    assert encoder_params("svtav1", hdr) == [
+    assert ENCODERS["svtav1"].hdr_params(hdr) == [
         "mastering-display=G(0.17,0.797)B(0.131,0.046)R(0.708,0.292)WP(0.3127,0.329)L(4000,0.0005)",
         "content-light=1000,400",
     ]
-    assert encoder_params("x265", HdrMetadata()) == []
+    assert ENCODERS["x265"].hdr_params(HdrMetadata()) == []
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_hdr_parameters():
     ],
 )
 def test_odd_sizes(codec, chroma, size):
-    assert encoded_size(CODECS[codec], PictureFormat(321, 181, chroma=chroma)) == size
+    assert ENCODERS[codec].coded_size(PictureFormat(321, 181, chroma=chroma)) == size
 
 
 def test_x264_leaves_avx512_out_where_rows_are_no_multiple_of_eight_macroblocks():
@@ -194,7 +194,7 @@ def test_x264_leaves_avx512_out_where_rows_are_no_multiple_of_eight_macroblocks(
     ],
 )
 def test_the_encoder_gets_the_samples_as_they_are(codec, pixel_format, taken):
-    assert encoder_pixel_format(CODECS[codec], of_format(pixel_format)) == taken
+    assert plan_encode(EncoderSettings(codec), of_format(pixel_format)).pixel_format == taken
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_the_encoder_gets_the_samples_as_they_are(codec, pixel_format, taken):
 )
 def test_what_an_encoder_does_not_take_is_refused_with_a_way_out(codec, pixel_format, message):
     with pytest.raises(UsageError) as refusal:
-        encoder_pixel_format(CODECS[codec], of_format(pixel_format))
+        plan_encode(EncoderSettings(codec), of_format(pixel_format))
     assert str(refusal.value) == message
 
 
@@ -222,9 +222,9 @@ def test_tags_that_an_encoder_cannot_write_are_refused():
     for codec in ("x264", "x265"):
         for wrong in (ColourTags(22, 1, 1, 1), ColourTags(1, 1, 16, 1)):
             with pytest.raises(UsageError, match="use svtav1"):
-                check_colour(CODECS[codec], replace(info(), colour=wrong))
-            check_colour(CODECS["svtav1"], replace(info(), colour=wrong))
-        check_colour(CODECS[codec], replace(info(), colour=ColourTags(12, 15, 14, 2)))
+                check_colour(plan_encode(EncoderSettings(codec), replace(info(), colour=wrong)))
+            check_colour(plan_encode(EncoderSettings("svtav1"), replace(info(), colour=wrong)))
+        check_colour(plan_encode(EncoderSettings(codec), replace(info(), colour=ColourTags(12, 15, 14, 2))))
 
 
 def test_matrix_of_unspecified_video_follows_its_size():
@@ -252,3 +252,18 @@ def test_command_and_library_agree_on_defaults():
 def test_what_can_be_set_of_an_enhancement_is_the_same_in_every_command():
     for command in (encode, filter, search):
         assert inspect.signature(command).parameters["enhancement"].default == EnhanceOptions()
+
+
+def test_a_plan_is_a_record_of_what_will_be_done():
+    plan = plan_encode(EncoderSettings("x265", 21.5, "slow", "aq-mode=3"), of_format("nv12"))
+    assert plan.record() == {
+        "encoder": "x265",
+        "ffmpeg_encoder": "libx265",
+        "width": 128,
+        "height": 48,
+        "pixel_format": "yuv420p",
+        "options": {"preset": "slow", "crf": "21.5", "x265-params": "log-level=none:aq-mode=3"},
+    }
+    external = plan_encode(EncoderSettings("vvenc"), of_format("yuv420p")).record()
+    assert external["pixel_format"] == "yuv420p10le"
+    assert external["options"][:2] == ["-c:v", "libvvenc"]

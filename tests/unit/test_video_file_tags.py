@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scene.video.container.file_tags import file_tags
 from scene.video.container.formats import CONTAINERS, container_of
+from scene.video.container.tags import file_tags
 from scene.video.demuxers import DEMUXERS
 from scene.video.ffmpeg import SAFE_INPUT
 

@@ -52,10 +52,12 @@ def demo(
     from scene.errors import UsageError
     from scene.evaluation.evaluate import evaluate
     from scene.evaluation.grid.methods import parse_method
-    from scene.evaluation.report.tables import table_markdown
+    from scene.evaluation.report.markdown import results_markdown
+    from scene.evaluation.report.results import results_document
     from scene.evaluation.requests import EvaluationRequest
     from scene.jobs.encode import EncodeRequest, encode
     from scene.options import EnhanceOptions
+    from scene.video.encoders import DEFAULT_ENCODER
     from scene.video.encoders.settings import EncoderSettings
     from scene.video.ffmpeg import find_ffmpeg
 
@@ -72,7 +74,7 @@ def demo(
     evaluation = EvaluationRequest(
         clips=(source,),
         models=("none", "contrast", model),
-        codecs=("x264",),
+        codecs=(DEFAULT_ENCODER,),
         crf=_CRFS,
         device=device,
         ffmpeg=program.path,
@@ -85,14 +87,14 @@ def demo(
     # The two files that are shown have about the same size, so that only the picture differs.
     crf = crf_of_equal_rate(curves["none"], curves[label], _STILL_CRF)
     for destination, network, quality in ((plain, "none", _STILL_CRF), (enhanced, model, crf)):
-        settings = EncoderSettings("x264", quality)
+        settings = EncoderSettings(DEFAULT_ENCODER, quality)
         request = EncodeRequest(source, destination, settings, EnhanceOptions(network, device=device), overwrite=True)
         with progress_display(destination.name, "frames", log_format) as on_progress:
             encode(request, on_progress)
     still = out / "still.png"
     _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
 
-    print(table_markdown(result.report))
+    print(results_markdown(results_document(result.report)))
     print("Files:")
     for path in (source, plain, enhanced, still, *result.files):
         print(f"  {path}")
@@ -120,6 +122,7 @@ def _draw_still(program: FFmpeg, source: Path, encodes: dict[Path, tuple[str, fl
     from scene.evaluation.visuals.still import Column, read_frame, write_still
     from scene.measure.clip import Recipe, make_reference, open_clips
     from scene.measure.point import compare
+    from scene.video.encoders import DEFAULT_ENCODER
 
     with tempfile.TemporaryDirectory(prefix="scene-demo-") as name:
         folder = Path(name)
@@ -129,7 +132,7 @@ def _draw_still(program: FFmpeg, source: Path, encodes: dict[Path, tuple[str, fl
         for video, (label, crf) in encodes.items():
             scores = compare(program, video, reference, folder=folder).scores
             title = (
-                f"{label}: x264 CRF {crf:g}, {_video_bytes(program, video) / 1000:.1f} kB of video\n"
+                f"{label}: {DEFAULT_ENCODER} CRF {crf:g}, {_video_bytes(program, video) / 1000:.1f} kB of video\n"
                 f"VMAF {scores.vmaf_clipped:.1f}, NEG {scores.vmaf_neg:.1f}, v1 {scores.vmaf_v1:.1f}"
             )
             columns.append(Column(read_frame(program, video, _STILL_FRAME, WIDTH, HEIGHT), title))

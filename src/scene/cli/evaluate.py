@@ -91,8 +91,10 @@ def evaluate(
     from scene.cli.console import command_line, progress_display, setup_logging
     from scene.errors import SceneError
     from scene.evaluation.evaluate import evaluate as run_evaluation
-    from scene.evaluation.report.tables import table_markdown
+    from scene.evaluation.report.markdown import results_markdown
+    from scene.evaluation.report.results import results_document
     from scene.evaluation.requests import EvaluationRequest
+    from scene.video.encoders.svtav1 import SvtAv1
 
     setup_logging(log_format)
     by_codec, for_all = _presets(preset)
@@ -105,7 +107,7 @@ def evaluate(
         against=against,
         codecs=None if codecs is None else _words(codecs),
         crf=_numbers(crf),
-        crf_by_codec={} if crf_svtav1 is None else {"svtav1": _numbers(crf_svtav1) or ()},
+        crf_by_codec={} if crf_svtav1 is None else {SvtAv1.name: _numbers(crf_svtav1) or ()},
         preset=for_all,
         preset_by_codec=by_codec,
         frames=frames,
@@ -120,7 +122,7 @@ def evaluate(
         command=command_line(),
     )
     report = run_evaluation(request, partial(progress_display, log_format=log_format)).report
-    print(table_markdown(report), end="")
+    print(results_markdown(results_document(report)), end="")
     if failures := report.measured.failures:
         raise SceneError(
             f"{len(failures)} of {len(failures) + len(report.measured.points)} points could not "

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from scene.options import EnhanceOptions
-from scene.video.encoders.settings import DEFAULT_CODEC, QuantiserCodecName
+from scene.video.encoders import DEFAULT_ENCODER
+from scene.video.encoders.settings import QuantiserCodecName
 
 
 def filter(
@@ -17,7 +18,7 @@ def filter(
     destination: Annotated[Path, Parameter(name="OUT", allow_leading_hyphen=True)],
     /,
     *,
-    codec: QuantiserCodecName = DEFAULT_CODEC,
+    codec: QuantiserCodecName = DEFAULT_ENCODER,
     crf: float | None = None,
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
     format: Literal["y4m", "nut"] | None = None,
@@ -33,8 +34,8 @@ def filter(
         source: What to read: - for y4m or nut on standard input, a named pipe with either, or any video file.
         destination: Where to write: - for standard output, a named pipe, or a file that ends in .y4m or .nut.
         codec: The encoder that takes the frames afterwards.
-        crf: The constant rate factor that this encoder is given, a QP with vvenc. Models that are told how coarsely
-            it will quantise, as the shipped ones are, need it.
+        crf: The constant rate factor that this encoder is given, a QP with vvenc. Models that are conditioned on how
+            coarsely it will quantise, as the shipped ones are, need it.
         format: What a pipe gets. By default what came in, y4m for other files.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         overwrite: Replace OUT if it is a file that exists.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
 from scene.video.ffmpeg import FFmpeg, input_name
 
 WIDTH, HEIGHT, RATE, FRAMES = 384, 288, 24, 48
@@ -55,6 +56,6 @@ def sample_arguments(raw: Path, destination: Path) -> list[str]:
         *("-f", "rawvideo", "-pixel_format", "rgb24", "-video_size", f"{WIDTH}x{HEIGHT}"),
         *("-framerate", str(RATE), "-i", input_name(raw), "-f", "lavfi", "-i", tone),
         *("-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd,format=yuv420p", *colour),
-        *("-c:v", "libx264", "-preset", "medium", "-crf", "8", "-threads", "1"),
+        *("-c:v", ENCODERS[DEFAULT_ENCODER].ffmpeg_name, "-preset", "medium", "-crf", "8", "-threads", "1"),
         *("-c:a", "aac", "-b:a", "96k", "-movflags", "+faststart", input_name(destination)),
     ]

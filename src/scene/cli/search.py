@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from scene.options import EnhanceOptions
-from scene.video.encoders.settings import DEFAULT_CODEC, EncoderSettings, TrialCodecName
+from scene.video.encoders import DEFAULT_ENCODER
+from scene.video.encoders.settings import EncoderSettings, TrialCodecName
 
 
 def search(
@@ -16,7 +17,7 @@ def search(
     *,
     target: Annotated[tuple[str, ...], Parameter(negative="")],
     max_kbps: float | None = None,
-    codec: TrialCodecName = DEFAULT_CODEC,
+    codec: TrialCodecName = DEFAULT_ENCODER,
     preset: str | None = None,
     encoder_args: str = "",
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from scene.cli.encode import encode_words
+from scene.jobs.quality_search import SearchAnswer
+from scene.jobs.sample_encode import CrfScores
 from scene.jobs.search import SearchRequest, SearchResult, encode_request
-from scene.jobs.search_bench import Probe
-from scene.jobs.search_curve import Answer
 from scene.measure.names import display_name
 from scene.metrics.targets import score_text, title
 
@@ -19,12 +19,12 @@ FORMAT = 1
 
 def table_text(request: SearchRequest, result: SearchResult) -> str:
     """For people."""
-    metrics = list(result.plain.probe.scores)
+    metrics = list(result.plain.measured.scores)
     rows = [["", "CRF", "kbit/s", "size", *map(title, metrics)], _row("unprocessed", result.plain)]
     if result.enhanced is not None:
         rows.append(_row("enhanced", result.enhanced))
     if result.samples > 1:
-        worst = result.chosen.probe.worst
+        worst = result.chosen.measured.worst
         rows.append(["worst sample", "", "", "", *(score_text(name, worst[name].score) for name in metrics)])
         rows.append(["  it starts at", "", "", "", *(_clock(worst[name].start) for name in metrics)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -82,17 +82,17 @@ def _what(request: SearchRequest, result: SearchResult) -> str:
     return f"{display_name(request.source.name)}, {fmt.width}x{fmt.height}; {settings.codec}{preset}; {sampled}"
 
 
-def _row(label: str, answer: Answer) -> list[str]:
-    probe = answer.probe
-    scores = (score_text(name, value) for name, value in probe.scores.items())
-    return [label, f"{probe.crf:g}", f"{probe.kbps:.0f}", f"{answer.bytes / 1e6:.2f} MB", *scores]
+def _row(label: str, answer: SearchAnswer) -> list[str]:
+    measured = answer.measured
+    scores = (score_text(name, value) for name, value in measured.scores.items())
+    return [label, f"{measured.crf:g}", f"{measured.kbps:.0f}", f"{answer.bytes / 1e6:.2f} MB", *scores]
 
 
 def _verdict(request: SearchRequest, result: SearchResult) -> str:
     wanted = " and ".join(target.text for target in request.targets)
     if result.chosen.missed:
         bound = request.max_kbps
-        within = "" if bound is None or result.chosen.probe.kbps > bound else f" within {bound:g} kbit/s"
+        within = "" if bound is None or result.chosen.measured.kbps > bound else f" within {bound:g} kbit/s"
         return f"Not reached: {result.chosen.missed}. This is the nearest{within}."
     if result.enhanced is None:
         return f"Reaches {wanted}."
@@ -108,17 +108,17 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(answer: SearchAnswer) -> dict[str, Any]:
     return {
         "model": answer.model,
-        **_probe(answer.probe),
+        **_scores(answer.measured),
         "bytes": round(answer.bytes),
         "missed": answer.missed or None,
         "exact_kbps": answer.exact_kbps,
-        "worst_sample": {name: {"score": one.score, "start_s": one.start} for name, one in answer.probe.worst.items()},
-        "probes": [_probe(probe) for probe in answer.probes],
+        "worst_sample": {name: {"score": at.score, "start_s": at.start} for name, at in answer.measured.worst.items()},
+        "probes": [_scores(tried) for tried in answer.tried],
     }
 
 
-def _probe(probe: Probe) -> dict[str, Any]:
-    return {"crf": probe.crf, "kbps": probe.kbps, "scores": dict(probe.scores)}
+def _scores(tried: CrfScores) -> dict[str, Any]:
+    return {"crf": tried.crf, "kbps": tried.kbps, "scores": dict(tried.scores)}

@@ -54,8 +54,8 @@ class Enhancer:
         semantics: what conditions a network that takes embeddings; see `open_conditioner`, which is asked where none is
             given. Networks without embeddings ignore it.
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
-        step: quantiser step of the encoder to come, in 8-bit code values, for a network that is told it; see
-            `scene.video.encoders.quantiser`. Networks that are not told ignore it.
+        step: quantiser step of the encoder to come, in 8-bit code values, for a quantiser-conditioned network; see
+            `Encoder.conditioning_step`. Other networks ignore it.
         precision: of the convolutions of a network that predicts a change; others are always float32. No change stays
             none in bfloat16, and others differ by one or two hundredths of themselves.
 
@@ -65,8 +65,8 @@ class Enhancer:
 
     Raises:
         UsageError: the strength is negative or not finite, the step is not positive or is missing where the network is
-            told it, or the device is unknown.
-        InputError, CheckpointError, MissingError: the device or the semantic encoder is not to be had.
+            conditioned on it, or the device is unknown.
+        InputError, CheckpointError, MissingError: the device or the semantic encoder is missing.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class Enhancer:
         if step is not None and not (math.isfinite(step) and step > 0):
             raise UsageError(f"quantiser step {step} makes no sense; give 8-bit code values, such as 20.")
         if step is None and network.config.quantiser is not None:
-            raise UsageError(f"model {network.identity} is told the encoder's quantiser step, and none was given.")
+            raise UsageError(
+                f"model {network.identity} is conditioned on the encoder's quantiser step, and none was given."
+            )
         self.device = resolve_device(device)
         self.strength = strength
         self._semantics: Conditioner | None = None

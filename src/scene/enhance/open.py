@@ -7,18 +7,17 @@ from scene.enhance.semantics import open_conditioner
 from scene.errors import UsageError
 from scene.model import load_model
 from scene.options import BYPASS, EnhanceOptions
-from scene.video.encoders.quantiser import conditioning_step, fit_of
-from scene.video.encoders.settings import DEFAULT_CODEC
+from scene.video.encoders import DEFAULT_ENCODER, find_encoder
 
 
 def open_enhancer(
-    options: EnhanceOptions | None = None, *, codec: str = DEFAULT_CODEC, crf: float | None = None
+    options: EnhanceOptions | None = None, *, codec: str = DEFAULT_ENCODER, crf: float | None = None
 ) -> Enhancer:
     """The enhancer of frames that an encoder takes afterwards.
 
     Args:
         options: which network and how; None for the defaults.
-        codec: of the encoder to come, see `scene.video.encoders.quantiser`.
+        codec: of the encoder to come, see `Encoder.conditioning_step`.
         crf: of it, None where it is not known; models that are conditioned on the quantiser need it.
 
     Raises:
@@ -34,17 +33,18 @@ def open_enhancer(
         guide = open_conditioner(network, options.semantics, device=options.device)
     elif options.semantics != "auto":
         raise UsageError(f"model {network.identity} takes no semantic embedding; leave `semantics` out.")
+    encoder = find_encoder(codec)
     conditioned = network.config.quantiser is not None
     if conditioned and crf is None:
         raise UsageError(
-            f"model {network.identity} is told how coarsely the encoder to come will quantise; give `codec` and `crf` "
+            f"model {network.identity} is conditioned on the quantiser of the encoder to come; give `codec` and `crf` "
             "of that encoder."
         )
     return Enhancer(
         network,
-        strength=options.strength * (fit_of(codec).strength if conditioned else 1.0),
+        strength=options.strength * (encoder.fit.strength if conditioned else 1.0),
         device=options.device,
         semantics=guide,
         interval=options.semantic_interval,
-        step=None if crf is None else conditioning_step(codec, crf),
+        step=None if crf is None else encoder.conditioning_step(crf),
     )

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 
 from scene.evaluation.comparison.files import ComparedFiles, compare_files, open_files
-from scene.evaluation.comparison.report import frames_document, results_document, table_text
+from scene.evaluation.comparison.report import frames_document, results_document
+from scene.evaluation.report.markdown import results_markdown
 from scene.evaluation.report.results import Document
 from scene.evaluation.requests import CompareRequest
 from scene.progress import OnProgress, silent
@@ -29,7 +30,7 @@ class CompareResult:
     @property
     def table(self) -> str:
         """The text of table.md."""
-        return table_text(self.results)
+        return results_markdown(self.results)
 
 
 def compare(request: CompareRequest, on_progress: OnProgress = silent) -> CompareResult:

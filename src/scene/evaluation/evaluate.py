@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.evaluation.grid.grid import Grid, measure_grid
-from scene.evaluation.grid.methods import SVTAV1_VMAF, Method, methods_for, parse_methods
+from scene.evaluation.grid.methods import SVTAV1_VMAF, Method, has_vmaf_tune, methods_for, parse_methods
 from scene.evaluation.grid.protocol import Protocol, find_clips, read_protocol
 from scene.evaluation.output import write_html, write_report
 from scene.evaluation.report.results import Report, make_report
@@ -21,7 +22,11 @@ from scene.measure.clip import Clip, Recipe, open_clips
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.names import display_name
 from scene.progress import StageProgress, silent_stages
+from scene.video.encoders.svtav1 import SvtAv1
+from scene.video.encoding.isolated import encoder_version
 from scene.video.ffmpeg import find_ffmpeg
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,7 @@ def _runs(request: EvaluationRequest, protocol: Protocol | None) -> tuple[CodecR
                 name,
                 preset=settled.preset if settled and preset is None else preset,
                 crfs=settled.crfs if settled and crfs is None else crfs,
+                encoder_args=settled.encoder_args if settled else None,
             )
         )
     return tuple(runs)
@@ -171,7 +177,10 @@ def _models(request: EvaluationRequest, protocol: Protocol | None, runs: Sequenc
     """The methods of the request, else those of the protocol that the codecs can be measured with."""
     if request.models is not None or protocol is None:
         return tuple(dict.fromkeys(DEFAULT_MODELS if request.models is None else request.models))
-    served = any(SVTAV1_VMAF.serves(run.codec.name) for run in runs)
+    served = SVTAV1_VMAF.label in protocol.methods and any(SVTAV1_VMAF.serves(run.codec.name) for run in runs)
+    if served and not has_vmaf_tune(version := encoder_version(SvtAv1.name)):
+        served = False
+        _log.warning("SVT-AV1 %s has no tune for VMAF: %s is left out.", version, SVTAV1_VMAF.label)
     return tuple(name for name in protocol.methods if served or name != SVTAV1_VMAF.label)
 
 

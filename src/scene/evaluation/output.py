@@ -10,6 +10,7 @@ from scene.errors import SceneError
 from scene.evaluation.compare import CompareResult
 from scene.evaluation.page import page_html
 from scene.evaluation.report.figures import write_figures
+from scene.evaluation.report.markdown import results_markdown
 from scene.evaluation.report.results import (
     Report,
     frames_document,
@@ -18,7 +19,6 @@ from scene.evaluation.report.results import (
     results_document,
     results_json,
 )
-from scene.evaluation.report.tables import results_markdown
 from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.files import write_atomically
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from scene.errors import UsageError
+from scene.video.encoders.x264 import X264
+from scene.video.encoders.x265 import X265
 
 DEFAULT_MODELS = ("none", "contrast", "unsharp", "asconvsr", "scene")
-DEFAULT_CODECS = ("x264", "x265")
+DEFAULT_CODECS = (X264.name, X265.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from scene import __version__
 from scene.errors import SceneError
-from scene.video.encoders.check import try_encoder
-from scene.video.encoders.codecs import CODECS
+from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
+from scene.video.encoding.diagnose import try_encoder
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
 from scene.video.source.open import library_versions
 
@@ -50,7 +50,7 @@ def examine() -> Iterator[Finding]:
     """Tries part after part; takes a few seconds, most of them for loading torch and the models."""
     yield Finding("scene", True, f"{__version__}, Python {platform.python_version()}, {platform.system()}")
     yield Finding("PyAV", True, library_versions())
-    for name in (codec.name for codec in CODECS.values() if not codec.is_external):
+    for name in (codec.name for codec in ENCODERS.values() if not codec.is_external):
         yield _encoder(name)
     yield from _ffmpeg()
     yield from _torch()
@@ -61,19 +61,21 @@ def examine() -> Iterator[Finding]:
 
 
 def _encoder(name: str) -> Finding:
-    codec = CODECS[name]
-    if codec.is_nvenc:
+    encoder, needed = ENCODERS[name], name == DEFAULT_ENCODER
+    if encoder.is_hardware:
         remedy = "it needs an NVIDIA GPU and its driver; the other encoders work without it"
     else:
-        remedy = "install PyAV from its wheels" + ("" if name == "x264" else "; the other encoders work without it")
+        remedy = "install PyAV from its wheels" + ("" if needed else "; the other encoders work without it")
     try:
-        return Finding(name, True, try_encoder(codec), needed=name == "x264")
+        return Finding(name, True, try_encoder(encoder), needed=needed)
     except SceneError as error:
-        return Finding(name, False, _clause(error), remedy, needed=name == "x264")
+        return Finding(name, False, _clause(error), remedy, needed=needed)
 
 
 def _ffmpeg() -> Iterator[Finding]:
-    remedy = "install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for `guard` and vvenc"
+    external = [encoder for encoder in ENCODERS.values() if encoder.is_external]
+    names = " and ".join(["`guard`", *(encoder.name for encoder in external)])
+    remedy = f"install imageio-ffmpeg or set $SCENE_FFMPEG; scene encode works without it, but for {names}"
     try:
         ffmpeg = find_ffmpeg()
     except SceneError as error:
@@ -81,13 +83,14 @@ def _ffmpeg() -> Iterator[Finding]:
         return
     yield Finding("ffmpeg program", True, f"{ffmpeg.version}, {ffmpeg.path}")
     yield _measuring(ffmpeg)
-    vvenc = has_encoder(ffmpeg, "libvvenc")
-    yield Finding(
-        "ffmpeg: libvvenc",
-        vvenc,
-        "VVenC, 10 bit: scene encode `codec` vvenc" if vvenc else "not in this build",
-        "" if vvenc else "install imageio-ffmpeg; only vvenc needs it",
-    )
+    for encoder in external:
+        here = has_encoder(ffmpeg, encoder.ffmpeg_name)
+        yield Finding(
+            f"ffmpeg: {encoder.ffmpeg_name}",
+            here,
+            f"scene encode `codec` {encoder.name}" if here else "not in this build",
+            "" if here else f"install imageio-ffmpeg; only {encoder.name} needs it",
+        )
 
 
 def _measuring(ffmpeg: FFmpeg) -> Finding:

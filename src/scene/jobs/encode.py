@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
 from scene.files import PendingFile, check_destination
-from scene.jobs.passes import conditioning_crf, run_first_pass, wants_first_pass
+from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
 from scene.options import BYPASS, EnhanceOptions
@@ -24,13 +24,13 @@ from scene.video.container.formats import container_of
 from scene.video.container.select import Selection, choose_streams
 from scene.video.container.verify import Thoroughness, verify
 from scene.video.container.writer import Writer
-from scene.video.encoders.codecs import CODECS, check_settings
-from scene.video.encoders.encode import check_colour, encoder_pixel_format
+from scene.video.encoders import trial_encoders
 from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding.plan import EncodePlan, check_colour, check_settings, plan_encode
 from scene.video.hdr import warn_of_hdr
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
 from scene.video.source.open import open_input, require_readable
-from scene.video.source.probe import SourceInfo, probe
+from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -101,7 +101,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     them; what it cannot hold is logged as a warning before work begins.
 
     Raises:
-        UsageError: arguments that cannot be meant, or that the source and the container do not allow.
+        UsageError: invalid arguments, or that the source and the container do not allow.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
         VerificationError: what was written is not what was encoded.
         TargetError: x264's first pass shows that the bitrate is too low.
@@ -110,27 +110,25 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     """
     started = time.monotonic()
     container = container_of(request.destination)
-    codec = check_settings(request.settings)
+    check_settings(request.settings)
     require_readable(request.source)
     check_destination(request.source, request.destination, overwrite=request.overwrite)
     network = request.allow_network
     with open_input(request.source, network=network) as opened:
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
-    encoder_pixel_format(codec, info)
-    check_colour(codec, info)
-    # With a bitrate that is a beginning only, which a first pass corrects before the first picture.
-    crf = conditioning_crf(codec, request.settings, info.format.bit_depth)
-    enhancer = _open_enhancer(request.enhancement, codec.name, crf)
+    plan = plan_encode(request.settings, info)
+    check_colour(plan)
+    enhancer = _open_enhancer(request.enhancement, plan)
     if enhancer:
         enhancer.check(info.format)
         warn_of_hdr(str(info.path), info.colour.transfer)
-    guard = _open_guard(request, enhancer, info)
+    guard = _open_guard(request, enhancer, plan)
     conditioned = enhancer is not None and enhancer.conditioned
-    two_passes = wants_first_pass(codec, request.settings, conditioned=conditioned)
+    two_passes = wants_first_pass(plan.encoder, plan.settings, conditioned=conditioned)
     model = enhancer.identity if enhancer else BYPASS
     tag = provenance(
-        *(codec, request.settings, request.enhancement, model),
+        *(plan.encoder, plan.settings, request.enhancement, model),
         guard=guard is not None,
         deinterlace=request.deinterlace,
     )
@@ -143,8 +141,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
             pending.path,
             container,
             decoder.container,
-            info,
-            request.settings,
+            plan,
             tag,
             chosen.copied,
             tolerant=request.skip_damage,
@@ -152,12 +149,10 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         try:
             if two_passes:
                 folder = stack.enter_context(TemporaryDirectory(prefix="scene-passes-", ignore_cleanup_errors=True))
-                first = run_first_pass(
-                    info, request.settings, Path(folder), request.skip_damage, on_progress, conditioned=conditioned
-                )
+                first = run_first_pass(plan, Path(folder), request.skip_damage, on_progress, conditioned=conditioned)
                 if enhancer is not None and first.step is not None:
                     enhancer.set_quantiser_step(first.step)
-                writer.start(first.turn)
+                writer.start(first.second)
             else:
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
@@ -183,30 +178,31 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     )
 
 
-def _open_enhancer(options: EnhanceOptions, codec: str, crf: float) -> Enhancer | None:
+def _open_enhancer(options: EnhanceOptions, plan: EncodePlan) -> Enhancer | None:
     if options.changes_nothing:
         return None
     # Torch takes seconds to import, and a bypass does without.
     from scene.enhance import open_enhancer
 
-    return open_enhancer(options, codec=codec, crf=crf)
+    return open_enhancer(options, codec=plan.encoder.name, crf=plan.conditioning_crf)
 
 
-def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, info: SourceInfo) -> Guard[DecodedFrame] | None:
+def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> Guard[DecodedFrame] | None:
     if not request.guard:
         return None
     if request.settings.bitrate is not None:
         raise UsageError("`guard` tries shots at a CRF; give `crf` instead of `bitrate`, or leave `guard` out.")
-    codec = CODECS[request.settings.codec]
-    if not codec.has_trials:
-        name = "NVENC" if codec.is_nvenc else codec.name
-        raise UsageError(f"`guard` cannot try shots with {name}; use x264, x265 or svtav1, or leave `guard` out.")
+    if not plan.encoder.has_trials:
+        raise UsageError(
+            f"`guard` cannot try shots with {plan.encoder.name}; use {trial_encoders()}, or leave `guard` out."
+        )
     if enhancer is None:
         raise UsageError("`guard` has nothing to decide without a model; leave it out, or give a model and a strength.")
     from scene.jobs.guard import Guard
     from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
 
-    probe = ShotProbe(find_probing_ffmpeg(), request.settings, info)
+    info = plan.info
+    probe = ShotProbe(find_probing_ffmpeg(), plan.settings, info)
     if probe.metrics:
         return Guard(enhancer, probe)
     size = f"{info.format.width}x{info.format.height}"

@@ -19,12 +19,19 @@ from scene.jobs.pipeline import run_pipeline
 from scene.options import BYPASS, EnhanceOptions
 from scene.picture import Frame, PictureFormat
 from scene.progress import OnProgress, Progress, silent
-from scene.video.encoders.settings import DEFAULT_CODEC, QuantiserCodecName
+from scene.video.encoders import DEFAULT_ENCODER
+from scene.video.encoders.settings import QuantiserCodecName
 from scene.video.hdr import warn_of_hdr
-from scene.video.rawvideo.sink import is_pipe, make_sink, open_pipe
-from scene.video.rawvideo.source import FileSource, StreamSource, open_source
-from scene.video.rawvideo.steadiness import ConstantRateCheck
-from scene.video.rawvideo.streams import RawKind
+from scene.video.rawvideo.frames import RawKind
+from scene.video.rawvideo.streams import (
+    ConstantRateCheck,
+    FileSource,
+    StreamSource,
+    is_pipe,
+    make_sink,
+    open_pipe,
+    open_source,
+)
 from scene.video.rawvideo.y4m import has_siting
 from scene.video.source.open import reason
 
@@ -45,7 +52,7 @@ class FilterRequest:
         destination: a .y4m or .nut file, a pipe, or "-" for standard output.
         enhancement: what to do to frames.
         codec: the encoder that will take them.
-        crf: of that encoder; needed where the model is told the quantiser.
+        crf: of that encoder; needed where the model is conditioned on the quantiser.
         kind: of a pipe's content, None for that of the source, y4m where the source is neither.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source is damaged or ends too soon.
@@ -54,7 +61,7 @@ class FilterRequest:
     source: Path
     destination: Path
     enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
-    codec: QuantiserCodecName = DEFAULT_CODEC
+    codec: QuantiserCodecName = DEFAULT_ENCODER
     crf: float | None = None
     kind: RawKind | None = None
     overwrite: bool = False
@@ -84,9 +91,9 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
     A file appears under its name when it is complete. What the form of the output cannot carry is logged as a warning.
 
     Raises:
-        UsageError: arguments that cannot be meant, a terminal in place of a pipe.
+        UsageError: invalid arguments, a terminal in place of a pipe.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported.
-        MissingError: the device or the model is not to be had.
+        MissingError: the device or the model is missing.
         SceneError: the output cannot be written.
         BrokenPipeError: the reader has left before the end; there is nothing more to do.
     """
@@ -98,7 +105,7 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
         enhancer = _open_enhancer(request, source.info.format)
         kind = wanted or source.kind or "y4m"
         if kind == "nut" and source.info.format.full_range:
-            log.warning("%s: its full range cannot be carried by nut; tell the encoder.", source.name)
+            log.warning("%s: its full range cannot be carried by nut; set it at the encoder.", source.name)
         if isinstance(source, FileSource):
             _warn_of_losses(source, kind)
             if enhancer:
@@ -205,4 +212,4 @@ def _warn_of_losses(source: FileSource, kind: RawKind) -> None:
         log.warning("%s: %s cannot be carried by %s.", source.name, part, kind)
     colour = details.colour.in_words()
     if colour:
-        log.warning("%s: %s carries no colour tags; tell the encoder: %s.", source.name, kind, colour)
+        log.warning("%s: %s carries no colour tags; set them at the encoder: %s.", source.name, kind, colour)

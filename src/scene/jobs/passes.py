@@ -8,11 +8,10 @@ from pathlib import Path
 
 from scene.errors import UsageError
 from scene.progress import OnProgress, Progress
-from scene.video.encoders.codecs import CODECS, Codec, StatisticsPass
-from scene.video.encoders.first_pass import encode_first_pass
-from scene.video.encoders.params import constant_quantiser, parse_encoder_args
+from scene.video.encoders.base import Encoder, StatisticsPass
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.source.probe import SourceInfo
+from scene.video.encoding.first_pass import encode_first_pass
+from scene.video.encoding.plan import EncodePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +19,19 @@ class FirstPass:
     """What a first pass found.
 
     Attributes:
-        turn: the second pass; None where the encoder makes one, and the first only looked for the quantiser.
-        step: what a network that is told the quantiser is told; None without one, or where the encoder tells none.
+        second: the second pass; None where the encoder makes one, and the first only looked for the quantiser.
+        step: that conditions a network; None without one, or where the encoder reports no quantiser.
     """
 
-    turn: StatisticsPass | None
+    second: StatisticsPass | None
     step: float | None
 
 
-def conditioning_crf(codec: Codec, settings: EncoderSettings, bit_depth: int) -> float:
-    """The CRF whose step a network is told: of the parameters' constant quantiser, else of the settings."""
-    fixed = constant_quantiser(codec.name, parse_encoder_args(settings.encoder_args), bit_depth)
-    if fixed is not None:
-        return min(fixed, codec.max_crf)
-    return codec.default_crf if settings.crf is None else settings.crf
-
-
-def wants_first_pass(codec: Codec, settings: EncoderSettings, *, conditioned: bool) -> bool:
+def wants_first_pass(codec: Encoder, settings: EncoderSettings, *, conditioned: bool) -> bool:
     """Whether the source is encoded once before: for x264's and x265's statistics, or for a network's quantiser.
 
     Args:
-        told: whether the network is told the quantiser.
+        conditioned: whether the network is conditioned on the quantiser.
 
     Raises:
         UsageError: passes that this encoder does not make, or too few for the network.
@@ -49,9 +40,9 @@ def wants_first_pass(codec: Codec, settings: EncoderSettings, *, conditioned: bo
         return False
     if conditioned and (settings.passes == 1 or not codec.has_trials):
         raise UsageError(
-            "this model is told the encoder's quantiser, which one pass with `bitrate` cannot know; "
+            "this model is conditioned on the encoder's quantiser, which one pass with `bitrate` cannot know; "
             + ("give `crf`" if not codec.has_trials else "leave `passes` out, give `crf`")
-            + " or use a model that is not told, such as `model` asconvsr."
+            + " or use a model that is not, such as `model` asconvsr."
         )
     if codec.has_statistics:
         return settings.passes != 1
@@ -61,8 +52,7 @@ def wants_first_pass(codec: Codec, settings: EncoderSettings, *, conditioned: bo
 
 
 def run_first_pass(
-    info: SourceInfo,
-    settings: EncoderSettings,
+    plan: EncodePlan,
     folder: Path,
     tolerant: bool,
     on_progress: OnProgress,
@@ -73,20 +63,16 @@ def run_first_pass(
 
     Args:
         folder: for the encoder's statistics.
-        told: whether a network is to be told the quantiser.
+        conditioned: whether a network wants the quantiser.
     """
     started = time.monotonic()
     statistics = folder / "statistics"
 
     def report(frames: int, size: int) -> None:
         fps = frames / max(time.monotonic() - started, 1e-3)
-        bound = None if info.frames is None else max(info.frames, frames)
+        bound = None if plan.info.frames is None else max(plan.info.frames, frames)
         on_progress(Progress(frames, bound, {"pass": "1/2", "fps": round(fps, 2), "bytes": size}))
 
-    crf = encode_first_pass(info, settings, statistics, tolerant=tolerant, on_frame=report)
-    step = None
-    if conditioned and crf is not None:
-        from scene.video.encoders.quantiser import conditioning_step  # loads torch, which takes seconds
-
-        step = conditioning_step(settings.codec, crf)
-    return FirstPass(StatisticsPass(2, statistics) if CODECS[settings.codec].has_statistics else None, step)
+    crf = encode_first_pass(plan, statistics, tolerant=tolerant, on_frame=report)
+    step = plan.encoder.conditioning_step(crf) if conditioned and crf is not None else None
+    return FirstPass(StatisticsPass(2, statistics) if plan.encoder.has_statistics else None, step)

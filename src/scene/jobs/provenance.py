@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import scene
 from scene.options import BYPASS, EnhanceOptions
-from scene.video.encoders.codecs import Codec
+from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items
 from scene.video.encoders.settings import EncoderSettings
 
@@ -17,7 +17,7 @@ _CONTROLS = frozenset({"none", "constant", "random", "shuffled"})
 
 
 def provenance(
-    codec: Codec,
+    codec: Encoder,
     settings: EncoderSettings,
     enhancement: EnhanceOptions,
     model: str,
@@ -37,7 +37,6 @@ def provenance(
         deinterlace: whether frames were made progressive.
     """
     bypass = model == BYPASS
-    crf = codec.default_crf if settings.crf is None else settings.crf
     if not bypass:
         from scene.model import model_names  # loads torch
 
@@ -48,7 +47,7 @@ def provenance(
         parts.append(f"semantics {enhancement.semantics if enhancement.semantics in _CONTROLS else 'custom'}")
     if not bypass and enhancement.semantic_interval:
         parts.append(f"semantic-interval {enhancement.semantic_interval}")
-    rate = f"crf {crf:g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
+    rate = f"crf {codec.crf_of(settings):g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
     parts += [f"codec {codec.name}", rate, f"preset {settings.preset or codec.default_preset}"]
     if settings.passes is not None:
         parts.append(f"passes {settings.passes}")

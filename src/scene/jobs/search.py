@@ -8,25 +8,27 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.encode import EncodeRequest
-from scene.jobs.search_bench import open_bench
-from scene.jobs.search_curve import FAR, Answer, Curve, Demands, nearness
+from scene.jobs.quality_search import FAR, Constraints, QualitySearch, SearchAnswer, nearness
+from scene.jobs.sample_encode import open_samples
 from scene.measure.libvmaf import LEAST_SIDES
 from scene.measure.sample_scores import find_scoring_ffmpeg
 from scene.metrics.targets import Target, title
 from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
-from scene.video.encoders.codecs import Codec, check_settings
-from scene.video.encoders.encode import check_colour, encoder_pixel_format
+from scene.video.encoders import find_encoder, trial_encoders
+from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.trial import check_trial
+from scene.video.encoding.plan import check_colour, check_settings, plan_encode
+from scene.video.encoding.trial import check_trial
 from scene.video.hdr import warn_of_hdr
-from scene.video.source.declared_size import missing_bytes
+from scene.video.source.completeness import missing_bytes
 from scene.video.source.open import require_readable
 from scene.video.source.probe import SourceInfo, probe
 
@@ -40,8 +42,6 @@ DEFAULT_SAMPLE_SECONDS = 3.0
 _SHOWN = ("vmaf", "vmaf_neg")
 # Steps to the second CRF where the first one is the unprocessed pictures' answer.
 _NEAR = 4
-# Those that trial encodes know.
-_CODECS = ("x264", "x265", "svtav1")
 # Encoder parameters with which a CRF has no say.
 _FIXED_QUALITY = {"qp", "lossless"}
 
@@ -91,23 +91,23 @@ class SearchResult:
     sampled_frames: int
     samples: int
     whole: bool
-    plain: Answer
-    enhanced: Answer | None
+    plain: SearchAnswer
+    enhanced: SearchAnswer | None
     saving: float | None
-    chosen: Answer
+    chosen: SearchAnswer
     took: float
 
 
 def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchResult:
-    """Finds the coarsest CRF that meets all demands, without and with enhancement, by encodes of samples.
+    """Finds the coarsest CRF that meets all constraints, without and with enhancement, by encodes of samples.
 
     Every answer is a CRF that was measured. Progress counts encoded samples.
 
     Raises:
-        UsageError: arguments that cannot be meant, or that the source and the encoder do not allow.
+        UsageError: invalid arguments, or that the source and the encoder do not allow.
         InputError: the source is missing, unreadable, damaged or of a kind that is not supported, or its pictures are
             RGB or too small to be measured.
-        TargetError: no CRF meets all demands, and `best_effort` is off.
+        TargetError: no CRF meets all constraints, and `best_effort` is off.
         MissingError: the encoder, the device, or ffmpeg with libvmaf is not on this machine.
         SceneError: an encode or a measurement failed, or there is no room for temporary files.
     """
@@ -120,8 +120,7 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
         raise InputError(f"{request.source} is cut short: its last {missing} bytes are missing.")
     _check_pictures(info, metrics)
     # What `scene encode` refuses is refused here, before hours and not after them.
-    encoder_pixel_format(codec, info)
-    check_colour(codec, info)
+    check_colour(plan_encode(request.settings, info))
     check_trial(request.settings, info)
     model = _load(request, codec, info, codec.default_crf)
     if model is not None:
@@ -135,36 +134,34 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
         on_progress(Progress(done, None, {"pictures": what} if crf is None else {"pictures": what, "crf": crf}))
 
     length = Fraction(request.sample_seconds).limit_denominator(1000)
-    with open_bench(
+    with open_samples(
         info, request.settings, ffmpeg, metrics, request.samples, length, lambda: report("decoded", None)
-    ) as bench:
-        demands = Demands(request.targets, request.max_kbps)
-        plain = Curve(bench, codec, demands, None, report).answer(codec.default_crf, FAR)
+    ) as samples:
+        constraints = Constraints(request.targets, request.max_kbps)
+        plain = QualitySearch(samples, codec, constraints, None, report).answer(codec.default_crf, FAR)
         enhanced = None
         if model is not None:
-            curve = Curve(bench, codec, demands, lambda crf: _load(request, codec, info, crf), report)
-            enhanced = replace(curve.answer(plain.probe.crf, _NEAR), model=model.identity)
-        saving = _saving(plain, enhanced)
+            enhanced_search = QualitySearch(samples, codec, constraints, partial(_load, request, codec, info), report)
+            enhanced = replace(enhanced_search.answer(plain.measured.crf, _NEAR), model=model.identity)
+        saving = saving_percent(plain, enhanced)
         return SearchResult(
             info=info,
-            seconds=float(bench.seconds),
-            sampled_frames=bench.frames,
-            samples=len(bench.samples),
-            whole=bench.whole,
+            seconds=float(samples.seconds),
+            sampled_frames=samples.frames,
+            samples=len(samples.samples),
+            whole=samples.whole,
             plain=plain,
             enhanced=enhanced,
             saving=saving,
-            chosen=_choose(request, plain, enhanced, saving),
+            chosen=choose_answer(request, plain, enhanced, saving),
             took=time.monotonic() - started,
         )
 
 
-def _check(request: SearchRequest) -> Codec:
-    if request.settings.codec not in _CODECS:
-        raise UsageError(f"a search cannot try codec {request.settings.codec!r}; choose {', '.join(_CODECS)}.")
+def _check(request: SearchRequest) -> Encoder:
+    if not find_encoder(request.settings.codec).has_trials:
+        raise UsageError(f"a search cannot try codec {request.settings.codec}; use {trial_encoders()}.")
     codec = check_settings(request.settings)
-    if not codec.has_trials:
-        raise UsageError(f"a search cannot try {codec.name}; use x264, x265 or svtav1.")
     if request.settings.crf is not None:
         raise UsageError("a search finds the CRF itself; leave it out of the settings.")
     if request.settings.bitrate is not None:
@@ -198,7 +195,7 @@ def _check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
             )
 
 
-def _load(request: SearchRequest, codec: Codec, info: SourceInfo, crf: float) -> Enhancer | None:
+def _load(request: SearchRequest, codec: Encoder, info: SourceInfo, crf: float) -> Enhancer | None:
     if request.enhancement.changes_nothing:
         return None
     # Torch takes seconds to import, and a search for the encoder alone does without.
@@ -209,7 +206,8 @@ def _load(request: SearchRequest, codec: Codec, info: SourceInfo, crf: float) ->
     return enhancer
 
 
-def _saving(plain: Answer, enhanced: Answer | None) -> float | None:
+def saving_percent(plain: SearchAnswer, enhanced: SearchAnswer | None) -> float | None:
+    """What enhancement saves of the rate at exactly the targets; None where one of the two is not known."""
     if enhanced is None or enhanced.exact_kbps is None or plain.exact_kbps is None:
         return None
     return 100 * (1 - enhanced.exact_kbps / plain.exact_kbps)
@@ -218,11 +216,13 @@ def _saving(plain: Answer, enhanced: Answer | None) -> float | None:
 def encode_request(request: SearchRequest, result: SearchResult, destination: Path) -> EncodeRequest:
     """The encode of the answer that was chosen."""
     enhancement = EnhanceOptions(model=BYPASS) if result.chosen is result.plain else request.enhancement
-    settings = replace(request.settings, crf=result.chosen.probe.crf)
+    settings = replace(request.settings, crf=result.chosen.measured.crf)
     return EncodeRequest(request.source, destination, settings, enhancement)
 
 
-def _choose(request: SearchRequest, plain: Answer, enhanced: Answer | None, saving: float | None) -> Answer:
+def choose_answer(
+    request: SearchRequest, plain: SearchAnswer, enhanced: SearchAnswer | None, saving: float | None
+) -> SearchAnswer:
     """The answer to encode with; raises TargetError where neither meets all and none but a full answer will do."""
     if enhanced is None:
         chosen = plain
@@ -230,9 +230,9 @@ def _choose(request: SearchRequest, plain: Answer, enhanced: Answer | None, savi
         chosen = plain if enhanced.missed else enhanced
         log.warning("%s pictures do not get there: %s.", *_naming(plain, enhanced))
     elif plain.missed:
-        chosen = max((enhanced, plain), key=lambda answer: nearness(answer.probe.scores, request.targets))
+        chosen = max((enhanced, plain), key=lambda answer: nearness(answer.measured.scores, request.targets))
     elif saving is None:
-        chosen = min((enhanced, plain), key=lambda answer: answer.probe.kbps)
+        chosen = min((enhanced, plain), key=lambda answer: answer.measured.kbps)
     else:
         chosen = enhanced if saving > 0 else plain
     if chosen.missed:
@@ -244,5 +244,5 @@ def _choose(request: SearchRequest, plain: Answer, enhanced: Answer | None, savi
     return chosen
 
 
-def _naming(plain: Answer, enhanced: Answer) -> tuple[str, str]:
+def _naming(plain: SearchAnswer, enhanced: SearchAnswer) -> tuple[str, str]:
     return ("enhanced", enhanced.missed) if enhanced.missed else ("unprocessed", plain.missed)

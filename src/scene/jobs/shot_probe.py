@@ -15,9 +15,9 @@ from scene.errors import InputError, MissingError, SceneError
 from scene.measure.libvmaf import LEAST_SIDES, parse_means, probe_arguments, probe_graph
 from scene.metrics.rate_saving import Reading, Saving, judge
 from scene.picture import Picture, PictureFormat, Plane
-from scene.video.encoders.codecs import CODECS
+from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.trial import Trial, check_part, try_encode
+from scene.video.encoding.trial import Trial, check_part, try_encode
 from scene.video.ffmpeg import FFmpeg, ProcessError, find_ffmpeg, input_name
 from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 from scene.video.source.probe import SourceInfo
@@ -29,8 +29,6 @@ _LONG, _SHORT = 640, 360
 _ROW = 128
 # All three look at luma only, and none is easily pleased by contrast alone.
 _METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim")
-# To the other CRF, which costs or saves a third of the rate or so: SVT-AV1's scale is the finer one.
-_CRF_STEPS = {"x264": 3, "x265": 3, "svtav1": 5}
 _PREFIX = "scene-guard-"
 _NEEDED = (
     "`guard` needs an ffmpeg program whose libvmaf has the model of VMAF v1: install imageio-ffmpeg or name one in "
@@ -57,9 +55,9 @@ class ShotProbe:
 
     def __init__(self, ffmpeg: FFmpeg, settings: EncoderSettings, info: SourceInfo) -> None:
         check_part(settings)
-        codec = CODECS[settings.codec]
+        codec = ENCODERS[settings.codec]
         crf = codec.default_crf if settings.crf is None else settings.crf
-        step = _CRF_STEPS[codec.name]
+        step = codec.next_rate_step
         self._ffmpeg = ffmpeg
         self._settings = replace(settings, crf=crf)
         self._beside = replace(settings, crf=crf + step if crf + step <= codec.max_crf else crf - step)

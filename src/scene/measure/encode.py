@@ -1,100 +1,23 @@
-"""The encoders that are measured, and the ffmpeg arguments that run them.
+"""The measuring protocol's part of an encode: what it adds to the defaults of a whole job, and what it counts.
 
-Each encodes on one thread: x264 and x265 give other bytes with other thread counts, and a figure must not
-depend on the machine. Points run side by side instead.
+Points are encoded by the code, the build and the defaults of a whole job. What a protocol needs beyond them are
+ordinary `encoder_args`: one thread, since x264 and x265 give other bytes with other thread counts and a figure must not
+depend on the machine (points run side by side instead), and a key frame every two seconds.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
+from fractions import Fraction
 
-from scene.errors import MissingError, UsageError
-from scene.video.ffmpeg import FFmpeg, ProcessError
+from scene.errors import UsageError
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.base import Encoder
+from scene.video.encoders.params import parse_encoder_args
+from scene.video.encoders.settings import EncoderSettings
 
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """An encoder as ffmpeg knows it.
-
-    Attributes:
-        name: ours: x264, x265, svtav1, vvenc.
-        encoder: ffmpeg's name.
-        suffix: of the elementary stream's file, from which ffmpeg takes the muxer.
-        preset: the default one.
-        crfs: the default ladder; of quantisers where that is what `quality_option` sets.
-        options: encoder options that are always given; `{gop}` stands for the key-frame interval, `{parameters}`
-            for what a method adds to the encoder's own list.
-        version_pattern: how the encoder names its version, in its stream or in its log.
-        qualities: the range that CRF may have.
-        quality_option: ffmpeg's option that a rung of the ladder is given to.
-    """
-
-    name: str
-    encoder: str
-    suffix: str
-    preset: str
-    crfs: tuple[float, ...]
-    options: tuple[str, ...]
-    version_pattern: bytes
-    qualities: tuple[float, float]
-    quality_option: str = "-crf"
-
-
-# x264 and x265 write their settings into the stream's first message (0.7 and 2.4 kB). On clips of a second or
-# two that would count as rate, up to 5 % of it, so these messages (SEI) are taken out.
-X264 = Codec(
-    "x264",
-    "libx264",
-    ".h264",
-    "medium",
-    (18, 22, 26, 30, 34, 38, 42),
-    ("-g", "{gop}", "-threads", "1", "-bsf:v", "filter_units=remove_types=6"),
-    rb"x264 - core (\d+(?: r\d+)?)",
-    (0, 51),
-)
-X265 = Codec(
-    "x265",
-    "libx265",
-    ".hevc",
-    "medium",
-    (18, 22, 26, 30, 34, 38, 42),
-    (
-        *("-g", "{gop}", "-x265-params", "keyint={gop}:pools=1:frame-threads=1:log-level=error{parameters}"),
-        *("-bsf:v", "filter_units=remove_types=39"),
-    ),
-    rb"x265 \(build \d+\) - ([^:\s]+)",
-    (0, 51),
-)
-SVTAV1 = Codec(
-    "svtav1",
-    "libsvtav1",
-    ".obu",
-    "6",
-    (20, 27, 34, 41, 48, 55, 63),
-    ("-g", "{gop}", "-svtav1-params", "tune=1:lp=1{parameters}"),
-    rb"SVT-AV1 Encoder Lib (v\S+)",
-    (1, 63),
-)
-# VVenC has no CRF through ffmpeg: its ladder is of QPs, with its own perceptual adaptation on, as by default. It codes
-# 10 bit only. Delimiters before every picture (7 bytes each) say nothing and are left out.
-VVENC = Codec(
-    "vvenc",
-    "libvvenc",
-    ".266",
-    "faster",
-    (22, 27, 32, 37, 42, 47),
-    (
-        *("-threads", "1", "-pix_fmt", "yuv420p10le"),
-        *("-vvenc-params", "intraperiod={gop}:accessunitdelimiter=0{parameters}"),
-    ),
-    rb"libvvenc version: (\S+)",
-    (1, 63),
-    "-qp",
-)
-CODECS = {codec.name: codec for codec in (X264, X265, SVTAV1, VVENC)}
 GOP_SECONDS = 2
+_GOP = "{gop}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,71 +28,70 @@ class CodecRun:
         codec: which one.
         preset: given to the encoder as it is.
         crfs: one encode each, rising.
+        encoder_args: the encoder's own parameters; `{gop}` stands for the key-frame interval in frames.
     """
 
-    codec: Codec
+    codec: Encoder
     preset: str
     crfs: tuple[float, ...]
+    encoder_args: str
 
 
-def codec_run(name: str, *, preset: str | None = None, crfs: tuple[float, ...] | None = None) -> CodecRun:
+def codec_run(
+    name: str,
+    *,
+    preset: str | None = None,
+    crfs: tuple[float, ...] | None = None,
+    encoder_args: str | None = None,
+) -> CodecRun:
     """A codec by name, with its defaults where nothing is given.
 
     Raises:
-        UsageError: an unknown codec, or a CRF that it does not have.
+        UsageError: an unknown codec or preset, a CRF that it does not have, or malformed parameters.
     """
-    codec = CODECS.get(name)
-    if codec is None:
-        raise UsageError(f"codec {name!r} is unknown; choose from {', '.join(CODECS)}.")
-    ladder = tuple(sorted(set(codec.crfs if crfs is None else crfs)))
-    low, high = codec.qualities
-    quality = codec.quality_option.lstrip("-").upper()
+    encoder = ENCODERS.get(name)
+    if encoder is None or not encoder.measured_crfs:
+        measured = [other.name for other in ENCODERS.values() if other.measured_crfs]
+        raise UsageError(f"codec {name!r} is unknown; choose from {', '.join(measured)}.")
+    if preset is not None and preset not in encoder.presets:
+        raise UsageError(f"{name} has no preset {preset!r}; choose {', '.join(encoder.presets)}.")
+    ladder = tuple(sorted(set(encoder.measured_crfs if crfs is None else crfs)))
+    low, high = encoder.measured_from, encoder.max_crf
     for crf in ladder:
         if not low <= crf <= high:
-            raise UsageError(f"{quality} {crf:g} is not in {name}'s range of {low:g} to {high:g}.")
-        # Of svtav1's FFmpeg rounds fractions in silence.
-        if codec in (SVTAV1, VVENC) and crf != int(crf):
-            raise UsageError(f"{name} takes whole {quality}s here, and {crf:g} is none.")
+            raise UsageError(f"{encoder.quality_name} {crf:g} is not in {name}'s range of {low:g} to {high:g}.")
+        encoder.check_crf(crf, preset or encoder.default_preset)
     if not ladder:
         raise UsageError("give at least one CRF.")
-    return CodecRun(codec, preset or codec.preset, ladder)
+    arguments = encoder.measuring_args if encoder_args is None else encoder_args
+    run = CodecRun(encoder, preset or encoder.default_preset, ladder, arguments)
+    encoder.check_args(parse_encoder_args(encoder_settings(run, ladder[0], 1).encoder_args))
+    return run
 
 
-def encoder_options(run: CodecRun, crf: float, gop: int, parameters: tuple[str, ...] = ()) -> list[str]:
-    """The encoder's part of ffmpeg's arguments; it is also what a cache key says about the encoder.
+def key_frame_interval(rate: Fraction) -> int:
+    """The most frames from one key frame to the next at so many frames per second."""
+    return max(1, round(GOP_SECONDS * rate))
+
+
+def encoder_settings(run: CodecRun, crf: float, gop: int, parameters: tuple[str, ...] = ()) -> EncoderSettings:
+    """What one point is encoded with; a whole job with these settings gives the same stream.
 
     Args:
-        parameters: `key=value` settings of the encoder's own, for codecs that have such a list (`{parameters}`).
+        gop: the key-frame interval in frames.
+        parameters: further `key=value` settings of the encoder's own.
     """
-    extra = "".join(f":{parameter}" for parameter in parameters)
-    fixed = [option.format(gop=gop, parameters=extra) for option in run.codec.options]
-    return ["-c:v", run.codec.encoder, "-preset", run.preset, run.codec.quality_option, f"{crf:g}", *fixed]
+    arguments = ":".join(filter(None, (run.encoder_args.replace(_GOP, str(gop)), *parameters)))
+    return EncoderSettings(run.codec.name, crf, run.preset, arguments)
 
 
-def encode_arguments(source: Path, destination: Path, options: list[str]) -> list[str]:
-    """ffmpeg's arguments to encode a YUV4MPEG2 file to an elementary stream, every frame once."""
-    return [
-        *("-threads", "1", "-i", f"file:{source}", "-map", "0:v:0", "-fps_mode", "passthrough"),
-        *(*options, f"file:{destination}"),
-    ]
-
-
-def encoder_version(ffmpeg: FFmpeg, codec: Codec, folder: Path) -> str:
-    """The version that the encoder inside this ffmpeg says it is, from one tiny encode in `folder`.
-
-    Raises:
-        MissingError: this ffmpeg cannot encode with it.
-    """
-    trial = folder / f"version{codec.suffix}"
-    arguments = [
-        # VVenC says its version nowhere but in ffmpeg's verbose log.
-        *("-v", "verbose", "-f", "lavfi", "-i", "color=size=128x128:rate=25:duration=0.04", "-pix_fmt", "yuv420p"),
-        *("-c:v", codec.encoder, f"file:{trial}"),
-    ]
-    try:
-        conditioned = ffmpeg.run(arguments).messages
-        written = trial.read_bytes()
-    except (ProcessError, OSError) as error:
-        raise MissingError(f"{ffmpeg.path} cannot encode with {codec.encoder} ({error})") from error
-    match = re.search(codec.version_pattern, written) or re.search(codec.version_pattern, conditioned.encode())
-    return match[1].decode("ascii", "replace") if match else "unknown"
+def settings_key(settings: EncoderSettings) -> dict[str, object]:
+    """What a cache key says about an encode, beside the encoder's version."""
+    return {
+        "codec": settings.codec,
+        "preset": settings.preset,
+        "crf": f"{settings.crf:g}",
+        "encoder_args": settings.encoder_args,
+        # How the rate is counted: the elementary stream without supplemental messages.
+        "rate": "without messages",
+    }

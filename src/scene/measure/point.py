@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scene.errors import VerificationError
 from scene.measure.cache import Measurement
-from scene.measure.encode import CodecRun, encode_arguments, encoder_options
+from scene.measure.encode import CodecRun, encoder_settings
 from scene.measure.libvmaf import compare_arguments, filter_graph, parse_logs
 from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
 from scene.metrics.flicker import flicker
@@ -46,25 +46,29 @@ def measure_point(
     """Encodes `processed` at one CRF and compares the decoded result with `reference`.
 
     Args:
-        parameters: see `encoder_options`.
+        ffmpeg: for decoding and comparing; its `stop` ends the encoder too.
+        gop: the key-frame interval in frames.
+        parameters: see `encoder_settings`.
         folder: private and empty; what is written there may be deleted afterwards.
         threads: of libvmaf.
 
     Raises:
-        ProcessError: ffmpeg failed.
+        ProcessError: the encoder or ffmpeg failed.
         VerificationError: the decoded frames are not as many as the reference's, or not of its size.
         InputError: libvmaf gave no scores.
     """
-    stream = folder / f"encoded{run.codec.suffix}"
-    began = time.monotonic()
-    ffmpeg.run(encode_arguments(processed.path, stream, encoder_options(run, crf, gop, parameters)))
+    # Imported here: training needs PyAV only where a point is measured.
+    from scene.video.encoding.isolated import encode_isolated
+
+    stream = folder / f"encoded.{run.codec.raw_muxer}"
+    seconds = encode_isolated(processed.path, stream, encoder_settings(run, crf, gop, parameters), ffmpeg.stop)
     encoded = time.monotonic()
     size = stream.stat().st_size
     comparison = compare(ffmpeg, stream, reference, folder=folder, threads=threads)
     fmt = reference.header.format
     return Measurement(
         *(size, fmt.width, fmt.height, fmt.bit_depth, comparison.scores, comparison.frames),
-        encode_seconds=encoded - began,
+        encode_seconds=seconds,
         compare_seconds=time.monotonic() - encoded,
     )
 

@@ -16,7 +16,7 @@ from scene.errors import InputError, MissingError, SceneError
 from scene.measure.libvmaf import parse_frames, parse_xpsnr_frames, probe_arguments, probe_graph, xpsnr_graph
 from scene.picture import Picture, PictureFormat, Plane
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.trial import stream_trial
+from scene.video.encoding.trial import stream_trial
 from scene.video.ffmpeg import FFmpeg, ProcessError, StoppedError, find_ffmpeg, input_name
 from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 from scene.video.source.probe import SourceInfo

@@ -46,8 +46,8 @@ class NetworkConfig:
         normalisation: of the coefficients.
         block_skip: add a block's input to its output.
         global_skip: the network predicts the change to its input; it is then the identity before training.
-        quantiser: lowest and highest quantiser step, in 8-bit code values, that the network is trained for and told of
-            as one more plane of its input (beyond the paper); None for a network that is not told.
+        quantiser: lowest and highest quantiser step, in 8-bit code values, that the network is trained for and
+            given as one more plane of its input (beyond the paper); None for one that is not quantiser-conditioned.
     """
 
     guidance: Guidance = "embedding"
@@ -233,7 +233,7 @@ class Network(nn.Module):
     def _step_plane(self, folded: Tensor, step: Tensor | None, steps: tuple[float, float]) -> Tensor:
         """(B, 1, h, w) beside `folded`, constant over each picture: log2(step / 20) / 2, about -1 to 1."""
         if step is None:
-            raise UsageError("this network is told the encoder's quantiser step and none was given")
+            raise UsageError("this network is conditioned on the encoder's quantiser step, and none was given")
         plane = torch.log2(step.clamp(*steps) / _MIDDLE_STEP) / 2
         batch, _, height, width = folded.shape
         return plane.to(folded).view(-1, 1, 1, 1).expand(batch, 1, height, width)

@@ -1,6 +1,6 @@
 """Validation by what counts: held-out photographs, panned into short clips, through real x264, as BD-rates.
 
-Needs the ffmpeg program, not PyAV.
+Needs the ffmpeg program beside PyAV.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
 from scene.errors import MissingError, SceneError
 from scene.measure.cache import Measurement
 from scene.measure.encode import (
-    GOP_SECONDS,
     CodecRun,
     codec_run,
+    key_frame_interval,
 )
 from scene.measure.point import measure_point
 from scene.measure.raw_video import RawVideo
@@ -35,7 +35,7 @@ from scene.progress import OnProgress, Progress, silent
 from scene.training.config import ValidationConfig
 from scene.training.data.frames import FrameSource, Image
 from scene.training.data.pan import pan, spread
-from scene.video.encoders.quantiser import step_of
+from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
 
@@ -47,10 +47,7 @@ METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
 _RATE = Fraction(24)
 _MAX_UNDEFINED = Fraction(1, 3)
 _PREFIX = "scene-validation-"
-_NEEDED = (
-    "validation by an encoder needs an ffmpeg with libx264 and libvmaf: install imageio-ffmpeg or name one in "
-    "$SCENE_FFMPEG"
-)
+_NEEDED = "validation by an encoder needs an ffmpeg with libvmaf: install imageio-ffmpeg or name one in $SCENE_FFMPEG"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +109,14 @@ class EncoderValidator:
         jobs: encodes and comparisons side by side; by default one for each core.
 
     Raises:
-        MissingError: no ffmpeg with libx264 and libvmaf, or no Pillow.
+        MissingError: no PyAV, no ffmpeg with libvmaf, or no Pillow.
         InputError: a frame that cannot be read.
     """
 
     def __init__(self, source: FrameSource, config: ValidationConfig, *, jobs: int | None = None) -> None:
         width, height = config.size
         self.config = config
-        self._run = codec_run("x264", crfs=config.crf)
+        self._run = codec_run(DEFAULT_ENCODER, crfs=config.crf)
         self._jobs = jobs or os.cpu_count() or 1
         self._clips = [
             _pictures(list(pan(_middle(source, index), config.frames, width, height, seed=index)))
@@ -166,7 +163,9 @@ class EncoderValidator:
 
         crfs = self._run.crfs
         # What is encoded at each step, and the CRFs that it is encoded at.
-        shares = [(step_of("x264", crf), (crf,)) for crf in crfs] if conditioned else [(None, crfs)]
+        shares = (
+            [(ENCODERS[DEFAULT_ENCODER].quantiser_step(crf), (crf,)) for crf in crfs] if conditioned else [(None, crfs)]
+        )
 
         def submit(processed: RawVideo, reference: RawVideo, crfs: Sequence[float]) -> list[Future[Measurement]]:
             return [pool.submit(_measure_point, ffmpeg, processed, reference, self._run, crf, folder) for crf in crfs]
@@ -235,6 +234,8 @@ def _find_ffmpeg(run: CodecRun, trial: Sequence[Picture]) -> FFmpeg:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
             clip = _write(Path(name) / "trial.y4m", trial)
             _measure_point(ffmpeg, clip, clip, run, run.crfs[0], Path(name))
+    except ImportError as error:
+        raise MissingError("validation by an encoder needs PyAV: pip install av") from error
     except SceneError as error:
         raise MissingError(f"{_NEEDED} ({ffmpeg.path}: {error})") from error
     return ffmpeg
@@ -265,5 +266,4 @@ def _measure_point(
     ffmpeg: FFmpeg, processed: RawVideo, reference: RawVideo, run: CodecRun, crf: float, folder: Path
 ) -> Measurement:
     with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as private:
-        gop = round(GOP_SECONDS * _RATE)
-        return measure_point(ffmpeg, reference, processed, run, crf, gop, folder=Path(private))
+        return measure_point(ffmpeg, reference, processed, run, crf, key_frame_interval(_RATE), folder=Path(private))

@@ -27,6 +27,7 @@ from scene.training.config import TrainingConfig, config_as_dict
 from scene.training.processes import Processes, StopSignals
 from scene.training.step import TrainingStep
 from scene.training.validation import ValidationResult, Validator
+from scene.video.encoders import DEFAULT_ENCODER
 
 _LOG = logging.getLogger("scene.training")
 
@@ -79,7 +80,7 @@ class RunLog:
         self._append(step, "validation", figures)
         if reading.encoder is not None:
             figures |= reading.encoder.figures()
-            self._append(step, "x264", reading.encoder.figures())
+            self._append(step, DEFAULT_ENCODER, reading.encoder.figures())
         _LOG.info("step %d, validation: %s", step, ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
 
     def _append(self, step: int, phase: str, figures: dict[str, float]) -> None:

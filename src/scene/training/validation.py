@@ -223,8 +223,7 @@ class Validator:
             enhancer = Enhancer(
                 network, device=self._device.type, semantics=semantics, step=encoder_step, precision=precision
             )
-            starts = range(0, len(pictures), enhancer.batch)
-            return [done for start in starts for done in enhancer(pictures[start : start + enhancer.batch])]
+            return list(enhancer.stream(pictures))
 
         reading = self._x264(enhance, conditioned)
         return ValidationResult(proxy, reading, reading.objective, math.isfinite(reading.objective))

@@ -1,7 +1,8 @@
-"""The ffmpeg program: where it is, what it can do, and running it. Never through a shell.
+"""The ffmpeg program and programs of the user's own: where they are, what they can do, running them. Never a shell.
 
-SCENE encodes and decodes in process (PyAV). Measuring needs the program, because libvmaf is only in there:
-the static build that `imageio-ffmpeg` carries, or the user's own.
+SCENE encodes and decodes in process (PyAV). Measuring needs ffmpeg, because libvmaf is only in there: the static
+build that `imageio-ffmpeg` carries, or the user's own. Other programs, which stand between a video and its encoder,
+take YUV4MPEG2 and give YUV4MPEG2.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -25,11 +27,11 @@ _POLL_S = 0.1
 
 
 class ProcessError(SceneError):
-    """ffmpeg ended with an error, or was stopped."""
+    """A program ended with an error, or was stopped."""
 
 
 class StoppedError(ProcessError):
-    """ffmpeg was killed because the work it belonged to was given up."""
+    """A program was killed because the work it belonged to was given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,49 @@ def input_name(path: Path) -> str:
     return f"file:{path}"
 
 
+def locate_program(name: str) -> Path:
+    """The file that a command's first word starts.
+
+    Raises:
+        MissingError: there is no such program.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise MissingError(f"{name!r} is not a program that can be run")
+    return Path(found)
+
+
+def run_external(words: Sequence[str], source: Path, destination: Path, stop: threading.Event) -> None:
+    """Runs a program with one file as its standard input and another as its output, to its end.
+
+    The program gets a session of its own; an interruption of this call kills it and what it started.
+
+    Args:
+        words: the program and its arguments.
+        stop: once set, the program is killed.
+
+    Raises:
+        MissingError: the program cannot be started.
+        StoppedError: `stop` was set.
+        ProcessError: it ended with an exit code other than 0; the error has the last lines of its messages.
+    """
+    if stop.is_set():
+        raise StoppedError(f"stopped before {words[0]} was started")
+    with source.open("rb") as pictures, destination.open("wb") as sink:
+        try:
+            process = subprocess.Popen(
+                list(words), stdin=pictures, stdout=sink, stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            raise MissingError(f"{words[0]} cannot be run ({error.strerror})") from error
+        try:
+            _, stderr = _wait(process, words[0], stop)
+        except BaseException:
+            _kill(process)
+            raise
+    _check_exit(process, words[0], stderr.decode("utf-8", "replace").strip())
+
+
 def _locate(given: Path | None) -> Path:
     wanted = given or (Path(os.environ["SCENE_FFMPEG"]) if os.environ.get("SCENE_FFMPEG") else None)
     if wanted is None:
@@ -160,22 +205,35 @@ def _run(argv: Sequence[str], stop: threading.Event) -> Completed:
     except OSError as error:
         raise MissingError(f"{argv[0]} cannot be run ({error.strerror})") from error
     try:
-        stdout, stderr = _wait(process, stop)
+        stdout, stderr = _wait(process, "ffmpeg", stop)
     except BaseException:
         process.kill()
         process.communicate()
         raise
     messages = stderr.decode("utf-8", "replace").strip()
-    if process.returncode != 0:
-        last = "; ".join(messages.splitlines()[-_STDERR_LINES:]) or "no message"
-        raise ProcessError(f"ffmpeg ended with code {process.returncode}: {last}")
+    _check_exit(process, "ffmpeg", messages)
     return Completed(stdout, messages)
 
 
-def _wait(process: subprocess.Popen[bytes], stop: threading.Event) -> tuple[bytes, bytes]:
+def _wait(process: subprocess.Popen[bytes], name: str, stop: threading.Event) -> tuple[bytes, bytes]:
+    """Standard output and standard error of a process that has ended. Raises StoppedError once `stop` is set."""
     while True:
         try:
             return process.communicate(timeout=_POLL_S)
         except subprocess.TimeoutExpired:
             if stop.is_set():
-                raise StoppedError("ffmpeg was stopped") from None
+                raise StoppedError(f"{name} was stopped") from None
+
+
+def _check_exit(process: subprocess.Popen[bytes], name: str, messages: str) -> None:
+    if process.returncode != 0:
+        last = "; ".join(messages.splitlines()[-_STDERR_LINES:]) or "no message"
+        raise ProcessError(f"{name} ended with code {process.returncode}: {last}")
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg") and process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.communicate()

@@ -20,8 +20,6 @@ log = logging.getLogger(__name__)
 
 # Transfer characteristics of ITU-T H.273.
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
-_PRIMARIES_UNIT = 50000
-_LUMINANCE_UNIT = 10000
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,43 +114,6 @@ def _parse_mastering(data: bytes) -> MasteringDisplay | None:
         min_luminance=values[8],
         max_luminance=values[9],
     )
-
-
-def encoder_params(codec: str, hdr: HdrMetadata) -> list[str]:
-    """`key=value` parameters by which x264, x265 or svtav1 signals the metadata."""
-    params = []
-    if codec == "x265" and hdr:
-        params += ["hdr10=1", "repeat-headers=1"]
-    if hdr.mastering:
-        key = "master-display" if codec == "x265" else "mastering-display"
-        params.append(f"{key}={_display_text(hdr.mastering, integers=codec != 'svtav1')}")
-    if hdr.content_light:
-        key = {"x264": "cll", "x265": "max-cll", "svtav1": "content-light"}[codec]
-        params.append(f"{key}={hdr.content_light[0]},{hdr.content_light[1]}")
-    return params
-
-
-def vvenc_params(hdr: HdrMetadata) -> list[str]:
-    """`key=value` parameters by which VVenC signals the metadata."""
-    params = []
-    if hdr.mastering:
-        numbers = re.findall(r"\d+", _display_text(hdr.mastering, integers=True))
-        params.append(f"masteringdisplaycolourvolume={','.join(numbers)}")
-    if hdr.content_light:
-        params.append(f"maxcontentlightlevel={hdr.content_light[0]},{hdr.content_light[1]}")
-    return params
-
-
-def _display_text(display: MasteringDisplay, *, integers: bool) -> str:
-    def number(value: float, unit: int) -> str:
-        return str(round(value * unit)) if integers else f"{value:.6g}"
-
-    points = {"G": display.green, "B": display.blue, "R": display.red, "WP": display.white}
-    text = "".join(
-        f"{name}({number(x, _PRIMARIES_UNIT)},{number(y, _PRIMARIES_UNIT)})" for name, (x, y) in points.items()
-    )
-    bright = number(display.max_luminance, _LUMINANCE_UNIT)
-    return f"{text}L({bright},{number(display.min_luminance, _LUMINANCE_UNIT)})"
 
 
 def warn_of_hdr(name: str, transfer: int) -> None:

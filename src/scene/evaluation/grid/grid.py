@@ -9,15 +9,16 @@ from dataclasses import dataclass, field, replace
 
 from scene.errors import MissingError
 from scene.evaluation.grid.local import RunnerConfig, run_locally
-from scene.evaluation.grid.methods import NONE, Method
+from scene.evaluation.grid.methods import NONE, Method, check_encoders
 from scene.evaluation.grid.prefilter import EFFECT_VERSION, PrefilterEffect
 from scene.evaluation.grid.tasks import PREFILTER_QUALITY, PointTask, PrefilterTask, Task, TaskResults
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip, Recipe, reference_key
-from scene.measure.encode import GOP_SECONDS, CodecRun, encoder_options, encoder_version
+from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval, settings_key
 from scene.measure.libvmaf import METRICS_VERSION
 from scene.measure.workspace import workspace
 from scene.progress import OnProgress, silent
+from scene.video.encoding.isolated import encoder_version
 from scene.video.ffmpeg import FFmpeg, has_filter
 
 
@@ -54,6 +55,12 @@ class Point:
     crf: float
     encoder: str
     measurement: Measurement
+
+    @property
+    def encoder_args(self) -> str:
+        """The encoder's own parameters with which `scene encode` gives the same stream of the same pictures."""
+        gop = key_frame_interval(self.clip.rate)
+        return encoder_settings(self.run, self.crf, gop, self.method.parameters).encoder_args
 
     @property
     def kbps(self) -> float:
@@ -147,8 +154,8 @@ def measure_grid(
         on_progress: counts points and effects.
 
     Raises:
-        MissingError: ffmpeg lacks an encoder or libvmaf, the device is not on this machine, Ray is not installed, or a
-            machine of the cluster has another ffmpeg.
+        MissingError: PyAV lacks an encoder, or the encoder what a method needs; ffmpeg lacks libvmaf; the device is not
+            on this machine; Ray is not installed, or a machine of the cluster has another ffmpeg or PyAV.
         UsageError: a network that cannot be run on video like this.
         SceneError: the cache cannot be written to, or the cluster cannot be reached.
     """
@@ -156,7 +163,8 @@ def measure_grid(
     # Giving up here must not stop whatever else the caller runs.
     ffmpeg = replace(ffmpeg, stop=threading.Event())
     with workspace() as folder:
-        encoders = {run.codec.name: encoder_version(ffmpeg, run.codec, folder) for run in grid.codecs}
+        encoders = {run.codec.name: encoder_version(run.codec.name) for run in grid.codecs}
+        check_encoders(grid.methods, encoders)
         tasks = [t for t in plan(grid, ffmpeg, encoders) if effects or not isinstance(t, PrefilterTask)]
         results = TaskResults(tasks, cache, on_progress)
         if results.missing:
@@ -181,7 +189,7 @@ def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Ta
     for clip in grid.clips:
         reference = reference_key(clip, grid.recipe)
         common = {"reference": reference, "ffmpeg": ffmpeg.build, "metrics": METRICS_VERSION}
-        gop = max(1, round(GOP_SECONDS * clip.rate))
+        gop = key_frame_interval(clip.rate)
         for method in grid.methods:
             runs = [run for run in grid.codecs if method.serves(run.codec.name)]
             # First, since it takes longest: at the end of a grid all workers should end together.
@@ -194,7 +202,7 @@ def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Ta
                         **common,
                         "method": method.identity_at(method.step(run.codec.name, crf)),
                         "encoder": encoders[run.codec.name],
-                        "options": encoder_options(run, crf, gop, method.parameters),
+                        "settings": settings_key(encoder_settings(run, crf, gop, method.parameters)),
                     }
                     yield PointTask(clip, method, run, crf, gop, key)
 

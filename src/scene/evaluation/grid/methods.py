@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.errors import UsageError
-from scene.measure.encode import CODECS
+from scene.errors import MissingError, UsageError
 from scene.measure.names import display_name
-from scene.video.external import locate_program
+from scene.video.encoders import ENCODERS, find_encoder
+from scene.video.encoders.svtav1 import VMAF_TUNE, SvtAv1
+from scene.video.ffmpeg import locate_program
 
 if TYPE_CHECKING:
     from scene.model import Network
@@ -42,7 +43,7 @@ class Method:
         network: a network of `scene.model`, or None.
         command: a program and its arguments that reads and writes YUV4MPEG2, or None.
         strength: how much of the network's change is applied.
-        semantics: what steers a network that takes embeddings; see `scene.enhance.open_conditioner`.
+        semantics: what conditions a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
         parameters: further settings of the encoder, `key=value`, that belong to the method.
     """
@@ -64,21 +65,18 @@ class Method:
 
     @property
     def conditioned(self) -> bool:
-        """Whether it is a network that is told the quantiser: its pictures then depend on codec and CRF."""
+        """Whether it is a quantiser-conditioned network: its pictures then depend on codec and CRF."""
         return self.network is not None and self.network.config.quantiser is not None
 
     def step(self, codec: str, crf: float) -> float | None:
-        """The step that its network is told before an encode at this CRF, None for one that is told none.
+        """The step that conditions its network before an encode at this CRF; None for one without that input.
 
         It is clamped into the range of the training, beyond which the network gives the same pictures.
         """
         if self.network is None or self.network.config.quantiser is None:
             return None
-        # Imported here: torch takes seconds to load, and only networks need it.
-        from scene.video.encoders.quantiser import conditioning_step
-
         low, high = self.network.config.quantiser
-        return min(max(conditioning_step(codec, crf), low), high)
+        return min(max(find_encoder(codec).conditioning_step(crf), low), high)
 
     def identity_at(self, step: float | None) -> str:
         """What tells its pictures apart from those of other methods and, where it has a step, of other steps."""
@@ -95,9 +93,34 @@ class Method:
 
 
 NONE = Method("none", "none")
-# SVT-AV1 with this tune sharpens the pictures that it is given: a pre-processor inside the encoder. Of two values of
-# one key the encoder takes the last.
-SVTAV1_VMAF = Method("svtav1:vmaf", "svtav1:tune=5", codecs=("svtav1",), parameters=("tune=5",))
+# An encoder that pre-processes by itself. Of two values of one key it takes the last.
+SVTAV1_VMAF = Method(
+    f"{SvtAv1.name}:vmaf", f"{SvtAv1.name}:{VMAF_TUNE}", codecs=(SvtAv1.name,), parameters=(VMAF_TUNE,)
+)
+
+
+_FIRST_WITH_VMAF_TUNE = (4, 2)
+
+
+def has_vmaf_tune(svtav1: str) -> bool:
+    """Whether SVT-AV1 of this version has the tune of `SVTAV1_VMAF`."""
+    numbers = re.match(r"(\d+)\.(\d+)", svtav1)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _FIRST_WITH_VMAF_TUNE
+
+
+def check_encoders(methods: Sequence[Method], encoders: Mapping[str, str]) -> None:
+    """Refuses a method that needs a newer encoder.
+
+    Args:
+        encoders: versions by codec.
+
+    Raises:
+        MissingError: this build of the encoder has not what a method asks for.
+    """
+    if SVTAV1_VMAF in methods and not has_vmaf_tune(encoders[SvtAv1.name]):
+        raise MissingError(
+            f"{SVTAV1_VMAF.label} needs SVT-AV1 4.2, and this PyAV has {encoders[SvtAv1.name]}; leave the method out."
+        )
 
 
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
@@ -187,11 +210,9 @@ def fit_to_codecs(method: Method) -> tuple[Method, ...]:
     """A method as it is used before each codec: several of one label where the codecs' `EncoderFit` differ."""
     if method.network is None or not method.conditioned or method.codecs is not None:
         return (method,)
-    from scene.video.encoders.quantiser import fit_of
-
     groups: dict[float, list[str]] = {}
-    for codec in CODECS:
-        groups.setdefault(method.strength * fit_of(codec).strength, []).append(codec)
+    for codec in (encoder.name for encoder in ENCODERS.values() if encoder.measured_crfs):
+        groups.setdefault(method.strength * find_encoder(codec).fit.strength, []).append(codec)
     return tuple(
         replace(
             method,

@@ -5,27 +5,30 @@ methods = ["none", "contrast:tuned", "scene"]
 [clips]                 which files of the data folder
 [clips.also]            other names under which some of them go
 [reference]             frames, halve_above
-[codecs.x264]           preset, crf; one table for each codec
+[codecs.x264]           preset, crf, encoder_args; one table for each codec
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
+
+import msgspec
 
 from scene.errors import InputError, UsageError
 from scene.measure.clip import Recipe
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.names import display_name
 
-_SECTIONS = ("methods", "clips", "reference", "codecs")
+T = TypeVar("T")
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class ClipSet:
+class ClipSet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The clips of a protocol.
 
     Attributes:
@@ -36,11 +39,29 @@ class ClipSet:
         also: another name for some of them.
     """
 
-    title: str
-    source: str
-    files: tuple[str, ...]
-    names: tuple[str, ...] = ()
-    also: Mapping[str, str] = field(default_factory=dict)
+    title: Text
+    source: Text
+    files: tuple[Text, ...] = ()
+    names: tuple[Text, ...] = ()
+    also: dict[str, str] = {}
+
+
+class _Reference(msgspec.Struct, forbid_unknown_fields=True):
+    frames: Count | None = None
+    halve_above: Count | None = None
+
+
+class _Codec(msgspec.Struct, forbid_unknown_fields=True):
+    preset: str | None = None
+    crf: tuple[float, ...] | None = None
+    encoder_args: str | None = None
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    methods: tuple[Text, ...] = ()
+    clips: dict[str, Any] = {}
+    reference: dict[str, Any] = {}
+    codecs: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +86,7 @@ def read_protocol(path: Path) -> Protocol:
 
     Raises:
         InputError: the file is missing or not TOML.
-        UsageError: an unknown or missing section or key, or a value that cannot be meant; it is named.
+        UsageError: an unknown or missing section or key, or an invalid value; it is named.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -130,72 +151,33 @@ def _wanted(clips: ClipSet) -> str:
 
 
 def _protocol(document: Mapping[str, Any]) -> Protocol:
-    _only(document, _SECTIONS, "section or key")
-    clips = _table(document, "clips", ("title", "source", "files", "names", "also"))
-    reference = _table(document, "reference", ("frames", "halve_above"))
-    codecs = _table(document, "codecs", None)
-    if not codecs:
+    file = _checked(document, _File, "the file")
+    if not file.codecs:
         raise UsageError("it has no [codecs.NAME]; give one for each codec.")
-    also = clips.get("also", {})
-    names = _strings(clips, "names", "[clips]")
-    files = _strings(clips, "files", "[clips]")
-    if not isinstance(also, dict) or not all(isinstance(other, str) for other in also.values()):
-        raise UsageError("[clips.also] must give one name for another.")
-    _only(also, names, "clip", "[clips.also]")
-    if not files or any(("{name}" in pattern) != bool(names) for pattern in files):
+    clips = _checked(file.clips, ClipSet, "[clips]")
+    for name in clips.also:
+        if name not in clips.names:
+            raise UsageError(f"[clips.also] has an unknown clip {name!r}; known: {', '.join(clips.names)}.")
+    if not clips.files or any(("{name}" in pattern) != bool(clips.names) for pattern in clips.files):
         raise UsageError("'files' in [clips] must have {name} in each pattern where there are 'names', else in none.")
+    reference = _checked(file.reference, _Reference, "[reference]")
     return Protocol(
-        methods=_strings(document, "methods", "the file"),
-        clips=ClipSet(_string(clips, "title"), _string(clips, "source"), files, names, also),
-        recipe=Recipe(_count(reference, "frames"), _count(reference, "halve_above")),
-        codecs=tuple(_codec(name, codecs) for name in codecs),
+        methods=file.methods,
+        clips=clips,
+        recipe=Recipe(reference.frames, reference.halve_above),
+        codecs=tuple(_codec(name, table) for name, table in file.codecs.items()),
     )
 
 
-def _codec(name: str, codecs: Mapping[str, Any]) -> CodecRun:
-    table = _table(codecs, name, ("preset", "crf"), "codecs.")
-    crfs = table.get("crf")
-    if crfs is not None and not (
-        isinstance(crfs, list) and all(isinstance(crf, int | float) and not isinstance(crf, bool) for crf in crfs)
-    ):
-        raise UsageError(f"'crf' in [codecs.{name}] must be a list of numbers.")
-    preset = table.get("preset")
-    if preset is not None and not isinstance(preset, str):
-        raise UsageError(f"'preset' in [codecs.{name}] must be a text, in quotes.")
-    return codec_run(name, preset=preset, crfs=None if crfs is None else tuple(map(float, crfs)))
+def _codec(name: str, table: Mapping[str, Any]) -> CodecRun:
+    codec = _checked(table, _Codec, f"[codecs.{name}]")
+    return codec_run(name, preset=codec.preset, crfs=codec.crf, encoder_args=codec.encoder_args)
 
 
-def _table(parent: Mapping[str, Any], name: str, keys: Sequence[str] | None, prefix: str = "") -> dict[str, Any]:
-    table = parent.get(name, {})
-    if not isinstance(table, dict):
-        raise UsageError(f"{name!r} must be a table, [{prefix}{name}].")
-    if keys is not None:
-        _only(table, keys, "key", f"[{prefix}{name}]")
-    return table
-
-
-def _only(table: Mapping[str, Any], known: Sequence[str], what: str, place: str = "it") -> None:
-    for key in table:
-        if key not in known:
-            raise UsageError(f"{place} has an unknown {what} {key!r}; known: {', '.join(known)}.")
-
-
-def _strings(table: Mapping[str, Any], key: str, place: str) -> tuple[str, ...]:
-    values = table.get(key, [])
-    if not isinstance(values, list) or not all(isinstance(value, str) and value for value in values):
-        raise UsageError(f"{key!r} in {place} must be a list of texts.")
-    return tuple(values)
-
-
-def _string(table: Mapping[str, Any], key: str) -> str:
-    value = table.get(key)
-    if not isinstance(value, str) or not value:
-        raise UsageError(f"{key!r} in [clips] must be a text.")
-    return value
-
-
-def _count(table: Mapping[str, Any], key: str) -> int | None:
-    value = table.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UsageError(f"{key!r} in [reference] must be a whole number of at least 1.")
-    return value
+def _checked(table: Mapping[str, Any], kind: type[T], place: str) -> T:
+    """A table as what it must be; the message of a refusal has the table's place and the path of the key in it."""
+    try:
+        return msgspec.convert(table, kind)
+    except msgspec.ValidationError as error:
+        # Backticks are for fields of requests.
+        raise UsageError(f"{place}: {error}".replace("`", "'")) from error

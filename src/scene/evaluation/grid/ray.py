@@ -4,11 +4,11 @@ A unit is what goes to a machine: one clip, one method and one codec, with all t
 machines may share no file system. The machine makes the reference and the variant for itself and sends every result
 as soon as there is one; only the driver writes to the cache. With the first unit of a clip and method goes its
 effect. So a network runs once a codec and clip instead of once a clip, which is little beside seven encodes and
-comparisons, and no raw video crosses the network. Of a network that is told the quantiser a unit is one step instead
+comparisons, and no raw video crosses the network. Of a quantiser-conditioned network a unit is one step instead
 of one codec: it runs once for each anyway.
 
-Every machine needs this package and an ffmpeg of the driver's build (the cache's keys name it): at the driver's path,
-or the one that `find_ffmpeg` finds.
+Every machine needs this package, the driver's version of PyAV and an ffmpeg of the driver's build (the cache's keys
+name it): at the driver's path, or the one that `find_ffmpeg` finds.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from scene.evaluation.grid.tasks import (
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Clip, Recipe, make_reference
 from scene.measure.workspace import workspace
+from scene.video.encoding.elementary import pyav_version
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 
 _log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class WorkUnit:
     recipe: Recipe
     ffmpeg: Path
     build: str
+    pyav: str
     version: str
     threads: int
     device: str
@@ -234,6 +236,7 @@ def _work_units(results: TaskResults, config: RunnerConfig) -> Iterator[WorkUnit
                 recipe=config.recipe,
                 ffmpeg=config.ffmpeg.path.absolute(),
                 build=config.ffmpeg.build,
+                pyav=pyav_version(),
                 version=__version__,
                 threads=config.threads,
                 device=config.device,
@@ -272,7 +275,7 @@ def _run_unit(unit: WorkUnit, content: npt.NDArray[np.uint8]) -> Iterator[tuple[
 def _measure_unit(
     unit: WorkUnit, ffmpeg: FFmpeg, content: npt.NDArray[np.uint8], folder: Path
 ) -> Iterator[tuple[int, Outcome | str]]:
-    # Under its own name: ffmpeg goes by it where the content does not tell.
+    # Under its own name: ffmpeg goes by it where the content leaves the format open.
     source = folder / "source" / unit.clip.path.name
     source.parent.mkdir()
     content.tofile(source)
@@ -300,11 +303,15 @@ def _local_ffmpeg(unit: WorkUnit) -> FFmpeg:
     """This machine's ffmpeg.
 
     Raises:
-        MissingError: it is another build than the driver's, or this package is of another version.
+        MissingError: it is another build than the driver's, or this package or PyAV is of another version.
     """
     machine = os.uname().nodename
     if __version__ != unit.version:
         raise MissingError(f"{machine} has scene {__version__}, not {unit.version}; install the same version there")
+    if pyav_version() != unit.pyav:
+        raise MissingError(
+            f"{machine} has PyAV {pyav_version()}, whose encoders are not those of {unit.pyav}; install that"
+        )
     found = find_ffmpeg(unit.ffmpeg if unit.ffmpeg.exists() else None)
     if found.build != unit.build:
         found = find_ffmpeg()

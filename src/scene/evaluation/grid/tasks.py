@@ -20,6 +20,7 @@ from scene.measure.encode import CodecRun
 from scene.measure.point import measure_point
 from scene.measure.raw_video import RawVideo
 from scene.progress import OnProgress, Progress
+from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.ffmpeg import FFmpeg, StoppedError
 
 _log = logging.getLogger(__name__)
@@ -27,8 +28,8 @@ _log = logging.getLogger(__name__)
 ATTEMPTS = 2
 # Not the fault of one clip or point: no other would fare better.
 FATAL = (StoppedError, UsageError, MissingError)
-# Codec and CRF whose step a network is told for its effect, which has no encoder.
-PREFILTER_QUALITY = ("x264", 30.0)
+# Encoder and CRF whose step conditions a network for its effect, which has no encoder.
+PREFILTER_QUALITY = (DEFAULT_ENCODER, 30.0)
 # What the cache calls entries of this kind.
 _EFFECT = "treatment"
 
@@ -67,7 +68,7 @@ class PointTask:
 class PrefilterTask:
     """A method's change to a clip's pictures to measure; attributes as of `PointTask`.
 
-    Of a network that is told the quantiser it is the change at x264's CRF 30, the middle of its ladder.
+    Of a quantiser-conditioned network it is the change at x264's CRF 30, the middle of its ladder.
     """
 
     clip: Clip
@@ -92,7 +93,7 @@ Outcome = Measurement | PrefilterEffect
 def by_step(tasks: Sequence[Task], indices: Iterable[int]) -> list[list[int]]:
     """Tasks of one clip and method, as indices of `tasks`, in groups that work on the same pictures.
 
-    The groups are in the order of their first tasks. There is one but for networks that are told the quantiser, whose
+    The groups are in the order of their first tasks. There is one but for quantiser-conditioned networks, whose
     codecs meet where their CRFs have the same step: x264's and x265's always do.
     """
     groups: dict[float | None, list[int]] = {}

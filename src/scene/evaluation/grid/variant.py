@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 from scene.errors import InputError, VerificationError
 from scene.evaluation.grid.methods import Method
 from scene.measure.raw_video import RawVideo, count_raw_video
-from scene.video.external import run_external
-from scene.video.ffmpeg import FFmpeg, StoppedError
+from scene.video.ffmpeg import FFmpeg, StoppedError, run_external
 from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 
@@ -65,12 +63,11 @@ def _enhance(
         header = read_header(source, matrix=reference.header.format.matrix)
         write_header(sink, header)
         frames = read_frames(source, header)
-        while batch := list(itertools.islice(frames, enhancer.batch)):
+        for picture in enhancer.stream(frames):
             # In a worker's thread nothing else would end it.
             if ffmpeg.stop.is_set():
                 raise StoppedError(f"{method.label} was stopped")
-            for picture in enhancer(batch):
-                write_frame(sink, picture)
+            write_frame(sink, picture)
 
 
 def _filter(ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path) -> None:

@@ -19,7 +19,6 @@ const clipNames = distinct(points.map((point) => point.clip));
 const codecNames = distinct(points.map((point) => point.codec));
 const metricByName = new Map(metrics.map((metric) => [metric.name, metric]));
 const measuredMetrics = metrics.filter((metric) => points.some((point) => isNumber(point[metric.name])));
-const isMean = (row) => "of_clips" in row;
 
 const metricOptions = (entries) => entries.map((metric) => [metric.name, axisTitle(metric)]);
 const options = (names) => names.map((name) => [name, name]);

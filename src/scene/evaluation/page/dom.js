@@ -22,13 +22,6 @@ function fixed(value, decimals) {
   return isNumber(value) ? value.toFixed(decimals).replace("-", "\u2212") : "N/A";
 }
 
-// What rounds to zero has no sign.
-function signed(value, decimals) {
-  const rounded = isNumber(value) ? Number(value.toFixed(decimals)) : 0;
-  if (rounded === 0) return fixed(isNumber(value) ? 0 : value, decimals);
-  return rounded > 0 ? `+${fixed(value, decimals)}` : fixed(value, decimals);
-}
-
 function rateText(kbps) {
   if (!isNumber(kbps)) return "N/A";
   return `${kbps < 100 ? kbps.toPrecision(3) : Math.round(kbps).toLocaleString("en-GB")} kbit/s`;

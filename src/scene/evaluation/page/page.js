@@ -22,10 +22,7 @@ function startContents() {
   byId("contents").append(...sections.map((section) => h("a", { href: `#${section.id}` }, section.querySelector("h2").textContent)));
 }
 
-startSummary();
-startClipTable();
-startCrfTable();
-startTreatments();
+["summary", "clips", "crf", "effect"].forEach(startTables);
 startRate();
 startFrames();
 startSideBySide();

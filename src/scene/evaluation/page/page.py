@@ -6,14 +6,27 @@ import base64
 import hashlib
 import json
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
+from itertools import product
 from typing import Any
 
-from scene.evaluation.page.heading import headline, sentence
-from scene.evaluation.page.repeat import repeat_html
-from scene.evaluation.page.summary import summary_html
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from scene.evaluation.report.provenance import facts, is_comparison, provenance_tables
+from scene.evaluation.report.results import Document
+from scene.evaluation.report.table import Cell, Table
+from scene.evaluation.report.tables import (
+    CLIP_FIGURES,
+    STATISTICS,
+    anchors,
+    bd_rate_table,
+    clip_table,
+    effect_table,
+    equal_crf_table,
+    files_table,
+)
 from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.metrics.scores import METRICS
 
@@ -21,6 +34,12 @@ from scene.metrics.scores import METRICS
 _SCRIPTS = ("dom.js", "data.js", "notes.js", "tables.js", "chart.js", "plots.js", "side_by_side.js", "page.js")
 # More figures than this make the file slow to open; clips are then thinned to every second frame, third, ...
 _MOST_FRAME_SCORES = 2_000_000
+# Percent from which a cell is tinted as a small, a clear and a large change.
+_TINTS = (1.0, 5.0, 20.0)
+_MINUS = "\u2212"
+
+# A table and what it is shown for: the chosen text by the control's label.
+Choice = tuple[dict[str, str], Table]
 
 
 def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sides: Sequence[SideBySide]) -> str:
@@ -36,24 +55,145 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
         The text of report.html. It loads nothing: pictures are data URIs, and its content security policy forbids
         the rest. No text of the documents can become markup.
     """
+    document = dict(results)
     style = _read("page.css")
     script = "\n".join(_read(name) for name in _SCRIPTS)
-    parts = {
-        "style": style,
-        "style_hash": _hash(style),
-        "script": script,
-        "script_hash": _hash(script),
-        "title": headline(results),
-        "sentence": sentence(results),
-        "summary": summary_html(results),
-        "repeat": repeat_html(results),
-        "results": _json(_shown(results)),
-        "metrics": _json([_metric(metric) for metric in METRICS]),
-        "frames": _json(_thinned(frames)),
-        "side_by_sides": _json([_side_by_side(shown) for shown in side_by_sides]),
-    }
-    # One pass: what is put in is never searched for further places.
-    return re.sub(r"<!--slot:(\w+)-->", lambda match: parts[match[1]], _read("page.html"))
+    comparison = is_comparison(document)
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            # Both hold what the project wrote itself, and the policy names their very bytes.
+            style=Markup(style),
+            style_hash=_hash(style),
+            script=Markup(script),
+            script_hash=_hash(script),
+            title=_headline(document),
+            sentence=_sentence(document),
+            comparison=comparison,
+            files=files_table(document) if comparison else None,
+            summary=[(anchor, list(_summary(document, anchor))) for anchor in anchors(document)],
+            clips=list(_clip_choices(document)),
+            equal_crf=list(_equal_crf_choices(document)),
+            effects=list(_effect_choices(document)),
+            command=(document.get("environment") or {}).get("command"),
+            facts=facts(document),
+            provenance=provenance_tables(document),
+            every_point=bool(document.get("points")) and not comparison and not document.get("failures"),
+            results=_json(_shown(document)),
+            metrics=_json([_metric(metric) for metric in METRICS]),
+            frames=_json(_thinned(frames)),
+            side_by_sides=_json([_side_by_side(shown) for shown in side_by_sides]),
+        )
+    )
+
+
+def _templates() -> Environment:
+    templates = Environment(
+        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    templates.filters |= {"shown": _number, "tint": _tint, "json": json.dumps}
+    return templates
+
+
+def _number(cell: Cell) -> str:
+    """The value with a real minus; what rounds to zero has no sign."""
+    text = cell.text
+    if cell.value is not None and round(cell.value, cell.decimals) == 0:
+        return text.lstrip("+")
+    return text.replace("-", _MINUS)
+
+
+def _tint(cell: Cell) -> str:
+    if cell.value is None or not cell.percent:
+        return ""
+    level = sum(abs(cell.value) >= threshold for threshold in _TINTS)
+    return f"{'save' if cell.value < 0 else 'cost'}{level}" if level else ""
+
+
+def _summary(results: Document, anchor: str) -> Iterator[Choice]:
+    for statistic, text in STATISTICS.items():
+        yield {"Show": text}, bd_rate_table(results, anchor, statistic=statistic, order=METRICS)
+
+
+def _clip_choices(results: Document) -> Iterator[Choice]:
+    rows = results.get("bd_rate") or []
+    codecs, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("codec", "metric"))
+    metrics = [metric for metric in METRICS if metric.name in names]
+    for codec, metric, anchor, (figure, text) in product(codecs, metrics, anchors(results), CLIP_FIGURES.items()):
+        table = clip_table(results, codec, metric, figure, anchor)
+        if table.rows:
+            title = f"{metric.title} ({metric.unit})" if metric.unit else metric.title
+            yield {"Codec": codec, "Metric": title, "Against": _anchor_text(anchor), "Figure": text}, table
+
+
+def _equal_crf_choices(results: Document) -> Iterator[Choice]:
+    rows = results.get("equal_crf") or []
+    clips = sorted(dict.fromkeys(row["clip"] for row in rows), key=lambda clip: clip != "mean")
+    for clip, anchor in product(clips, dict.fromkeys(row["anchor"] for row in rows)):
+        choice = {"Clip": "mean over clips" if clip == "mean" else clip, "Against": _anchor_text(anchor)}
+        yield choice, equal_crf_table(results, anchor, clip=clip, order=METRICS)
+
+
+def _effect_choices(results: Document) -> Iterator[Choice]:
+    clips = list(dict.fromkeys(row["clip"] for row in results.get("treatments") or []))
+    for clip in [None] * (len(clips) > 1) + clips:
+        yield {"Clip": clip or "mean over clips"}, effect_table(results, clip)
+
+
+def _anchor_text(anchor: str) -> str:
+    return "codec only" if anchor == "none" else anchor
+
+
+def _headline(results: Document) -> str:
+    """The title."""
+    if is_comparison(results):
+        return f"Files compared with {_join(_distinct(results, 'clip'))}"
+    codecs = _distinct(results, "codec")
+    return f"Pre-processing before {_join(codecs)}" if codecs else "Pre-processing before video codecs"
+
+
+def _sentence(results: Document) -> str:
+    """A sentence that says how much was measured, and with which version."""
+    points = results.get("points") or []
+    environment = results.get("environment") or {}
+    version = f" SCENE {environment['scene']}." if environment.get("scene") else ""
+    if not points:
+        return f"Nothing was measured.{version}"
+    frames = _frames(points)
+    if is_comparison(results):
+        files = _count(len(points), "file")
+        return f"{files} of {frames}, scored against the reference frame by frame.{version}"
+    clips, methods = _distinct(results, "clip"), [m for m in _distinct(results, "method") if m != "none"]
+    codecs = _distinct(results, "codec")
+    ladder = sorted({len({p.get("crf") for p in points if p.get("codec") == codec}) for codec in codecs})
+    rates = f"{ladder[0]}" if len(ladder) == 1 else f"{ladder[0]} to {ladder[-1]}"
+    return (
+        f"{_count(len(clips), 'clip')} of {frames} through {_join(codecs)} at {rates} rates, "
+        f"without pre-processing and with {_count(len(methods), 'method')}: {len(points):,} encodes, each scored "
+        f"against the unprocessed source.{version}"
+    )
+
+
+def _frames(points: Sequence[Mapping[str, Any]]) -> str:
+    counts = sorted({int(point["frames"]) for point in points if point.get("frames")})
+    if not counts:
+        return "all frames"
+    if len(counts) == 1:
+        return _count(counts[0], "frame")
+    return f"{counts[0]} to {counts[-1]} frames"
+
+
+def _distinct(results: Document, name: str) -> list[str]:
+    return list(dict.fromkeys(str(point.get(name, "")) for point in results.get("points") or []))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _join(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def _read(name: str) -> str:
@@ -65,12 +205,12 @@ def _hash(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
-def _json(value: Any) -> str:
+def _json(value: Any) -> Markup:
     """JSON that no string in it can end the script element with."""
     text = json.dumps(_finite(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
+    return Markup(text)
 
 
 def _finite(value: Any) -> Any:
@@ -86,8 +226,7 @@ def _finite(value: Any) -> Any:
 
 def _shown(results: Mapping[str, Any]) -> dict[str, Any]:
     """What the script draws; the rest of the document is in the page's text already."""
-    names = ("points", "bd_rate", "equal_crf", "treatments")
-    shown: dict[str, Any] = {name: results.get(name) or [] for name in names}
+    shown: dict[str, Any] = {"points": results.get("points") or []}
     environment = results.get("environment") or {}
     shown["methods"] = environment.get("methods") or []
     shown["codecs"] = environment.get("codecs") or []

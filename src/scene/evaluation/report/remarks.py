@@ -1,4 +1,4 @@
-"""What has to be said beside the tables of a results document: how it was measured, and what limits the figures."""
+"""What limits the figures of a results document, as sentences beside its tables."""
 
 from __future__ import annotations
 
@@ -15,38 +15,6 @@ _ALIKE = (
     (re.compile(r"overlap [0-9.]+ is below"), "overlap below"),
     (re.compile(r"the (?:anchor|test) has [0-9]+ usable points of ([0-9]+)"), r"fewer than \1 usable points"),
 )
-
-
-def protocol_lines(results: Document) -> list[str]:
-    """What was measured, with what, as plain text."""
-    environment = results["environment"]
-    lines = []
-    if clips := environment["clips"]:
-        recipe = environment["recipe"]
-        frames = "all frames" if recipe["frames"] is None else f"first {recipe['frames']} frames"
-        halved = recipe["halve_above"]
-        sizes = "at their own size" if halved is None else f"those above {halved} lines halved (Lanczos)"
-        named = [f"{clip['clip']} ({'x'.join(map(str, clip['measured_size']))})" for clip in clips]
-        lines.append(f"{len(clips)} clip{'s' * (len(clips) > 1)}, {frames}, {sizes}: {', '.join(named)}")
-    for codec in environment["codecs"]:
-        if "crf" in codec:
-            lines.append(_codec_line(codec, environment["recipe"]))
-    lines.append(f"ffmpeg {environment['ffmpeg']}; rate is that of the elementary stream")
-    for method in environment["methods"]:
-        # Older documents do not say which codecs a method is for.
-        codecs = method.get("codecs")
-        if method.get("identity", method["method"]) != method["method"] or codecs:
-            where = f" with {', '.join(codecs)}" if codecs else ""
-            lines.append(f"{method['method']} is {method['identity']}{where}")
-    timing = results.get("timing")
-    if timing and timing["points"]:
-        share = (timing["encode_seconds"] + timing["compare_seconds"]) / (timing["wall_seconds"] * timing["jobs"])
-        lines.append(
-            f"{timing['points']} points were measured in {timing['wall_seconds']:.0f} s by "
-            f"{timing['jobs']} worker{'s' * (timing['jobs'] > 1)}, "
-            f"{share:.0%} of whose time went into encoding and comparing points, the rest mostly into treatments"
-        )
-    return lines
 
 
 def remarks(results: Document, anchor: str = "none") -> list[str]:
@@ -74,14 +42,6 @@ def remarks(results: Document, anchor: str = "none") -> list[str]:
     if results["failures"]:
         lines.append(f"{len(results['failures'])} points could not be measured: see results.json")
     return lines
-
-
-def _codec_line(codec: Document, recipe: Document) -> str:
-    ladder = ", ".join(f"{crf:g}" for crf in codec["crf"])
-    return (
-        f"{codec['codec']} {codec['version']}: preset {codec['preset']}, {codec.get('quality', 'CRF')} {ladder}, "
-        f"GOP {recipe['gop_seconds']:g} s, one thread"
-    )
 
 
 def _missing_line(means: list[Document], rows: list[Document]) -> str:

@@ -14,9 +14,10 @@ from scene import __version__
 from scene.errors import UsageError
 from scene.evaluation.grid.grid import ClipEffect, Grid, Measured, Point
 from scene.evaluation.report.summary import ClipRow, EqualCRF, MeanRow, clip_rows, equal_crf_rows, mean_rows
-from scene.measure.clip import Recipe
+from scene.measure.clip import Clip, Recipe
 from scene.measure.encode import GOP_SECONDS, CodecRun
 from scene.measure.libvmaf import METRICS_VERSION
+from scene.video.encoding.elementary import pyav_version
 from scene.video.ffmpeg import FFmpeg
 
 FORMAT = 1
@@ -120,21 +121,13 @@ def _environment(report: Report) -> Document:
     grid = report.grid
     return {
         "scene": __version__,
+        "pyav": pyav_version(),
         "ffmpeg": report.ffmpeg,
         "platform": platform.platform(),
         "command": report.command,
         "metrics": METRICS_VERSION,
         "recipe": _recipe(grid.recipe),
-        "clips": [
-            {
-                "clip": clip.name,
-                "sha256": clip.sha256,
-                "fps": float(clip.rate),
-                "source_size": [clip.width, clip.height],
-                "measured_size": list(grid.recipe.size(clip)),
-            }
-            for clip in grid.clips
-        ],
+        "clips": [clip_entry(clip, grid.recipe) for clip in grid.clips],
         "methods": [
             {
                 "method": method.label,
@@ -148,6 +141,17 @@ def _environment(report: Report) -> Document:
     }
 
 
+def clip_entry(clip: Clip, recipe: Recipe) -> Document:
+    """A clip as `environment` names it."""
+    return {
+        "clip": clip.name,
+        "sha256": clip.sha256,
+        "fps": float(clip.rate),
+        "source_size": [clip.width, clip.height],
+        "measured_size": list(recipe.size(clip)),
+    }
+
+
 def _recipe(recipe: Recipe) -> Document:
     return {"frames": recipe.frames, "halve_above": recipe.halve_above, "gop_seconds": GOP_SECONDS}
 
@@ -155,13 +159,12 @@ def _recipe(recipe: Recipe) -> Document:
 def _codec(run: CodecRun, version: str) -> Document:
     return {
         "codec": run.codec.name,
-        "encoder": run.codec.encoder,
+        "encoder": run.codec.ffmpeg_name,
         "version": version,
         "preset": run.preset,
-        "quality": run.codec.quality_option.lstrip("-").upper(),
+        "quality": run.codec.quality_name,
         "crf": [_number(crf) for crf in run.crfs],
-        "threads": 1,
-        "options": [option.format(gop="GOP", parameters="") for option in run.codec.options],
+        "encoder_args": run.encoder_args,
     }
 
 
@@ -179,6 +182,7 @@ def _point(point: Point) -> Document:
     return {
         **_place(point),
         "preset": point.run.preset,
+        "encoder_args": point.encoder_args,
         "bytes": measurement.bytes,
         "kbps": round(point.kbps, 3),
         "fps": float(point.clip.rate),

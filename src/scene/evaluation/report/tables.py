@@ -1,235 +1,278 @@
-"""table.md: the mean BD-rates in the shape of the paper's Table 1, what stands beside them, and the protocol.
+"""The tables of a results document: BD-rates in the shape of the paper's Table 1, and what stands beside them.
 
-All of it is made from a results document, so that files of results can be shown without measuring anything. Cells are
-Markdown; a table is a list of rows, its header first.
+All are made from the document alone, so that files of results can be shown without measuring anything. Those that the
+document has no data for have no rows; keys that older versions did not write may be missing.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from scene.evaluation.report.remarks import protocol_lines, remarks
-from scene.evaluation.report.results import Document, Report, results_document
-from scene.metrics.scores import METRICS
-
-Table = list[list[str]]
+from scene.evaluation.report.results import Document
+from scene.evaluation.report.table import Cell, Row, Table, mark_best
+from scene.metrics.scores import METRICS, Metric
 
 # The paper's three first, in its order.
 _FIRST = ("ms_ssim", "vmaf", "vmaf_neg")
-_METRICS = {
-    metric.name: metric
-    for metric in sorted(METRICS, key=lambda m: _FIRST.index(m.name) if m.name in _FIRST else len(_FIRST))
-}
+PAPER_ORDER = tuple(sorted(METRICS, key=lambda m: _FIRST.index(m.name) if m.name in _FIRST else len(_FIRST)))
+_METRICS = {metric.name: metric for metric in METRICS}
 _DETAILED = ("vmaf", "vmaf_neg")
-_NONE = "N/A"
+STATISTICS = {"percent": "Mean over clips", "median": "Median", "worst": "Worst clip"}
+CLIP_FIGURES = {
+    "percent": "BD-rate, %",
+    "bd_quality": "Score at equal rate",
+    "hull_percent": "BD-rate of convex hulls, %",
+}
+_NO_SHARE = "The method raises VMAF by less than one point, so that a share of it would be a share of noise."
 
 
-def table_markdown(report: Report) -> str:
-    """The text of table.md for an evaluation."""
-    return results_markdown(results_document(report))
+def bd_rate_table(
+    results: Document,
+    anchor: str = "none",
+    *,
+    statistic: str = "percent",
+    order: Sequence[Metric] = PAPER_ORDER,
+) -> Table:
+    """One row for each codec and method: BD-rate over clips by every metric, the best of each codec marked.
 
-
-def results_markdown(results: Document) -> str:
-    """The text of table.md for a results document; tables that it has no data for are left out."""
-    environment = results["environment"]
-    if not results["bd_rate"]:
-        lines = ["# Scores against the unprocessed source", "", *markdown_lines(points_table(results), words=3), ""]
-    else:
-        lines = [
-            "# BD-rate (%) against encoding without a pre-processor",
-            "",
-            BD_RATE_LEGEND,
-            "",
-            *_compared(results, "none"),
-        ]
-        for anchor in dict.fromkeys(row["anchor"] for row in results["bd_rate"] if row["anchor"] != "none"):
-            lines += [f"## Against {escape(anchor)}", "", *_compared(results, anchor)]
-    sections = [
-        ("Median, and quality at equal rate", DETAIL_LEGEND, detail_table(results), 2),
-        ("At equal CRF", EQUAL_CRF_LEGEND, equal_crf_table(results), 2),
-        ("What the methods do to the pictures", EFFECT_LEGEND, effect_table(results), 1),
-    ]
-    for title, legend, table, words in sections:
-        if len(table) > 1:
-            lines += [f"## {title}", "", legend, "", *markdown_lines(table, words=words), ""]
-    lines += ["## How it was measured", "", *(f"- {escape(line)}" for line in protocol_lines(results))]
-    if environment.get("command"):
-        # Four spaces, not a fence: nothing in a file name can end such a block.
-        lines += ["", "To repeat:", "", f"    {environment['command']}"]
-    return "\n".join(lines) + "\n"
-
-
-BD_RATE_LEGEND = (
-    "Mean over clips, worst clip in brackets. Negative is a saving; VMAF is unclipped v0.6.1. Bold is the best mean of "
-    "those in which the most clips count; where some have no value, \\[n/m\\] says how many have."
-)
-DETAIL_LEGEND = (
-    "Median BD-rate in %, and BD-quality: the mean difference of the score at equal rate, in points of the metric. "
-    "It has a value where curves share rates, whether or not they share scores."
-)
-EQUAL_CRF_LEGEND = (
-    "The encoder's setting left as it is: change of the rate in % and of the scores, means over CRFs and clips. "
-    "A method that spends rate on its scores shows it here."
-)
-EFFECT_LEGEND = (
-    "Before any encoder, means over clips: the gain and offset of luma that come closest to what the method does, the "
-    "luma samples that it drives to the ends of the range, what VMAF says of its pictures beyond the source's own "
-    "score, how much of this the gain and offset alone have (affine share), the change of banding, and flicker."
-)
-
-
-def bd_rate_table(results: Document, anchor: str = "none") -> Table:
-    """One row for each codec and method: mean BD-rate and, in brackets, the worst clip's."""
+    Args:
+        statistic: one of `STATISTICS`.
+        order: of the metrics.
+    """
     means = _means(results, anchor)
-    columns = [metric for metric in _METRICS.values() if any(key[2] == metric.name for key in means)]
-    table = [["Codec", "Method", *(metric.title for metric in columns)]]
-    for codec, methods in _places(results, {key[:2] for key in means}):
-        cells = [[means.get((codec, method, metric.name)) for metric in columns] for method in methods]
-        best = [_best([row[i] for row in cells]) for i in range(len(columns))]
-        for number, (method, row) in enumerate(zip(methods, cells, strict=True)):
-            shown = [_bd_rate_cell(cell, bold=number == best[i]) for i, cell in enumerate(row)]
-            table.append([codec, escape(method), *shown])
-    return table
+    metrics = [metric for metric in order if any(key[2] == metric.name for key in means)]
+    rows: list[Row] = []
+    for codec, methods in _places(results, means):
+        columns = [
+            mark_best([_bd_rate_cell(means.get((codec, m, metric.name)), metric, statistic, results) for m in methods])
+            for metric in metrics
+        ]
+        rows += [(codec, method, *cells) for method, cells in zip(methods, zip(*columns, strict=True), strict=True)]
+    what = "Worst clip's BD-rate" if statistic == "worst" else f"{STATISTICS[statistic].split()[0]} BD-rate over clips"
+    return Table(
+        f"{what}, %", ("Codec", "Method", *(metric.title for metric in metrics)), tuple(rows), words=2, grouped=True
+    )
 
 
 def detail_table(results: Document, anchor: str = "none") -> Table:
-    """Median BD-rate and BD-quality of the two kinds of VMAF; the header alone for documents without BD-quality."""
+    """Median BD-rate and BD-quality of the two kinds of VMAF."""
     means = {key: row for key, row in _means(results, anchor).items() if "bd_quality" in row}
-    columns = [_METRICS[name] for name in _DETAILED]
-    header = [f"{metric.title}, {what}" for metric in columns for what in ("median BD-rate", "BD-quality")]
-    table = [["Codec", "Method", *header]]
-    for codec, methods in _places(results, {key[:2] for key in means}):
+    metrics = [_METRICS[name] for name in _DETAILED]
+    rows: list[Row] = []
+    for codec, methods in _places(results, means):
         for method in methods:
             cells = []
-            for metric in columns:
+            for metric in metrics:
                 row = means.get((codec, method, metric.name), {})
-                gain, count = row.get("bd_quality"), (row.get("bd_quality_clips"), row.get("of_clips"))
-                cells += [_number(row.get("median"), 1, _part(row.get("clips"), row.get("of_clips")))]
-                cells += [_number(gain, metric.decimals, _part(*count))]
-            table.append([codec, escape(method), *cells])
-    return table
+                of_clips = row.get("of_clips")
+                cells += [Cell(row.get("median"), clips=row.get("clips"), of_clips=of_clips)]
+                cells += [
+                    Cell(row.get("bd_quality"), metric.decimals, clips=row.get("bd_quality_clips"), of_clips=of_clips)
+                ]
+            rows.append((codec, method, *cells))
+    titles = [f"{metric.title}, {what}" for metric in metrics for what in ("median BD-rate", "BD-quality")]
+    return Table("Median, and quality at equal rate", ("Codec", "Method", *titles), tuple(rows), words=2, grouped=True)
 
 
-def equal_crf_table(results: Document, anchor: str = "none") -> Table:
-    """Mean change of rate and scores at equal CRF; the header alone for documents without them."""
-    rows = [row for row in results.get("equal_crf", []) if (row["clip"], row["anchor"]) == ("mean", anchor)]
-    means = {(row["codec"], row["method"]): row for row in rows}
-    metrics = [metric for metric in _METRICS.values() if any(metric.name in row for row in rows)]
-    table = [["Codec", "Method", "rate, %", *(_titled(metric.title, metric.unit) for metric in metrics)]]
-    for codec, methods in _places(results, set(means)):
+def clip_table(results: Document, codec: str, metric: Metric, figure: str, anchor: str = "none") -> Table:
+    """One row for each clip and one column for each method: the values of one metric, the best of each clip marked.
+
+    Args:
+        figure: one of `CLIP_FIGURES`.
+    """
+    place = (codec, metric.name, anchor)
+    own = [
+        row
+        for row in results.get("bd_rate") or []
+        if not _is_mean(row) and (row["codec"], row["metric"], row["anchor"]) == place
+    ]
+    by_place = {(row["clip"], row["method"]): row for row in own}
+    methods = _in_order(results, [row["method"] for row in own])
+    rate = figure != "bd_quality"
+    rows: list[Row] = []
+    for clip in dict.fromkeys(row["clip"] for row in own):
+        cells = [_clip_cell(by_place.get((clip, method)), figure, 1 if rate else metric.decimals) for method in methods]
+        rows.append((clip, *mark_best(cells, highest=not rate)))
+    caption = f"{codec}, {metric.title}: {CLIP_FIGURES[figure]}"
+    return Table(caption, ("Clip", *methods), tuple(rows) if any(_has_value(row) for row in rows) else ())
+
+
+def equal_crf_table(
+    results: Document, anchor: str = "none", *, clip: str = "mean", order: Sequence[Metric] = PAPER_ORDER
+) -> Table:
+    """Change of rate and scores at equal CRF, means over CRFs.
+
+    Args:
+        clip: whose; "mean" for the mean over clips.
+    """
+    rows = [row for row in results.get("equal_crf") or [] if (row["clip"], row["anchor"]) == (clip, anchor)]
+    by_place = {(row["codec"], row["method"]): row for row in rows}
+    metrics = [metric for metric in order if any(row.get(metric.name) is not None for row in rows)]
+    body: list[Row] = []
+    for codec, methods in _places(results, by_place):
         for method in methods:
-            row = means[codec, method]
-            changes = [_number(row.get(metric.name), metric.decimals) for metric in metrics]
-            table.append([codec, escape(method), _number(row["rate_percent"], 1), *changes])
-    return table
+            row = by_place[codec, method]
+            changes = [Cell(row.get(metric.name), metric.decimals) for metric in metrics]
+            body.append((codec, method, Cell(row["rate_percent"], percent=True), *changes))
+    whose = "mean over clips" if clip == "mean" else clip
+    head = ("Codec", "Method", "rate, %", *(_titled(metric) for metric in metrics))
+    return Table(f"Changes at equal CRF, {whose}", head, tuple(body), words=2, grouped=True)
 
 
-def effect_table(results: Document) -> Table:
-    """What each method does to the pictures, means over clips; the header alone for documents without treatments."""
-    groups: dict[tuple[str, tuple[str, ...]], list[Document]] = {}
-    for row in results.get("treatments", []):
-        groups.setdefault((row["method"], tuple(row["codecs"] or ())), []).append(row)
-    header = ["gain", "offset", "clipped, %", "VMAF gain", "affine share, %", "CAMBI", "flicker"]
-    table = [["Method", *header]]
-    for (method, codecs), rows in groups.items():
-        cells = [
-            _mean(rows, "gain", 3, sign=False),
+def effect_table(results: Document, clip: str | None = None) -> Table:
+    """What each method does to the pictures.
+
+    Args:
+        clip: whose; None for the mean over clips.
+    """
+    groups: dict[str, list[Document]] = {}
+    for row in results.get("treatments") or []:
+        if clip in (None, row["clip"]):
+            codecs = row.get("codecs")
+            title = f"{row['method']} ({', '.join(codecs)})" if codecs else row["method"]
+            groups.setdefault(title, []).append(row)
+    body: list[Row] = [
+        (
+            title,
+            _mean(rows, "gain", 3, signed=False),
             _mean(rows, "offset", 1),
-            _mean(rows, "clipped", 2, scale=100, sign=False),
+            _mean(rows, "clipped", 2, scale=100, signed=False),
             _mean(rows, "vmaf_gain", 1),
-            _mean(rows, "affine_share", 0, scale=100, sign=False),
+            _mean(rows, "affine_gain", 1),
+            _mean(rows, "affine_share", 0, scale=100, signed=False, note=_NO_SHARE),
             _mean(rows, "cambi", 2),
-            _mean(rows, "flicker", 3, sign=False),
-        ]
-        table.append([escape(f"{method} ({', '.join(codecs)})" if codecs else method), *cells])
-    return table
+            _mean(rows, "flicker", 3, signed=False),
+        )
+        for title, rows in groups.items()
+    ]
+    head = ("gain", "offset", "clipped, %", "VMAF gain", "by gain alone", "affine share, %", "CAMBI", "flicker")
+    return Table(f"Before any encoder, {clip or 'mean over clips'}", ("Method", *head), tuple(body))
 
 
 def points_table(results: Document) -> Table:
     """Every point with its scores: for documents without curves to compare."""
     points = results["points"]
-    metrics = [metric for metric in _METRICS.values() if any(metric.name in point for point in points)]
-    table = [["Clip", "Codec", "Method", "CRF", "kbit/s", *(_titled(metric.title, metric.unit) for metric in metrics)]]
-    for point in points:
-        crf = "" if point["crf"] is None else f"{point['crf']:g}"
-        scores = [_number(point.get(metric.name), metric.decimals, sign=False) for metric in metrics]
-        place = [escape(point[name]) for name in ("clip", "codec", "method")]
-        table.append([*place, crf, f"{point['kbps']:.1f}", *scores])
-    return table
+    metrics = [metric for metric in PAPER_ORDER if any(metric.name in point for point in points)]
+    rows: tuple[Row, ...] = tuple(
+        (
+            *(point[name] for name in ("clip", "codec", "method")),
+            "" if point["crf"] is None else f"{point['crf']:g}",
+            Cell(point["kbps"], signed=False),
+            *(Cell(point.get(metric.name), metric.decimals, signed=False) for metric in metrics),
+        )
+        for point in points
+    )
+    head = ("Clip", "Codec", "Method", "CRF", "kbit/s", *(_titled(metric) for metric in metrics))
+    return Table("Scores against the unprocessed source", head, rows, words=3)
 
 
-def markdown_lines(table: Table, *, words: int = 2) -> list[str]:
-    """A table as lines of Markdown.
-
-    Args:
-        words: how many columns, from the left, hold words; numbers are set to the right.
-    """
-    header, *body = table
-    rule = ["---"] * words + ["---:"] * (len(header) - words)
-    return [f"| {' | '.join(cells)} |" for cells in (header, rule, *body)]
-
-
-def escape(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    for special in "\\`*_|<>[]":
-        text = text.replace(special, f"\\{special}")
-    return text
+def files_table(results: Document) -> Table:
+    """One row for each file of a comparison."""
+    points = results["points"]
+    metrics = [metric for metric in METRICS if any(metric.name in point for point in points)]
+    rows: tuple[Row, ...] = tuple(
+        (
+            *(str(point.get(name, "")) for name in ("method", "codec")),
+            Cell(point.get("kbps"), 0, signed=False),
+            *(Cell(point.get(metric.name), metric.decimals, signed=False) for metric in metrics),
+        )
+        for point in points
+    )
+    titles = (f"{metric.title} ({metric.unit})" if metric.unit else metric.title for metric in metrics)
+    return Table("Scores against the reference, means over frames", ("File", "Codec", "kbit/s", *titles), rows, words=2)
 
 
-def _compared(results: Document, anchor: str) -> list[str]:
-    table = markdown_lines(bd_rate_table(results, anchor))
-    return [*table, "", *(f"- {escape(line)}" for line in remarks(results, anchor)), ""]
+def anchors(results: Document) -> list[str]:
+    """What methods are compared with, `none` first."""
+    return list(dict.fromkeys(str(row["anchor"]) for row in results.get("bd_rate") or []))
+
+
+def _bd_rate_cell(row: Document | None, metric: Metric, statistic: str, results: Document) -> Cell | None:
+    if row is None:
+        return None
+    value, quality, worst = row.get(statistic), _quality(row, results), row.get("worst")
+    below = [] if worst is None or value is None else [f"worst {_difference(worst, 1)}"]
+    if quality is not None:
+        count = row.get("bd_quality_clips")
+        part = "" if count in (None, row["of_clips"]) else f" [{count}/{row['of_clips']}]"
+        below.append(f"\u0394 {_difference(quality, metric.decimals)}{part}")
+    if statistic == "worst" and value is not None:
+        below = [str(row.get("worst_clip") or "")]
+    return Cell(
+        value,
+        clips=row.get("clips"),
+        of_clips=row.get("of_clips"),
+        note=row.get("note") or ("No clip has a value." if value is None else ""),
+        percent=True,
+        worst=worst if statistic == "percent" else None,
+        below=" \u00b7 ".join(below),
+    )
+
+
+def _quality(row: Document, results: Document) -> float | None:
+    """BD-quality of a mean row, from its clips where the row has none itself."""
+    if row.get("bd_quality") is not None:
+        return float(row["bd_quality"])
+    place = ("codec", "method", "metric", "anchor")
+    clips = [r for r in results["bd_rate"] if not _is_mean(r) and all(r[key] == row[key] for key in place)]
+    values = [r["bd_quality"] for r in clips if r.get("bd_quality") is not None]
+    return statistics.fmean(values) if values else None
+
+
+def _clip_cell(row: Document | None, figure: str, decimals: int) -> Cell | None:
+    if row is None:
+        return None
+    rate = figure != "bd_quality"
+    note = row.get("note" if rate else "rate_note") or ""
+    value = row.get(figure)
+    return Cell(value, decimals, note=note or ("There is no value." if value is None else ""), percent=rate)
+
+
+def _has_value(row: Row) -> bool:
+    return any(isinstance(cell, Cell) and cell.value is not None for cell in row)
 
 
 def _means(results: Document, anchor: str) -> dict[tuple[str, str, str], Document]:
-    rows = [row for row in results["bd_rate"] if (row["clip"], row["anchor"]) == ("mean", anchor)]
+    rows = [row for row in results.get("bd_rate") or [] if _is_mean(row) and row["anchor"] == anchor]
     return {(row["codec"], row["method"], row["metric"]): row for row in rows}
 
 
-def _places(results: Document, pairs: set[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+def _is_mean(row: Document) -> bool:
+    # A clip may be called mean as well.
+    return "of_clips" in row
+
+
+def _places(results: Document, keys: Iterable[tuple[str, ...]]) -> list[tuple[str, list[str]]]:
     """Codecs with their methods, in the order of the evaluation; methods of different codecs may share a label."""
-    environment = results["environment"]
-    labels = list(dict.fromkeys(entry["method"] for entry in environment["methods"]))
-    codecs = [entry["codec"] for entry in environment["codecs"]]
-    return [(codec, [label for label in labels if (codec, label) in pairs]) for codec in codecs]
+    pairs = list(dict.fromkeys(key[:2] for key in keys))
+    codecs = dict.fromkeys([entry["codec"] for entry in _environment(results, "codecs")] + [key[0] for key in pairs])
+    places = [(codec, _in_order(results, [own for of, own in pairs if of == codec])) for codec in codecs]
+    return [(codec, methods) for codec, methods in places if methods]
 
 
-def _best(cells: Sequence[Document | None]) -> int | None:
-    """Which has the lowest mean: of those that every clip counts in, else of those that most do."""
-    defined = [(i, cell) for i, cell in enumerate(cells) if cell is not None and cell["percent"] is not None]
-    if not defined:
-        return None
-    most = max(cell["clips"] for _, cell in defined)
-    return min((cell["percent"], i) for i, cell in defined if cell["clips"] == most)[1]
+def _in_order(results: Document, methods: Sequence[str]) -> list[str]:
+    labels = [entry["method"] for entry in _environment(results, "methods")]
+    return [label for label in dict.fromkeys([*labels, *methods]) if label in methods]
 
 
-def _bd_rate_cell(row: Document | None, *, bold: bool) -> str:
-    if row is None or row["percent"] is None:
-        return _NONE
-    text = f"{row['percent']:+.1f} ({row['worst']:+.1f}){_part(row['clips'], row['of_clips'])}"
-    return f"**{text}**" if bold else text
+def _environment(results: Document, name: str) -> list[Document]:
+    return (results.get("environment") or {}).get(name) or []
 
 
-def _mean(rows: Iterable[Document], name: str, decimals: int, *, scale: float = 1, sign: bool = True) -> str:
-    values = [row[name] for row in rows]
+def _mean(
+    rows: Sequence[Document], name: str, decimals: int, *, scale: float = 1, signed: bool = True, note: str = ""
+) -> Cell:
+    values = [row.get(name) for row in rows]
     defined = [value * scale for value in values if value is not None]
     mean = statistics.fmean(defined) if defined else None
-    return _number(mean, decimals, _part(len(defined), len(values)), sign=sign)
+    return Cell(mean, decimals, signed, len(defined), len(values), note=note if mean is None else "")
 
 
-def _number(value: Any, decimals: int, mark: str = "", *, sign: bool = True) -> str:
-    if value is None:
-        return _NONE
-    # No minus sign before a zero.
-    rounded = round(value, decimals) + 0.0
-    return f"{rounded:{'+' if sign else ''}.{decimals}f}{mark}"
+def _difference(value: float, decimals: int) -> str:
+    """A difference with its sign, and a real minus."""
+    return Cell(value, decimals).text.replace("-", "\u2212")
 
 
-def _part(count: int | None, of: int | None) -> str:
-    return "" if count == of else f" \\[{count}/{of}\\]"
-
-
-def _titled(title: str, unit: str) -> str:
-    return f"{title}, {unit}" if unit else title
+def _titled(metric: Metric) -> str:
+    return f"{metric.title}, {metric.unit}" if metric.unit else metric.title

@@ -22,12 +22,12 @@ from scene.evaluation.visuals.plan import PlannedView, SideBySidePlan, plan_side
 from scene.evaluation.visuals.side_by_side import SideBySide, load_side_by_side, store_side_by_side
 from scene.measure.cache import PointCache
 from scene.measure.clip import Clip, Recipe, make_reference
-from scene.measure.encode import encode_arguments
 from scene.measure.point import compare, decode_arguments
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.measure.workspace import workspace
 from scene.metrics.scores import Scores
 from scene.progress import OnProgress, Progress, silent
+from scene.video.encoding.isolated import encode_isolated
 from scene.video.ffmpeg import FFmpeg, StoppedError
 
 _log = logging.getLogger(__name__)
@@ -227,8 +227,8 @@ class ComparisonBuilder:
 
     def _run_encoder(self, draft: _Draft, view: PlannedView, processed: RawVideo, crf: float) -> tuple[int, Path]:
         plan = draft.plan
-        stream = draft.folder / f"{len(draft.encodes)}{plan.run.codec.suffix}"
-        self.ffmpeg.run(encode_arguments(processed.path, stream, plan.options(view, crf)))
+        stream = draft.folder / f"{len(draft.encodes)}.{plan.run.codec.raw_muxer}"
+        encode_isolated(processed.path, stream, plan.settings(view, crf), self.ffmpeg.stop)
         return stream.stat().st_size, stream
 
     def _finish(self, draft: _Draft, reference: RawVideo) -> SideBySide | None:
@@ -247,9 +247,8 @@ class ComparisonBuilder:
         views = [View("source", "the unprocessed source", lambda _: reference)]
         for view in plan.views:
             encode = draft.encodes[view.method.label]
-            quality = plan.run.codec.quality_option.lstrip("-").upper()
             said = caption(
-                f"{plan.run.codec.name} {quality} {encode.crf:g}",
+                f"{plan.run.codec.name} {plan.run.codec.quality_name} {encode.crf:g}",
                 _kbps(encode.bytes, reference, plan.clip),
                 encode.scores,
             )

@@ -10,16 +10,16 @@ from scene.evaluation.grid.methods import Method
 from scene.evaluation.report.equal_rate import crf_at_rate
 from scene.evaluation.report.results import Report
 from scene.measure.clip import Clip, reference_key
-from scene.measure.encode import GOP_SECONDS, CodecRun, encoder_options
+from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval, settings_key
 from scene.measure.libvmaf import METRICS_VERSION
+from scene.video.encoders import find_encoder
+from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 
 # To be raised whenever the same points would give another side-by-side picture than before.
 _VERSION = 2
 _MOST = 24
 _MIDDLE_VMAF = 75.0
-# How finely the encoders take a CRF.
-_STEPS = {"x264": 0.1, "x265": 0.1, "svtav1": 0.25}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +52,13 @@ class SideBySidePlan:
     views: tuple[PlannedView, ...]
     key: dict[str, Any]
 
-    @property
-    def gop(self) -> int:
-        """Key-frame interval in frames, as in the grid."""
-        return max(1, round(GOP_SECONDS * self.clip.rate))
-
     def crf_at_rate(self, view: PlannedView, kbps: float) -> float:
         """The CRF, as finely as the encoder takes it, at which a view is expected to have a rate."""
         return crf_at_rate(view.curve, kbps, _step(self.run))
 
-    def options(self, view: PlannedView, crf: float) -> list[str]:
-        """Encoder options of a view, at any CRF that the encoder takes."""
-        # ffmpeg's own option for SVT-AV1 drops fractions; the encoder's list takes quarters, and the last word counts.
-        fraction = (f"crf={crf:g}",) if self.run.codec.name == "svtav1" and crf % 1 else ()
-        return encoder_options(self.run, crf, self.gop, (*view.method.parameters, *fraction))
+    def settings(self, view: PlannedView, crf: float) -> EncoderSettings:
+        """The encoder's settings for a view as in the grid, at any CRF that the encoder takes."""
+        return encoder_settings(self.run, crf, key_frame_interval(self.clip.rate), view.method.parameters)
 
 
 def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
@@ -104,8 +97,12 @@ def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
             "reference": reference_key(clip, grid.recipe),
             "encoder": report.measured.encoders[run.codec.name],
             "shots": [
-                [s.method.label, s.method.identity_at(s.method.step(run.codec.name, s.crf)), plan.options(s, s.crf)]
-                for s in views
+                [
+                    view.method.label,
+                    view.method.identity_at(view.method.step(run.codec.name, view.crf)),
+                    settings_key(plan.settings(view, view.crf)),
+                ]
+                for view in views
             ],
             "crfs": list(run.crfs),
             "ffmpeg": ffmpeg.build,
@@ -129,4 +126,4 @@ def choose_pairs(clips: int, codecs: int, most: int) -> list[tuple[int, int]]:
 
 
 def _step(run: CodecRun) -> float:
-    return _STEPS.get(run.codec.name, 1.0)
+    return find_encoder(run.codec.name).crf_step

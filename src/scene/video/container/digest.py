@@ -1,18 +1,23 @@
-"""What a track holds, in few numbers: taken while it is written and again when it is read back."""
+"""What a written file must hold: a digest of each track, taken while it is written and again when it is read back."""
 
 from __future__ import annotations
 
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from av.packet import Packet
 from av.stream import Stream
 
+from scene.video.container.formats import Container
 from scene.video.source.probe import is_cover
+
+if TYPE_CHECKING:
+    from scene.video.encoders.base import Encoder
+    from scene.video.source.probe import SourceInfo
 
 # The first bits of each header that AAC has in transport streams and not in other containers.
 _ADTS_SYNC, _ADTS_MASK = 0xFFF0, 0xFFF6
@@ -115,3 +120,29 @@ def _units(data: bytes) -> list[bytes]:
     if position != len(data):
         units = [unit.rstrip(b"\0") for unit in data.split(_START_CODE)]
     return [unit for unit in units if unit]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputManifest:
+    """One file.
+
+    Attributes:
+        info: of the source, whose properties the file shall have.
+        parameters: the user's own for the encoder, which may say otherwise.
+        size, bit_depth: of the coded pictures; width and height, and bits of a sample.
+        before: other video tracks that come before the encoded one.
+        stamps: the presentation times of the encoded frames, increasing, in units of `info.time_base` seconds.
+        video: what the encoder gave.
+        tracks: the copied ones, in the order of the file.
+    """
+
+    info: SourceInfo
+    codec: Encoder
+    container: Container
+    parameters: str
+    size: tuple[int, int]
+    bit_depth: int
+    before: int
+    stamps: Sequence[int]
+    video: TrackDigest
+    tracks: tuple[TrackDigest, ...]

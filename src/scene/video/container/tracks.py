@@ -18,8 +18,8 @@ from av.stream import Discard, Stream
 from scene.errors import InputError, UsageError
 from scene.video.container.digest import TrackDigest, codec_name, kind_of
 from scene.video.container.formats import Container
-from scene.video.container.stream_tags import copy_tags, describe
 from scene.video.container.subtitles import Conversion, conversion
+from scene.video.container.tags import copy_tags, describe
 from scene.video.source.open import open_input, reason
 from scene.video.source.probe import SourceInfo
 

@@ -15,26 +15,20 @@ from av.rational import AVRational
 from av.stream import Stream
 
 from scene.errors import InputError, SceneError, UsageError
-from scene.video.container.digest import TrackDigest, codec_name
-from scene.video.container.file_tags import file_tags
+from scene.video.container.digest import OutputManifest, TrackDigest, codec_name
 from scene.video.container.formats import Container
 from scene.video.container.matroska import write_display_size
-from scene.video.container.stream_tags import copy_tags
+from scene.video.container.tags import copy_tags, file_tags
 from scene.video.container.tracks import SIMULTANEOUS, CopiedStreams
-from scene.video.container.written import OutputManifest
-from scene.video.encoders.codecs import CODECS, StatisticsPass
-from scene.video.encoders.encode import encoded_size, encoder_pixel_format
-from scene.video.encoders.encoder import Encoder, add_encoder
-from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoders.base import StatisticsPass
+from scene.video.encoding.external import open_session
+from scene.video.encoding.plan import EncodePlan
+from scene.video.encoding.session import EncoderSession
 from scene.video.pixel_format import parse_pixel_format
 from scene.video.source.decode import DecodedFrame, Unit
 from scene.video.source.open import file_url, reason
-from scene.video.source.probe import SourceInfo
 
 log = logging.getLogger(__name__)
-
-# What FFmpeg's muxers refuse only when they write the header, without saying why.
-_NOT_MUXED = frozenset({(muxer, codec) for muxer in ("mov", "mpegts") for codec in ("svtav1", "nvenc-av1")})
 
 
 class Writer:
@@ -44,6 +38,7 @@ class Writer:
         path: of the file to write; it is overwritten.
         container: to write, see `container_of`.
         source: the source's open container, whose chapters and tags are taken over.
+        plan: of the encode.
         made_with: a tag for the file that says what made it.
         copied: numbers of the source's streams to copy, None for all others.
         tolerant: leave out packets of these that are too damaged to be written.
@@ -62,23 +57,22 @@ class Writer:
         path: Path,
         container: Container,
         source: InputContainer,
-        info: SourceInfo,
-        settings: EncoderSettings,
+        plan: EncodePlan,
         made_with: str,
         copied: frozenset[int] | None = None,
         tolerant: bool = False,
     ) -> None:
-        self._info = info
+        self._info = info = plan.info
         self._container = container
         self._path = path
-        self._codec = CODECS[settings.codec]
-        self._settings = settings
-        self._size = encoded_size(self._codec, info.format)
-        self._bit_depth = parse_pixel_format(encoder_pixel_format(self._codec, info))[1]
-        self._parameters = settings.encoder_args
+        self._plan = plan
+        self._codec = plan.encoder
+        self._size = plan.size
+        self._bit_depth = parse_pixel_format(plan.pixel_format)[1]
+        self._parameters = plan.settings.encoder_args
         self._durations: dict[int, int] = {}
         self._last_dts = -(2**63)
-        self._encoder: Encoder | None = None
+        self._encoder: EncoderSession | None = None
         self.stamps: list[int] = []
         self.bytes = 0
         # Without it FFmpeg's muxers write random numbers and their version.
@@ -118,17 +112,17 @@ class Writer:
             self.abort()
             raise
 
-    def start(self, turn: StatisticsPass | None = None) -> None:
+    def start(self, statistics_pass: StatisticsPass | None = None) -> None:
         """Opens the encoder and writes the header, so that what cannot work fails before any work is done.
 
         Args:
-            turn: which of two passes this is, and where their statistics are.
+            statistics_pass: which of two passes this is, and where their statistics are.
 
         Raises:
             UsageError: the encoder refuses its settings, or the container the streams.
         """
         assert self._encoder is not None
-        self._encoder.start(turn)
+        self._encoder.start(statistics_pass)
         try:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
@@ -166,7 +160,7 @@ class Writer:
             self._encoder.close()
             self._output.close()
             aspect = self._info.sample_aspect_ratio or Fraction(1)
-            if self._codec.name == "svtav1" and self._container.muxer in {"matroska", "webm"} and aspect != 1:
+            if not self._codec.signals_aspect and self._container.muxer in {"matroska", "webm"} and aspect != 1:
                 write_display_size(self._path, self._track, self._size, aspect)
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
@@ -222,31 +216,31 @@ class Writer:
         else:
             self._copies.wrote(source, copy)
 
-    def _add_encoder(self, template: Stream) -> Encoder:
+    def _add_encoder(self, template: Stream) -> EncoderSession:
         container = self._container
         try:
-            if (container.muxer, self._codec.name) in _NOT_MUXED:
+            if container.muxer in self._codec.unheld_by:
                 raise ValueError
-            encoder = add_encoder(self._output, self._settings, self._info)
+            encoder = open_session(self._output, self._plan)
         except ValueError:
             raise UsageError(
                 f"{container.name} files cannot hold {self._codec.name} video; use .mkv or .mp4."
             ) from None
         video = encoder.stream
-        if self._codec.name in {"x265", "nvenc-hevc"} and container.edit_lists:
-            video.codec_context.codec_tag = "hvc1"  # the tag that Apple's players ask for
+        if self._codec.apple_tag is not None and container.edit_lists:
+            video.codec_context.codec_tag = self._codec.apple_tag
         if self._info.display_matrix is not None:
             if container.rotation:
                 video.set_display_matrix(self._info.display_matrix)
             else:
                 log.warning("%s: its rotation cannot be held by %s files.", self._info.path, container.name)
         for projection in self._info.projections:
-            if (self._codec.name, projection) != ("x264", "stereoscopic"):  # a message in its own stream
+            if projection not in self._codec.projections:
                 log.warning("%s: that its picture is %s is not carried over.", self._info.path, projection)
         copy_tags(template, video, container, self._info.path, without="alpha_mode")
-        if self._codec.is_nvenc and self._info.hdr:
+        if self._info.hdr and not self._codec.signals_hdr10:
             log.warning("%s: its HDR10 metadata is not handed to %s.", self._info.path, self._codec.name)
-        if self._info.captions and self._codec.name in {"svtav1", "nvenc-av1"}:
+        if self._info.captions and not self._codec.keeps_captions:
             log.warning("%s: its closed captions are not carried over.", self._info.path)
         if self._size != (self._info.format.width, self._info.format.height):
             log.warning(

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-CodecName = Literal["x264", "x265", "svtav1", "vvenc", "nvenc-h264", "nvenc-hevc", "nvenc-av1"]
-# Those that a search can try, and those whose quantiser a network can be conditioned on.
-TrialCodecName = Literal["x264", "x265", "svtav1"]
-QuantiserCodecName = Literal["x264", "x265", "svtav1", "vvenc"]
-DEFAULT_CODEC: Literal["x264"] = "x264"
+from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
+
+# The command line offers the names that are registered; to a type checker they are strings.
+if TYPE_CHECKING:
+    CodecName = str
+    TrialCodecName = str
+    QuantiserCodecName = str
+else:
+    CodecName = Literal[tuple(ENCODERS)]
+    # Those that a search can try, and those whose quantiser a network can be conditioned on.
+    TrialCodecName = Literal[tuple(name for name, encoder in ENCODERS.items() if encoder.has_trials)]
+    QuantiserCodecName = Literal[tuple(name for name, encoder in ENCODERS.items() if not encoder.is_hardware)]
 
 
 @dataclass(frozen=True, slots=True)
 class EncoderSettings:
     """What to encode with."""
 
-    codec: CodecName = DEFAULT_CODEC
+    codec: CodecName = DEFAULT_ENCODER
     """Encoder."""
 
     crf: float | None = None

@@ -13,7 +13,7 @@ from av.container import InputContainer
 from scene.errors import InputError
 from scene.picture import Frame, Picture, PictureFormat
 from scene.video.pixel_format import frame_picture, planar_name, source_format, to_planar, write_picture
-from scene.video.rawvideo.streams import RawInfo, RawSource
+from scene.video.rawvideo.frames import RawInfo, RawSource
 from scene.video.source.decode import DecodedFrame
 from scene.video.source.open import DEMUXING, reason
 from scene.video.source.probe import best_video, nominal_rate

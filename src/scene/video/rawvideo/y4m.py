@@ -1,21 +1,33 @@
-"""YUV4MPEG2 files: raw pictures with a one-line header, the form in which pictures go between programs.
+"""YUV4MPEG2: raw pictures with a one-line header, the form in which pictures go between programs and as files.
 
-The format carries size, rate, subsampling and bit depth. It has no field for the colour matrix, and its range
-is an unofficial extension (XCOLORRANGE), so `read_header` takes the matrix from the caller.
+The format carries size, rate, subsampling and bit depth. It has no field for the colour matrix, and its range is an
+unofficial extension (XCOLORRANGE), so `read_header` takes the matrix from the caller. As a source and a sink of frames
+(`open_y4m`, `Y4MSink`), what is not changed goes through byte by byte, the header too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
-from scene.errors import InputError
-from scene.picture import Chroma, Matrix, Picture, PictureFormat, Plane
+from scene.errors import InputError, UsageError
+from scene.picture import (
+    UNSPECIFIED,
+    Chroma,
+    ChromaLocation,
+    Frame,
+    Matrix,
+    Picture,
+    PictureFormat,
+    Plane,
+    guess_matrix,
+)
+from scene.video.rawvideo.frames import RawInfo, RawSource
 
 _MAGIC = b"YUV4MPEG2"
 _FRAME = b"FRAME"
@@ -221,3 +233,96 @@ def _planes(payload: bytes, fmt: PictureFormat) -> tuple[Plane, ...]:
         # A copy: torch refuses to share memory that cannot be written to.
         planes.append(plane.reshape(shape).copy())
     return tuple(planes)
+
+
+# Where the names of 4:2:0 say that chroma lies, if not to the left.
+_LOCATIONS: dict[bytes, ChromaLocation] = {b"C420": "center", b"C420jpeg": "center", b"C420paldv": "topleft"}
+
+
+class Y4MFrame:
+    """A frame as it came: its line and its samples, which are parsed only where somebody looks at them."""
+
+    __slots__ = ("_format", "_payload", "_replaced", "marker", "pts")
+
+    def __init__(self, marker: bytes, payload: bytes, fmt: PictureFormat, pts: int) -> None:
+        self.marker = marker
+        self.pts = pts
+        self._payload = payload
+        self._format = fmt
+        self._replaced: Picture | None = None
+
+    def picture(self) -> Picture:
+        """The frame's planes, a copy."""
+        return self._replaced or parse_payload(self._payload, self._format)
+
+    def replace(self, picture: Picture) -> None:
+        """Puts another picture of the same format in the frame's place."""
+        self._replaced = picture
+
+    def samples(self) -> bytes:
+        """As they are written."""
+        return self._payload if self._replaced is None else payload_of(self._replaced)
+
+
+def open_y4m(stream: BinaryIO, name: str) -> RawSource:
+    """Frames of a stream that begins with a YUV4MPEG2 header.
+
+    The header says nothing of the matrix, which is guessed from the size as for any video.
+
+    Raises:
+        InputError: the header is damaged, or of a kind that is not supported.
+    """
+    try:
+        header = read_header(stream)
+    except InputError as error:
+        raise InputError(f"{name} cannot be read as y4m or nut: {error}.") from None
+    matrix = guess_matrix(UNSPECIFIED, header.format.width, header.format.height)
+    locations = [_LOCATIONS[word] for word in header.line.split() if word in _LOCATIONS]
+    fmt = replace(header.format, matrix=matrix, chroma_location=locations[0] if locations else "left")
+    base = "gray" if fmt.chroma == "400" else f"yuv{fmt.chroma}p"
+    info = RawInfo(
+        format=fmt,
+        pixel_format=base if fmt.bit_depth == 8 else f"{base}{fmt.bit_depth}le",
+        time_base=1 / header.rate,
+        rate=header.rate,
+        aspect=aspect_of(header),
+        y4m_line=header.line,
+    )
+    return RawSource(info, _frames(stream, header, fmt))
+
+
+def _frames(stream: BinaryIO, header: Y4MHeader, fmt: PictureFormat) -> Iterator[Frame]:
+    for index, (marker, payload) in enumerate(read_payloads(stream, header)):
+        yield Y4MFrame(marker, payload, fmt, index)
+
+
+class Y4MSink:
+    """Writes YUV4MPEG2; the first line is written at once.
+
+    Raises:
+        UsageError: the format has no name for such pictures.
+        OSError: the stream cannot be written to.
+    """
+
+    def __init__(self, stream: ByteSink, info: RawInfo) -> None:
+        self._stream = stream
+        if info.y4m_line:
+            stream.write(info.y4m_line + b"\n")
+            return
+        if info.format.matrix == "rgb":
+            raise UsageError("y4m cannot carry RGB video; give `format` nut.")
+        try:
+            write_header(stream, Y4MHeader(info.format, info.rate, info.aspect))
+        except ValueError as error:
+            raise UsageError(f"{error}; give `format` nut.") from None
+
+    def write(self, frame: Frame) -> None:
+        """Writes a frame; it is on its way when this returns. Raises OSError."""
+        if isinstance(frame, Y4MFrame):
+            self._stream.write(frame.marker + b"\n")
+            self._stream.write(frame.samples())
+        else:
+            write_frame(self._stream, frame.picture())
+
+    def finish(self) -> None:
+        """Does nothing: YUV4MPEG2 has no end."""

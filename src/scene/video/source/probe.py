@@ -3,25 +3,79 @@
 from __future__ import annotations
 
 import logging
+import re
 import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import cast, get_args
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
+from av.filter import Graph
 from av.video.stream import VideoStream
 
 from scene.errors import InputError
-from scene.picture import ChromaLocation, PictureFormat
+from scene.picture import UNSPECIFIED, ChromaLocation, PictureFormat
+from scene.video.av_log import ffmpeg_log
 from scene.video.hdr import HdrMetadata, read_dolby_vision, read_hdr, side_data
 from scene.video.pixel_format import FULL_RANGE, source_format
-from scene.video.source.chroma_location import frame_chroma_location, read_chroma_location
 from scene.video.source.open import open_input, reason
 
 log = logging.getLogger(__name__)
 
-_RGB, _UNSPECIFIED = 0, 2
+# H.264 and HEVC chroma_sample_loc_type, AV1 chroma_sample_position, as FFmpeg's option names them.
+_H26X: tuple[ChromaLocation, ...] = ("left", "center", "topleft", "top", "bottomleft", "bottom")
+_AV1: dict[int, ChromaLocation] = {1: "left", 2: "topleft"}
+_DECLARED_IN_HEADERS = frozenset({"h264", "hevc", "av1", "libdav1d"})
+_FIELD = re.compile(r"(chroma_sample_loc_type_top_field|chroma_sample_position)\s.*= (\d+)\s*$")
+
+
+def read_chroma_location(container: InputContainer, stream: VideoStream) -> ChromaLocation | None:
+    """The chroma location that an H.264, HEVC or AV1 stream declares, None where it declares none.
+
+    Reads the stream's first packet from where the container stands.
+    """
+    if stream.codec_context.name not in _DECLARED_IN_HEADERS:
+        return None
+    try:
+        with ffmpeg_log(av.logging.INFO) as lines:
+            trace = BitStreamFilterContext("trace_headers", stream)
+            for packet in container.demux(stream):
+                trace.filter(packet)
+                break
+    except (av.FFmpegError, ValueError):
+        return None
+    for text in lines:
+        match = _FIELD.search(text)
+        if match:
+            value = int(match[2])
+            return _AV1.get(value) if "position" in match[1] else dict(enumerate(_H26X)).get(value)
+    return None
+
+
+def frame_chroma_location(frame: av.VideoFrame, stream: VideoStream) -> ChromaLocation | None:
+    """The chroma location that a decoder gives its frames, None where it gives none.
+
+    Not for H.264, HEVC and AV1: their decoders give frames the usual one where the stream declares none.
+    """
+    if stream.codec_context.name in _DECLARED_IN_HEADERS:
+        return None
+    graph = Graph()
+    try:
+        graph.link_nodes(graph.add_buffer(template=stream), graph.add("showinfo"), graph.add("buffersink")).configure()
+        with ffmpeg_log(av.logging.INFO) as lines:
+            graph.push(frame)
+            graph.pull()
+    except (av.FFmpegError, ValueError):
+        return None
+    match = re.search(r"\bcl:(\w+)", "".join(lines))
+    return cast(ChromaLocation, match[1]) if match and match[1] in get_args(ChromaLocation) else None
+
+
+# Matrix coefficients of H.273: there is no matrix.
+_RGB = 0
 # The names by which x264, x265 and FFmpeg know the code points of H.273.
 _PRIMARIES = {1: "bt709", 4: "bt470m", 5: "bt470bg", 6: "smpte170m", 7: "smpte240m", 8: "film", 9: "bt2020"}
 _PRIMARIES |= {10: "smpte428", 11: "smpte431", 12: "smpte432"}
@@ -70,7 +124,7 @@ class SourceInfo:
         pixel_format: FFmpeg's name, for example "yuv420p10le".
         time_base: the unit of the stream's time stamps in seconds.
         rate: frames per second, roughly where the frame rate varies.
-        frames: the number of frames, an estimate, None where nothing tells.
+        frames: the number of frames, an estimate, None where nothing says.
         chroma_location: of 4:2:0 chroma samples, None if not declared; that of the format is then the usual one.
         network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
@@ -217,14 +271,14 @@ def _warn_of_losses(
 
 
 def _declared(of_frame: int, of_stream: int) -> int:
-    return int(of_frame) if int(of_frame) not in {0, _UNSPECIFIED} else int(of_stream)
+    return int(of_frame) if int(of_frame) not in {0, UNSPECIFIED} else int(of_stream)
 
 
 def _declared_matrix(stream: VideoStream, frame: av.VideoFrame, fmt: PictureFormat) -> int:
     if fmt.matrix == "rgb":
         return _RGB
     declared = _declared(frame.colorspace, stream.codec_context.colorspace)
-    return _UNSPECIFIED if declared == _RGB else declared
+    return UNSPECIFIED if declared == _RGB else declared
 
 
 def _display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:

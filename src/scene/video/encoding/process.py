@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 from typing import Any, cast
 
 import av
@@ -238,3 +239,30 @@ class _Counted:
         data = pipe.read1(size)
         self._process._moved += 1
         return data
+
+
+class FrameNumbers:
+    """Turns an encoder's numbers of frames into the times of those frames.
+
+    Args:
+        time_base: the unit of the times in seconds.
+        rate: frames per second, by which decoding begins before the first frame.
+    """
+
+    def __init__(self, time_base: Fraction, rate: Fraction) -> None:
+        self._stamps: list[int] = []
+        self._step = max(1, round(1 / (rate * time_base)))
+
+    def add(self, stamp: int) -> None:
+        """Notes the time of the next frame, which is later than the one before."""
+        self._stamps.append(stamp)
+
+    def time(self, number: int) -> int:
+        """The time of a frame; decoding begins before the first one, with negative numbers.
+
+        Raises:
+            IndexError: there has been no such frame.
+        """
+        if number < 0:
+            return self._stamps[0] + number * self._step
+        return self._stamps[number]

@@ -5,30 +5,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 from av.packet import Packet
-from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import SceneError
-from scene.video.encoders.codecs import CODECS, StatisticsPass
-from scene.video.encoders.encode import configure, encoder_name, open_encoder
-from scene.video.encoders.ready_frame import ready_frame
-from scene.video.encoders.report import reported_settings
-from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoders.base import StatisticsPass
+from scene.video.encoding.diagnose import reported_settings
+from scene.video.encoding.plan import EncodePlan
+from scene.video.encoding.session import new_context, open_encoder, ready_frame
 from scene.video.source.decode import Decoder
 from scene.video.source.open import reason
-from scene.video.source.probe import SourceInfo
 
 _LAMBDA = 118  # FFmpeg's FF_QP2LAMBDA
-# In x264 and x265, with macroblock trees and a quantiser compression of 0.6, by which a CRF's frames lie above it.
-_TREE_QPS = 13.5
 
 
 def encode_first_pass(
-    info: SourceInfo,
-    settings: EncoderSettings,
+    plan: EncodePlan,
     statistics: Path,
     *,
     tolerant: bool,
@@ -49,10 +43,10 @@ def encode_first_pass(
         InputError: the source is damaged, and `tolerant` is off.
         SceneError: the encoder failed.
     """
-    codec = CODECS[settings.codec]
-    encoder = cast(VideoCodecContext, av.CodecContext.create(encoder_name(codec, info), "w"))
-    configure(encoder, codec, settings, info, StatisticsPass(1, statistics) if codec.has_statistics else None)
-    open_encoder(encoder, codec)
+    info = plan.info
+    statistics_pass = StatisticsPass(1, statistics) if plan.encoder.has_statistics else None
+    encoder = new_context(plan, statistics_pass)
+    open_encoder(encoder, plan.encoder)
     quantisers: list[float] = []
     reported: dict[str, str] = {}
     frames = size = 0
@@ -74,32 +68,7 @@ def encode_first_pass(
         take(encoder.encode(None))
     except (av.FFmpegError, OSError) as error:
         raise SceneError(f"{info.path}: the first pass failed: {reason(error)}.") from error
-    return equivalent_crf(codec.name, quantisers, reported, info.format.bit_depth)
-
-
-def equivalent_crf(codec: str, quantisers: list[float], reported: dict[str, str], bit_depth: int) -> float | None:
-    """The CRF of which frames would have had such quantisers on the mean.
-
-    x264 and x265 with macroblock trees lay a CRF's frames above it, by an amount that depends on their quantiser
-    compression; x264 counts from lower for deeper samples. SVT-AV1 gives every second frame the CRF's own
-    quantiser, and those that others refer to finer ones.
-
-    Args:
-        quantisers: of all frames.
-        reported: what the encoder said of its settings, see `reported_settings`.
-    """
-    if not quantisers:
-        return None
-    if codec == "svtav1":
-        coarser = sorted(quantisers)[len(quantisers) // 2 :]
-        return sum(coarser) / len(coarser)
-    crf = sum(quantisers) / len(quantisers)
-    tree = reported.get("mbtree", reported.get("cutree", "0")) != "0"
-    if tree:
-        crf -= _TREE_QPS * (1 - float(reported.get("qcomp", "0.6")))
-    if codec == "x264":
-        crf -= 6 * (bit_depth - 8)
-    return min(max(crf, 0.0), CODECS[codec].max_crf)
+    return plan.encoder.equivalent_crf(quantisers, reported, info.format.bit_depth)
 
 
 def _quantisers(packet: Packet[Any]) -> list[float]:

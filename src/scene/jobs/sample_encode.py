@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from scene.errors import SceneError
 from scene.measure.libvmaf import pool
 from scene.measure.sample_scores import PREFIX, SampleScore, SampleScorer
+from scene.video.encoders import find_encoder
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoders.trial import key_frame_interval
 from scene.video.ffmpeg import FFmpeg
 from scene.video.source.probe import SourceInfo
 from scene.video.source.samples import Sample, Span, plan_spans, read_samples, video_seconds
@@ -40,7 +40,7 @@ EnhancerFor = Callable[[float], "Enhancer | None"]
 
 
 @dataclass(frozen=True, slots=True)
-class Worst:
+class WorstSample:
     """The sample with the lowest score.
 
     Attributes:
@@ -53,7 +53,7 @@ class Worst:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class CrfScores:
     """What a CRF gives.
 
     Attributes:
@@ -65,10 +65,10 @@ class Probe:
     crf: float
     kbps: float
     scores: Mapping[str, float]
-    worst: Mapping[str, Worst]
+    worst: Mapping[str, WorstSample]
 
 
-class Bench:
+class SampleSet:
     """Samples of a source, ready to be encoded at any CRF.
 
     Attributes:
@@ -95,7 +95,8 @@ class Bench:
         self._settings = settings
         frames = max(1.0, float(seconds * info.rate))
         # A video of 292 frames has a key frame in every 250 twice.
-        self._interval = frames / max(1, math.ceil(frames / key_frame_interval(settings, info.rate)))
+        interval = find_encoder(settings.codec).key_frame_interval(settings, info.rate)
+        self._interval = frames / max(1, math.ceil(frames / interval))
         self._scorer = scorer
         self._executor = executor
         self._folder = folder
@@ -106,7 +107,7 @@ class Bench:
         """Of all samples."""
         return sum(len(sample.stamps) for sample in self.samples)
 
-    def measure(self, crf: float, enhancer: Enhancer | None, on_sample: Callable[[], None]) -> Probe:
+    def measure(self, crf: float, enhancer: Enhancer | None, on_sample: Callable[[], None]) -> CrfScores:
         """Encodes all samples at a CRF.
 
         Raises:
@@ -125,7 +126,7 @@ class Bench:
         for future in futures:
             scores.append(future.result())
             on_sample()
-        return self._probe(crf, scores)
+        return self._pooled(crf, scores)
 
     def _enhanced(self, index: int, sample: Sample, enhancer: Enhancer | None) -> Sample:
         if enhancer is None:
@@ -140,22 +141,22 @@ class Bench:
             if given is not source:
                 given.path.unlink(missing_ok=True)
 
-    def _probe(self, crf: float, scores: Sequence[SampleScore]) -> Probe:
+    def _pooled(self, crf: float, scores: Sequence[SampleScore]) -> CrfScores:
         interval = 0.0 if self.whole else self._interval
         coded = sum(expected_bytes(score.packets, interval) for score in scores)
         seconds = float(sum(sample.seconds for sample in self.samples))
         # libvmaf gives the first frame too little, since nothing moved before it: in a video that is one frame.
         skipped = 0 if self.whole else 1
         pooled: dict[str, float] = {}
-        worst: dict[str, Worst] = {}
+        worst: dict[str, WorstSample] = {}
         for name in scores[0].frames:
             parts = [score.frames[name][skipped:] or score.frames[name] for score in scores]
             pooled[name] = pool(name, [value for part in parts for value in part])
             worst[name] = min(
-                (Worst(pool(name, part), sample.start) for part, sample in zip(parts, self.samples, strict=True)),
+                (WorstSample(pool(name, part), sample.start) for part, sample in zip(parts, self.samples, strict=True)),
                 key=lambda one: one.score,
             )
-        return Probe(crf, coded * 8 / seconds / 1000, pooled, worst)
+        return CrfScores(crf, coded * 8 / seconds / 1000, pooled, worst)
 
 
 def expected_bytes(packets: Sequence[int], interval: float) -> float:
@@ -175,7 +176,7 @@ def expected_bytes(packets: Sequence[int], interval: float) -> float:
 
 
 @contextmanager
-def open_bench(
+def open_samples(
     info: SourceInfo,
     settings: EncoderSettings,
     ffmpeg: FFmpeg,
@@ -183,7 +184,7 @@ def open_bench(
     count: int | None,
     length: Fraction,
     on_sample: Callable[[], None],
-) -> Iterator[Bench]:
+) -> Iterator[SampleSet]:
     """Decodes the samples; at the end what still runs is stopped, and all temporary files are removed.
 
     Args:
@@ -211,7 +212,7 @@ def open_bench(
             executor = ThreadPoolExecutor(workers, thread_name_prefix="search")
             try:
                 whole = spans[0].frames is None
-                yield Bench(info, settings, samples, seconds, whole, scorer, executor, folder, workers)
+                yield SampleSet(info, settings, samples, seconds, whole, scorer, executor, folder, workers)
             finally:
                 # After an error or an interruption: whatever still runs is given up.
                 ffmpeg.stop.set()

@@ -1,0 +1,67 @@
+"""x265, an HEVC encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from scene.video.encoders.params import mastering_text
+from scene.video.encoders.x264 import WRITES, X26x
+
+if TYPE_CHECKING:
+    from scene.video.hdr import HdrMetadata
+    from scene.video.source.probe import SourceInfo
+
+# Of the network abstraction layer: prefix and suffix messages.
+_MESSAGES = (39, 40)
+
+
+class X265(X26x):
+    """x265."""
+
+    name = "x265"
+    ffmpeg_name = "libx265"
+    default_crf = 28
+    params_option = "x265-params"
+    decoder = "hevc"
+    quiet_params = "log-level=none"
+    one_thread_params = "pools=1"
+    last_matrix = 15
+    tunes = ("psnr", "ssim", "grain", "zerolatency", "fastdecode", "animation")
+    # x265 derives decoding times from its third frame.
+    frames_for_dts = 3
+    apple_tag = "hvc1"
+    measuring_args = "pools=1:frame-threads=1:keyint={gop}"
+    version_pattern = rb"x265 \(build \d+\) - ([^:\s]+)"
+    raw_muxer = "hevc"
+    refused_args: Mapping[str, str] = {
+        **X26x.refused_args,
+        "log-level": "use `log_format`",
+        "input-res": "the source says it",
+        "input-depth": "the source says it",
+        "input-csp": "the source says it",
+        "csv": WRITES,
+        "csv-log-level": WRITES,
+        "analysis-save": WRITES,
+        "analysis-load": "it needs a file that only `encoder_args` analysis-save could write",
+        "analysis-reuse-file": WRITES,
+        "recon": WRITES,
+        "recon-y4m-exec": "it starts a program",
+    }
+
+    def source_options(self, info: SourceInfo) -> dict[str, str]:
+        """As `Encoder` has it: the others' encoders that know captions take them anyway."""
+        return {**super().source_options(info), **({"a53cc": "1"} if info.captions else {})}
+
+    def hdr_params(self, hdr: HdrMetadata) -> list[str]:
+        """As `Encoder` has it."""
+        params = ["hdr10=1", "repeat-headers=1"] if hdr else []
+        if hdr.mastering:
+            params.append(f"master-display={mastering_text(hdr.mastering, integers=True)}")
+        if hdr.content_light:
+            params.append(f"max-cll={hdr.content_light[0]},{hdr.content_light[1]}")
+        return params
+
+    def is_message(self, unit: bytes) -> bool:
+        """As `Encoder` has it."""
+        return unit[0] >> 1 & 63 in _MESSAGES

@@ -1,0 +1,1 @@
+"""Encoders at work: plans, sessions, trials, first passes, and why an encoder refuses."""
