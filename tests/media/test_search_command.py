@@ -352,7 +352,7 @@ def test_what_an_encode_refuses_is_refused_before_the_search(tmp_path, capfd):
 @pytest.mark.parametrize(
     "settings,message",
     [
-        (EncoderSettings("nvenc-h264"), "cannot try codec 'nvenc-h264'"),
+        (EncoderSettings("nvenc-h264"), "cannot try codec nvenc-h264; use x264, x265 or svtav1"),
         (EncoderSettings(bitrate=500), "has no bitrate"),
         (EncoderSettings(crf=20), "finds the CRF itself"),
     ],

@@ -9,14 +9,19 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scene.cli.events import error_event, log_event, progress_event, result_event
-from scene.progress import OnProgress, Pace, Progress
+from scene.progress import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 LogFormat = Literal["text", "json"]
 
 _PLAIN_INTERVAL_S = 5.0
+# Rich judges by what was done within this time; by default half a minute, in which no unit may have been finished.
+_SPEED_PERIOD_S = 3600.0
 
 # Options that may be given again are named in the singular.
 _FLAGS = {"maps": "map", "targets": "target"}
@@ -102,11 +107,11 @@ class _ProgressLines:
         self.format = self._as_json if log_format == "json" else self._as_text
         self.started = self.printed_at = time.monotonic()
         self.pending: Progress | None = None
-        self.pace = Pace()
+        self.task = _Task()
 
     def __call__(self, reading: Progress) -> None:
         self.pending = reading
-        self.pace.add(reading)
+        self.task.update(reading)
         if time.monotonic() - self.printed_at >= _PLAIN_INTERVAL_S:
             self.finish()
 
@@ -119,57 +124,68 @@ class _ProgressLines:
     def _as_json(self, reading: Progress) -> str:
         elapsed = time.monotonic() - self.started
         return progress_event(
-            *(self.description, self.unit, reading.done, reading.total, elapsed, self.pace.remaining(), reading.fields)
+            *(self.description, self.unit, reading.done, reading.total, elapsed, self.task.remaining, reading.fields)
         )
 
     def _as_text(self, reading: Progress) -> str:
         extras = "".join(f", {_format_field(k, v)}" for k, v in reading.fields.items())
         total = "" if reading.total is None else f"/{reading.total}"
         elapsed = time.monotonic() - self.started
-        remaining = self.pace.remaining()
+        remaining = self.task.remaining
         eta = f", ETA {format_duration(remaining)}" if remaining else ""
         return f"scene: {printable(self.description)}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s{eta}"
 
 
+class _Task:
+    """Work as rich sees it: how far it is and, by its speed, how much longer it takes.
+
+    What the first reading counts as done was there before (in a cache, or in an earlier run) and says nothing of the
+    speed. A reading with less done than the one before begins a new count.
+    """
+
+    def __init__(self, description: str = "", *columns: str | ProgressColumn) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as RichProgress
+
+        self.bar = RichProgress(
+            *columns,
+            console=Console(stderr=True),
+            speed_estimate_period=_SPEED_PERIOD_S,
+            get_time=time.monotonic,
+        )
+        self._id = self.bar.add_task(description, total=None, extras="")
+
+    def update(self, reading: Progress, extras: str = "") -> None:
+        """Takes note of a reading."""
+        if reading.done < self.bar.tasks[0].completed:
+            self.bar.reset(self._id)
+        self.bar.update(self._id, completed=reading.done, total=reading.total, extras=extras)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds to the end; None while nothing was done yet or the total is unknown."""
+        return self.bar.tasks[0].time_remaining
+
+
 @contextmanager
 def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
-    from rich.console import Console
     from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-    from rich.progress import Progress as RichProgress
-    from rich.text import Text
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    pace = Pace()
-
-    class _Remaining(ProgressColumn):
-        # Rich's own column judges by the last half minute, in which no unit may have been finished.
-        def render(self, task: Task) -> Text:
-            remaining = pace.remaining()
-            return Text("ETA -" if remaining is None else f"ETA {format_duration(remaining)}")
-
-    bar = RichProgress(
+    task = _Task(
+        escape(printable(description)),
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit + "{task.fields[extras]}"),
         TimeElapsedColumn(),
-        _Remaining(),
-        console=Console(stderr=True),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
     )
-    with bar:
-        task = bar.add_task(escape(printable(description)), total=None, extras="")
+    with task.bar:
 
         def callback(reading: Progress) -> None:
-            pace.add(reading)
-            extras = "".join(f"  {_format_field(k, v)}" for k, v in reading.fields.items())
-            bar.update(task, completed=reading.done, total=reading.total, extras=extras)
+            task.update(reading, "".join(f"  {_format_field(k, v)}" for k, v in reading.fields.items()))
 
         yield callback
 

@@ -60,8 +60,7 @@ def codec_run(
     for crf in ladder:
         if not low <= crf <= high:
             raise UsageError(f"{encoder.quality_name} {crf:g} is not in {name}'s range of {low:g} to {high:g}.")
-        if crf % encoder.crf_step and encoder.crf_step == 1:
-            raise UsageError(f"{name} takes whole {encoder.quality_name}s, and {crf:g} is none.")
+        encoder.check_crf(crf, preset or encoder.default_preset)
     if not ladder:
         raise UsageError("give at least one CRF.")
     arguments = encoder.measuring_args if encoder_args is None else encoder_args
