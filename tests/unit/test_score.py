@@ -56,7 +56,7 @@ def test_what_is_written_is_counted_as_it_was_written(pair: tuple[RawVideo, RawV
 
 def test_a_metric_that_libvmaf_left_out_is_an_error(tmp_path: Path) -> None:
     small = write_lumas(tmp_path / "small.y4m", [np.full((64, 64), 128, np.uint8)] * 2, 8)
-    with pytest.raises(InputError, match="libvmaf's log cannot be read .*float_ms_ssim"):
+    with pytest.raises(InputError, match=r"libvmaf's log cannot be read .*float_ms_ssim"):
         score(find_ffmpeg(), small.path, small.path, ("vmaf", "ms_ssim"), folder=tmp_path)
 
 

@@ -1,6 +1,6 @@
 """What ffmpeg's libvmaf and xpsnr are asked for, and what they answer. Pure: running ffmpeg is the caller's part.
 
-The set of metrics has a version, which goes into every cache key: change the graph, change METRICS_VERSION.
+The set of metrics has a version, which goes into every cache key: a change to any figure raises METRICS_VERSION.
 """
 
 from __future__ import annotations

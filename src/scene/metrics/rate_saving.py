@@ -22,7 +22,7 @@ class RatePoint:
     """One encode.
 
     Attributes:
-        rate: in any unit, the same for all readings; positive.
+        rate: in any unit, the same for all points; positive.
         scores: by name of `scene.metrics.scores.Scores`; all better the higher.
     """
 
