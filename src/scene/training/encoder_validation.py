@@ -52,7 +52,7 @@ _PREFIX = "scene-validation-"
 
 
 @dataclass(frozen=True, slots=True)
-class MetricReading:
+class MetricBdRates:
     """BD-rates of one metric over the clips, in percent; negative is a saving.
 
     Attributes:
@@ -74,23 +74,23 @@ class EncoderValidation:
     Attributes:
         objective: mean over the configuration's metrics of their mean BD-rates, in percent, the lower the better;
             infinite where one of them is None, so that such weights are never the best.
-        metrics: a reading for each of `METRICS`.
+        metrics: BD-rates for each of `METRICS`.
         clips: how many were measured.
     """
 
     objective: float
-    metrics: dict[str, MetricReading]
+    metrics: dict[str, MetricBdRates]
     clips: int
 
     def figures(self) -> dict[str, float]:
         """Finite numbers for a log, by name; what has no value is left out."""
         figures = {"objective": self.objective} if math.isfinite(self.objective) else {}
-        for name, reading in self.metrics.items():
-            if reading.mean is not None:
-                figures[f"bd_rate_{name}"] = reading.mean
-            if reading.worst is not None:
-                figures[f"bd_rate_{name}_worst"] = reading.worst
-            figures[f"bd_rate_{name}_undefined"] = float(reading.undefined)
+        for name, rates in self.metrics.items():
+            if rates.mean is not None:
+                figures[f"bd_rate_{name}"] = rates.mean
+            if rates.worst is not None:
+                figures[f"bd_rate_{name}_worst"] = rates.worst
+            figures[f"bd_rate_{name}_undefined"] = float(rates.undefined)
         return figures
 
 
@@ -147,7 +147,7 @@ class EncoderValidator:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
             anchors, tests = self._measure(enhance, conditioned, Path(folder), on_progress)
         self._anchors = anchors
-        metrics = {name: _read_metric(anchors, tests, name) for name in METRICS}
+        metrics = {name: _bd_rates(anchors, tests, name) for name in METRICS}
         means = [metrics[name].mean for name in self.config.metrics]
         defined = [mean for mean in means if mean is not None]
         objective = statistics.fmean(defined) if len(defined) == len(means) else math.inf
@@ -202,7 +202,7 @@ def _results(curves: list[list[Future[Measurement]]]) -> list[_Curve]:
     return [[future.result() for future in curve] for curve in curves]
 
 
-def _read_metric(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str) -> MetricReading:
+def _bd_rates(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str) -> MetricBdRates:
     """One metric's BD-rates, clip by clip."""
     curves = [
         [[(point.bytes, getattr(point.scores, metric)) for point in curve] for curve in pair]
@@ -211,14 +211,14 @@ def _read_metric(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str
     return _summarise([bd_rate(anchor, test).percent for anchor, test in curves])
 
 
-def _summarise(percents: Sequence[float | None]) -> MetricReading:
-    """Mean, worst and number of the undefined, by the rule that `MetricReading` states."""
+def _summarise(percents: Sequence[float | None]) -> MetricBdRates:
+    """Mean, worst and number of the undefined, by the rule that `MetricBdRates` states."""
     defined = [percent for percent in percents if percent is not None]
     undefined = len(percents) - len(defined)
     worst = max(defined, default=None)
     if worst is None or undefined > _MAX_UNDEFINED * len(percents):
-        return MetricReading(None, worst, undefined)
-    return MetricReading(statistics.fmean(defined + [max(worst, 0.0)] * undefined), worst, undefined)
+        return MetricBdRates(None, worst, undefined)
+    return MetricBdRates(statistics.fmean(defined + [max(worst, 0.0)] * undefined), worst, undefined)
 
 
 def _require_ffmpeg(run: CodecRun, trial: Sequence[Picture]) -> FFmpeg:
