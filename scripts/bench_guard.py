@@ -28,20 +28,20 @@ from scene.cli.console import setup_logging
 from scene.evaluation.grid.methods import Method, fit_to_codecs, parse_method
 from scene.evaluation.grid.variant import make_variant
 from scene.files import write_atomically
-from scene.jobs.guard import Guard, GuardReport
-from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
+from scene.jobs.guard import GUARD_METRICS, Guard, GuardReport, ShotProbe
 from scene.measure.cache import Measurement
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
 from scene.measure.encode import CodecRun, codec_run, key_frame_interval
 from scene.measure.point import measure_point
-from scene.measure.raw_video import RawVideo
+from scene.measure.raw_video import RawVideo, write_raw_video
+from scene.measure.score import require_ffmpeg
 from scene.metrics.bjontegaard import bd_rate
 from scene.metrics.rate_saving import Saving
 from scene.metrics.scores import METRICS
 from scene.picture import Picture
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
-from scene.video.rawvideo.y4m import read_frames, read_header, write_frame, write_header
+from scene.video.rawvideo.y4m import read_frames, read_header
 from scene.video.source.probe import probe
 
 SHOWN = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim")
@@ -138,7 +138,7 @@ def main() -> None:
     if not {run.codec.name for run in runs} <= set(CODECS):
         parser.error(f"--codecs must be of {', '.join(CODECS)}")
     clips = open_clips([path for name in given.clips for path in (sorted(name.iterdir()) if name.is_dir() else [name])])
-    ffmpeg = find_probing_ffmpeg()
+    ffmpeg = require_ffmpeg(GUARD_METRICS, "the guard")
     rows: list[Row] = []
     with ThreadPoolExecutor(given.jobs) as pool:
         for clip in clips:
@@ -186,7 +186,9 @@ def measure_clip(
                     futures["guard"] = futures["model" if frames[0].enhanced else "none"]
                 else:
                     path = folder / f"guarded-{run.codec.name}-{crf:g}.y4m"
-                    futures["guard"] = measure(write_pictures(path, reference, frames), run, crf)
+                    futures["guard"] = measure(
+                        write_raw_video(path, reference.header, (frame.shown for frame in frames)), run, crf
+                    )
                 pending.append((row, futures))
         return [
             dataclasses.replace(row, points={kind: future.result() for kind, future in futures.items()})
@@ -228,14 +230,6 @@ def guard_clip(
 def read_pictures(video: RawVideo) -> list[Picture]:
     with video.path.open("rb") as stream:
         return list(read_frames(stream, read_header(stream, matrix=video.header.format.matrix)))
-
-
-def write_pictures(path: Path, like: RawVideo, frames: Sequence[RawFrame]) -> RawVideo:
-    with path.open("wb") as stream:
-        write_header(stream, like.header)
-        for frame in frames:
-            write_frame(stream, frame.shown)
-    return dataclasses.replace(like, path=path)
 
 
 def bd_rates(rows: Sequence[Row], codec: str, method: str, metric: str) -> dict[str, float | None]:

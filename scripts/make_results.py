@@ -349,6 +349,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "guard": guard,
     "guard_command": lambda results: textwrap.indent(results["command"], "    "),
     "knob": knob,
+    "mean": lambda results, codec, method, metric: _cell(_mean(results, codec, method, metric)),
     "models": models,
     "paper": paper_table,
     "protocol": lambda results: bullets(protocol_lines(results)),

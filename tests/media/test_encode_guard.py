@@ -16,7 +16,8 @@ from making import assert_same_pictures, assert_same_times, decoded, encode, mak
 from skimage import data
 
 from scene.errors import SceneError
-from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
+from scene.jobs.guard import GUARD_METRICS, ShotProbe
+from scene.measure.score import require_ffmpeg
 from scene.training.data.pan import pan
 from scene.video.container.writer import Writer
 from scene.video.encoders.settings import EncoderSettings
@@ -189,7 +190,7 @@ def test_an_ffmpeg_without_libvmaf_is_refused_before_work_begins(tmp_path, ruino
 
 def real_until(tmp_path, then):
     """An ffmpeg that answers the guard's trial, and does something else with any picture of a video."""
-    real = find_probing_ffmpeg().path
+    real = require_ffmpeg(GUARD_METRICS, "the guard").path
     return fake_ffmpeg(tmp_path / "ffmpeg", f'case "$*" in *reference.y4m*) {then};; esac\nexec {real} "$@"')
 
 
@@ -247,7 +248,9 @@ def test_the_probe_measures_rates_and_scores(tmp_path, codec):
     assert 0.2 < errors[0] < errors[1] < 10
     # At either end of the range there is a CRF beside.
     for crf in (30, 50 if codec != "svtav1" else 63):
-        unchanged = ShotProbe(find_probing_ffmpeg(), EncoderSettings(codec, crf), info)(pictures, pictures, stamps)
+        unchanged = ShotProbe(require_ffmpeg(GUARD_METRICS, "the guard"), EncoderSettings(codec, crf), info)(
+            pictures, pictures, stamps
+        )
         assert len(unchanged.by_metric) >= 2
         assert not any(unchanged.by_metric.values()) and not unchanged.pays
 

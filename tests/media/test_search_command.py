@@ -22,7 +22,7 @@ import scene.enhance
 from scene.cli import run
 from scene.errors import InputError, UsageError
 from scene.jobs import search as search_module
-from scene.measure.sample_scores import find_scoring_ffmpeg
+from scene.measure.score import require_ffmpeg
 from scene.metrics.targets import Target
 from scene.training.data.pan import pan
 from scene.video.encoders.settings import EncoderSettings
@@ -386,7 +386,7 @@ def test_an_ffmpeg_without_libvmaf_is_missing(clip, tmp_path, monkeypatch, capfd
 
 @pytest.mark.parametrize("number,code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interruption_ends_everything_and_leaves_nothing(clip, tmp_path, number, code):
-    real = find_scoring_ffmpeg(["vmaf"]).path
+    real = require_ffmpeg(["vmaf"], "searching").path
     started = tmp_path / "started"
     wait = f"echo $$ > {started}.part; mv {started}.part {started}; exec sleep 60"
     slow = fake_ffmpeg(tmp_path / "ffmpeg", f'case "$*" in *distorted.y4m*) {wait};; esac\nexec {real} "$@"')

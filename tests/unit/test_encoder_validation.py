@@ -35,7 +35,7 @@ from scene.training.encoder_validation import (
     EncoderValidation,
     EncoderValidator,
     Enhance,
-    MetricReading,
+    MetricBdRates,
     _pictures,
     _summarise,
 )
@@ -100,7 +100,7 @@ def test_no_change_is_zero_and_the_unprocessed_clips_are_measured_once(
     first = validator(unchanged, on_progress=conditioned.append)
     assert len(measured) == 2 * POINTS
     assert [(p.done, p.total) for p in conditioned] == [(n + 1, 2 * POINTS) for n in range(2 * POINTS)]
-    assert first == EncoderValidation(0.0, {name: MetricReading(0.0, 0.0, 0) for name in METRICS}, CONFIG.clips)
+    assert first == EncoderValidation(0.0, {name: MetricBdRates(0.0, 0.0, 0) for name in METRICS}, CONFIG.clips)
     assert validator(unchanged) == first
     assert len(measured) == 3 * POINTS
     assert not list(temporary.iterdir())
@@ -192,7 +192,7 @@ def test_what_is_written_is_what_scene_evaluate_reads(validator: EncoderValidato
 def test_ruined_pictures_are_never_the_best(validator: EncoderValidator) -> None:
     reading = validator(lambda pictures, _: with_luma(pictures, 0))
     assert reading.objective == math.inf
-    assert reading.metrics["vmaf"] == MetricReading(None, None, CONFIG.clips)
+    assert reading.metrics["vmaf"] == MetricBdRates(None, None, CONFIG.clips)
     assert "objective" not in reading.figures()
     assert all(math.isfinite(value) for value in reading.figures().values())
 
@@ -200,14 +200,14 @@ def test_ruined_pictures_are_never_the_best(validator: EncoderValidator) -> None
 @pytest.mark.parametrize(
     ("percents", "reading"),
     [
-        ([-4.0, -2.0, -3.0], MetricReading(-3.0, -2.0, 0)),
-        ([-4.0, 2.0, None], MetricReading(0.0, 2.0, 1)),
-        ([-4.0, -2.0, None], MetricReading(-2.0, -2.0, 1)),
-        ([-4.0, None], MetricReading(None, -4.0, 1)),
-        ([None], MetricReading(None, None, 1)),
+        ([-4.0, -2.0, -3.0], MetricBdRates(-3.0, -2.0, 0)),
+        ([-4.0, 2.0, None], MetricBdRates(0.0, 2.0, 1)),
+        ([-4.0, -2.0, None], MetricBdRates(-2.0, -2.0, 1)),
+        ([-4.0, None], MetricBdRates(None, -4.0, 1)),
+        ([None], MetricBdRates(None, None, 1)),
     ],
 )
-def test_a_clip_without_a_figure_never_improves_the_mean(percents: list[float | None], reading: MetricReading) -> None:
+def test_a_clip_without_a_figure_never_improves_the_mean(percents: list[float | None], reading: MetricBdRates) -> None:
     assert _summarise(percents) == reading
 
 

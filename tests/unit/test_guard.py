@@ -14,8 +14,7 @@ import torch
 from tiny_guided import CountingEncoder, guided, picture, semantic_enhancer
 
 from scene.errors import SceneError, UsageError
-from scene.jobs.guard import PROBE_FRAMES, Guard, guarded
-from scene.jobs.shot_probe import ShotProbe, crop, window_of
+from scene.jobs.guard import PROBE_FRAMES, Guard, ShotProbe, crop, guarded, window_of
 from scene.metrics.rate_saving import Saving
 from scene.picture import Picture, PictureFormat
 from scene.video.encoders.settings import EncoderSettings

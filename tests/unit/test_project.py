@@ -60,7 +60,7 @@ ARROWS = {
     "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
 }
 # One small file a command.
-CROWDED = {"cli", "jobs"}
+CROWDED = {"cli"}
 MOST_FILES = 12
 
 

@@ -6,16 +6,16 @@ import math
 
 import pytest
 
-from scene.metrics.rate_saving import BOUND, Reading, judge, percent
+from scene.metrics.rate_saving import BOUND, RatePoint, judge, percent
 
 # Ten points for a unit of the logarithm of the rate, of both metrics.
-PLAIN = Reading(1000, {"vmaf_neg": 80.0, "vmaf_v1": 70.0})
-COARSER = Reading(1000 * math.exp(-0.3), {"vmaf_neg": 77.0, "vmaf_v1": 67.0})
-FINER = Reading(1000 * math.exp(0.3), {"vmaf_neg": 83.0, "vmaf_v1": 73.0})
+PLAIN = RatePoint(1000, {"vmaf_neg": 80.0, "vmaf_v1": 70.0})
+COARSER = RatePoint(1000 * math.exp(-0.3), {"vmaf_neg": 77.0, "vmaf_v1": 67.0})
+FINER = RatePoint(1000 * math.exp(0.3), {"vmaf_neg": 83.0, "vmaf_v1": 73.0})
 
 
-def changed(neg: float, v1: float, log_rate: float = 0.0) -> Reading:
-    return Reading(1000 * math.exp(log_rate), {"vmaf_neg": 80.0 + neg, "vmaf_v1": 70.0 + v1})
+def changed(neg: float, v1: float, log_rate: float = 0.0) -> RatePoint:
+    return RatePoint(1000 * math.exp(log_rate), {"vmaf_neg": 80.0 + neg, "vmaf_v1": 70.0 + v1})
 
 
 @pytest.mark.parametrize("other", [COARSER, FINER])
@@ -33,7 +33,7 @@ def changed(neg: float, v1: float, log_rate: float = 0.0) -> Reading:
     ],
 )
 def test_the_mean_of_the_savings_at_equal_score_decides(
-    reading: Reading, savings: tuple[float, float], pays: bool, other: Reading
+    reading: RatePoint, savings: tuple[float, float], pays: bool, other: RatePoint
 ) -> None:
     verdict = judge(reading, PLAIN, other)
     assert tuple(verdict.by_metric.values()) == pytest.approx(savings)
@@ -41,18 +41,18 @@ def test_the_mean_of_the_savings_at_equal_score_decides(
 
 
 def test_no_metric_decides_alone() -> None:
-    flat = Reading(COARSER.rate, {"vmaf_neg": 79.9999, "vmaf_v1": 67.0})
+    flat = RatePoint(COARSER.rate, {"vmaf_neg": 79.9999, "vmaf_v1": 67.0})
     verdict = judge(changed(1, -8), PLAIN, flat)
     assert verdict.by_metric == {"vmaf_neg": BOUND, "vmaf_v1": -BOUND}
 
 
 def test_a_metric_without_a_slope_is_left_out() -> None:
     for score in (80.0, 80.5):
-        top = Reading(COARSER.rate, {"vmaf_neg": score, "vmaf_v1": 67.0})
+        top = RatePoint(COARSER.rate, {"vmaf_neg": score, "vmaf_v1": 67.0})
         assert judge(changed(-5, 1), PLAIN, top).by_metric == pytest.approx({"vmaf_v1": 0.1})
 
 
-@pytest.mark.parametrize("other", [Reading(1000, {"vmaf_neg": 77, "vmaf_v1": 67}), Reading(700, PLAIN.scores)])
+@pytest.mark.parametrize("other", [RatePoint(1000, {"vmaf_neg": 77, "vmaf_v1": 67}), RatePoint(700, PLAIN.scores)])
 @pytest.mark.parametrize(
     "reading,pays",
     [
@@ -64,17 +64,17 @@ def test_a_metric_without_a_slope_is_left_out() -> None:
         (changed(-1, -1, 0.1), False),
     ],
 )
-def test_without_any_slope_it_must_be_plainly_better(reading: Reading, pays: bool, other: Reading) -> None:
+def test_without_any_slope_it_must_be_plainly_better(reading: RatePoint, pays: bool, other: RatePoint) -> None:
     verdict = judge(reading, PLAIN, other)
     assert verdict.by_metric == {} and verdict.pays is pays
 
 
 def test_ms_ssim_counts_by_what_is_missing_to_one() -> None:
-    plain, coarser, better = (Reading(rate, {"ms_ssim": score}) for rate, score in ((8, 0.9), (4, 0.8), (8, 0.95)))
+    plain, coarser, better = (RatePoint(rate, {"ms_ssim": score}) for rate, score in ((8, 0.9), (4, 0.8), (8, 0.95)))
     # Half of what is missing to one is worth half the rate.
     assert judge(better, plain, coarser).by_metric["ms_ssim"] == pytest.approx(math.log(2))
     # Identical pictures have no logarithm.
-    assert judge(Reading(8, {"ms_ssim": 1.0}), plain, coarser).by_metric["ms_ssim"] == BOUND
+    assert judge(RatePoint(8, {"ms_ssim": 1.0}), plain, coarser).by_metric["ms_ssim"] == BOUND
 
 
 def test_a_saving_in_percent() -> None:

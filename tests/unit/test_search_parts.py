@@ -1,5 +1,6 @@
 """The parts of a search that need no encoder: targets, where samples are taken, what key frames count, the command."""
 
+import json
 import math
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -13,16 +14,10 @@ import pytest
 from scene.cli.search_report import command_words, table_text
 from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.quality_search import SearchAnswer
-from scene.jobs.sample_encode import CrfScores, SampleSet, WorstSample, expected_bytes
+from scene.jobs.sample_encode import CrfScores, SampleScore, SampleSet, WorstSample, expected_bytes
 from scene.jobs.search import SearchRequest, SearchResult, choose_answer, saving_percent
-from scene.measure.libvmaf import (
-    parse_frames,
-    parse_xpsnr_frames,
-    pool,
-    probe_graph,
-    xpsnr_graph,
-)
-from scene.measure.sample_scores import SampleScore, write_lumas
+from scene.measure.libvmaf import LogFiles, parse_scores, pool, score_graph
+from scene.measure.score import limited_luma, scored_depth, write_lumas
 from scene.metrics.targets import Target, parse_target
 from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
@@ -125,18 +120,24 @@ def test_the_interval_of_key_frames(codec, arguments, frames):
 
 
 def test_graphs_hold_what_is_asked_for_alone():
-    graph = probe_graph([Path("log")], ["vmaf", "vmaf_neg", "psnr_y"], threads=3)
+    logs = [LogFiles(Path("log"), Path("xpsnr-log"))]
+    graph = score_graph(logs, ["vmaf", "vmaf_neg", "psnr_y"], threads=3)
     assert "vmaf_v0.6.1neg" in graph and "feature='name=psnr'" in graph and "n_threads=3" in graph
-    assert "v1.0.16" not in graph and "ms_ssim" not in graph
+    assert "v1.0.16" not in graph and "ms_ssim" not in graph and "xpsnr" not in graph
     # The filter weighs errors by the activity of its first input: that must be the reference.
-    assert "[ref][dis]xpsnr" in xpsnr_graph(Path("log"))
+    assert "[ref1][dis1]xpsnr" in score_graph(logs, ["vmaf", "xpsnr_y"])
+
+
+LIBVMAF = b"""{
+    "frames": [{"metrics": {"vmaf": 90.5, "psnr_y": 40}}, {"metrics": {"vmaf": 91.5, "psnr_y": 42}}],
+    "pooled_metrics": {"vmaf": {"mean": 91}, "psnr_y": {"mean": 41}}
+}"""
 
 
 def test_frames_of_a_log():
-    log = b'{"frames": [{"metrics": {"vmaf": 90.5, "psnr_y": 40}}, {"metrics": {"vmaf": 91.5, "psnr_y": 42}}]}'
-    assert parse_frames(log, ["vmaf", "psnr_y"]) == {"vmaf": (90.5, 91.5), "psnr_y": (40.0, 42.0)}
+    assert parse_scores(LIBVMAF, None, ["vmaf", "psnr_y"]).frames == {"vmaf": (90.5, 91.5), "psnr_y": (40.0, 42.0)}
     with pytest.raises(InputError, match="libvmaf's log"):
-        parse_frames(log, ["vmaf_neg"])
+        parse_scores(LIBVMAF, None, ["vmaf_neg"])
 
 
 # What ffmpeg's filter wrote of eight frames.
@@ -148,7 +149,9 @@ def test_xpsnr_is_pooled_as_its_filter_does():
     assert pool("vmaf", (90.0, 92.0)) == 91
     lines = [f"n:    {n}  XPSNR y: {value}  XPSNR u: 1.0  XPSNR v: 1.0" for n, value in enumerate(XPSNR, 1)]
     text = "\n".join([*lines, "", "XPSNR average, 8 frames  y: 14.5101  u: 1.0  v: 1.0  (minimum: 1.0)"])
-    assert parse_xpsnr_frames(text) == XPSNR
+    log = {"frames": [{"metrics": {"vmaf": 90.0}}] * 8, "pooled_metrics": {"vmaf": {"mean": 90.0}}}
+    scores = parse_scores(json.dumps(log), text, ["vmaf", "xpsnr_y"])
+    assert scores.frames["xpsnr_y"] == XPSNR and scores.means["xpsnr_y"] == 14.5101
 
 
 @pytest.mark.parametrize(
@@ -167,7 +170,8 @@ def test_luma_is_written_as_it_is_compared(tmp_path, depth, full, codes, written
     source = PictureFormat(7, 5, depth, "400", full_range=full)
     plane = np.zeros((5, 7), dtype)
     plane[0, :3] = codes
-    write_lumas(tmp_path / "a.y4m", [Picture(source, (plane,))] * 2, source)
+    lumas = [limited_luma(Picture(source, (plane,)), source)] * 2
+    write_lumas(tmp_path / "a.y4m", lumas, scored_depth(source.bit_depth))
     with (tmp_path / "a.y4m").open("rb") as file:
         header = read_header(file)
         first, second = read_frames(file, header)

@@ -94,10 +94,10 @@ def _ffmpeg() -> Iterator[Finding]:
 
 
 def _measuring(ffmpeg: FFmpeg) -> Finding:
-    from scene.jobs.shot_probe import find_probing_ffmpeg
+    from scene.measure.score import require_ffmpeg
 
     try:
-        find_probing_ffmpeg()
+        require_ffmpeg(("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim"), "measuring")
     except SceneError as error:
         return Finding(
             "ffmpeg: libvmaf",

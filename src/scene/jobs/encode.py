@@ -198,11 +198,11 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodeP
         )
     if enhancer is None:
         raise UsageError("`guard` has nothing to decide without a model; leave it out, or give a model and a strength.")
-    from scene.jobs.guard import Guard
-    from scene.jobs.shot_probe import ShotProbe, find_probing_ffmpeg
+    from scene.jobs.guard import GUARD_METRICS, Guard, ShotProbe
+    from scene.measure.score import require_ffmpeg
 
     info = plan.info
-    probe = ShotProbe(find_probing_ffmpeg(), plan.settings, info)
+    probe = ShotProbe(require_ffmpeg(GUARD_METRICS, "`guard`"), plan.settings, info)
     if probe.metrics:
         return Guard(enhancer, probe)
     size = f"{info.format.width}x{info.format.height}"

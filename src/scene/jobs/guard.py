@@ -1,26 +1,46 @@
-"""Shot by shot, enhancement where it pays and the source's own pictures where it does not."""
+"""Shot by shot, enhancement where it pays and the source's own pictures where it does not.
+
+Whether it pays is judged by trial encodes of the middle of a shot's first frames, with enhancement and without.
+"""
 
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar, cast
 
 from scene.enhance import Enhancer
 from scene.enhance.colour import studio_luma
 from scene.enhance.shots import ShotDetector
 from scene.errors import SceneError
-from scene.metrics.rate_saving import Saving, percent
+from scene.measure.libvmaf import LEAST_SIDES
+from scene.measure.score import score_all, scored_depth, write_lumas
+from scene.metrics.rate_saving import RatePoint, Saving, judge, percent
 from scene.metrics.scores import METRICS
-from scene.picture import Frame, Picture
+from scene.picture import Frame, Picture, PictureFormat, Plane
+from scene.video.encoders import ENCODERS
+from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding.trial import Trial, check_part, try_encode
+from scene.video.ffmpeg import FFmpeg
 from scene.video.source.decode import DecodedFrame, Unit
+from scene.video.source.probe import SourceInfo
 
 log = logging.getLogger(__name__)
 
 # With which a shot is judged: enough for references in both directions, few enough to wait in memory.
 PROBE_FRAMES = 12
+
+# The window's longer and shorter side at most.
+_LONG, _SHORT = 640, 360
+# Where a row is no multiple of eight macroblocks, x264's lookahead depends on what is left in memory: the same pictures
+# then have another rate each time, by up to 3 %. Below two such rows nothing is cut off: libvmaf needs the width.
+_ROW = 128
+# All three look at luma only, and none is easily pleased by contrast alone.
+GUARD_METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim")
 
 _TITLES = {metric.name: metric.title for metric in METRICS}
 
@@ -54,7 +74,7 @@ class Guard(Generic[F]):
 
     Args:
         enhancer: at the beginning of the video.
-        probe: see `scene.jobs.shot_probe.ShotProbe`.
+        probe: see `ShotProbe`.
     """
 
     def __init__(self, enhancer: Enhancer, probe: Probe) -> None:
@@ -133,6 +153,112 @@ def guarded(units: Iterator[Unit], guard: Guard[DecodedFrame]) -> Iterator[Unit]
                 yield Unit(frame=frame)
     for frame in guard.finish():
         yield Unit(frame=frame)
+
+
+class ShotProbe:
+    """Encodes a window of some frames as the whole video will be encoded, to see whether enhancement pays there.
+
+    The encoder is the video's own with all its settings, the preset too, on one thread.
+
+    Args:
+        ffmpeg: of `scene.measure.score.require_ffmpeg`, for `GUARD_METRICS`.
+        settings: of the video.
+        info: of its source.
+
+    Attributes:
+        metrics: that can be measured on pictures of this size; none on small ones, which cannot be probed.
+
+    Raises:
+        UsageError: encoder parameters with which no part of a video can be encoded by itself.
+    """
+
+    def __init__(self, ffmpeg: FFmpeg, settings: EncoderSettings, info: SourceInfo) -> None:
+        check_part(settings)
+        codec = ENCODERS[settings.codec]
+        crf = codec.default_crf if settings.crf is None else settings.crf
+        step = codec.next_rate_step
+        self._ffmpeg = ffmpeg
+        self._settings = replace(settings, crf=crf)
+        self._beside = replace(settings, crf=crf + step if crf + step <= codec.max_crf else crf - step)
+        self._info = info
+        self._window = window_of(info.format)
+        side = min(part.stop - part.start for part in self._window)
+        self.metrics = tuple(name for name in GUARD_METRICS if side >= LEAST_SIDES[name])
+
+    def __call__(self, plain: Sequence[Picture], enhanced: Sequence[Picture], stamps: Sequence[int]) -> Saving:
+        """The verdict on frames of one shot.
+
+        Args:
+            plain, enhanced: whole pictures, as many of both.
+            stamps: when each is shown, in the source's time base.
+
+        Raises:
+            SceneError: an encoder or libvmaf failed.
+            OSError: there is no room for temporary files.
+        """
+        sources, changed = ([crop(picture, self._window) for picture in pictures] for pictures in (plain, enhanced))
+        trials = [
+            try_encode(pictures, stamps, settings, self._info)
+            for pictures, settings in (
+                (changed, self._settings),
+                (sources, self._settings),
+                (sources, self._beside),
+            )
+        ]
+        return judge(*self._compare([picture.planes[0] for picture in sources], trials))
+
+    def _compare(self, reference: Sequence[Plane], trials: Sequence[Trial]) -> list[RatePoint]:
+        with tempfile.TemporaryDirectory(prefix="scene-guard-", ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            pictures = [folder / f"{index}.y4m" for index in range(len(trials))]
+            for path, trial in zip(pictures, trials, strict=True):
+                _write_lumas(path, trial.lumas, trial.bit_depth)
+            source = folder / "reference.y4m"
+            _write_lumas(source, reference, self._info.format.bit_depth)
+            scores = score_all(self._ffmpeg, pictures, source, self.metrics, folder=folder)
+        return [RatePoint(trial.bytes, scored.means) for trial, scored in zip(trials, scores, strict=True)]
+
+
+def window_of(fmt: PictureFormat) -> tuple[slice, slice]:
+    """Rows and columns of the middle of a picture, at most 640x360 or 360x640.
+
+    Offsets and sides are even, and the width is a multiple of 128 from 256 upwards.
+    """
+    tallest, widest = (_SHORT, _LONG) if fmt.width >= fmt.height else (_LONG, _SHORT)
+    height, width = min(fmt.height - fmt.height % 2, tallest), min(fmt.width - fmt.width % 2, widest)
+    if width >= 2 * _ROW:
+        width -= width % _ROW
+    top, left = (fmt.height - height) // 4 * 2, (fmt.width - width) // 4 * 2
+    return slice(top, top + height), slice(left, left + width)
+
+
+def crop(picture: Picture, window: tuple[slice, slice]) -> Picture:
+    """The part of a picture, of even size at even offsets, in luma samples; its planes alias the picture's."""
+    fmt = picture.format
+    rows, columns = window
+    small = replace(fmt, width=columns.stop - columns.start, height=rows.stop - rows.start)
+    planes = []
+    for index, plane in enumerate(picture.planes):
+        down = 2 if index and fmt.chroma == "420" else 1
+        across = 2 if index and fmt.chroma in {"420", "422"} else 1
+        part = plane[rows.start // down : rows.stop // down, columns.start // across : columns.stop // across]
+        planes.append(part)
+    return Picture(small, tuple(planes))
+
+
+def _write_lumas(path: Path, lumas: Sequence[Plane], bit_depth: int) -> None:
+    """Luma for scoring, shifted to 8 or 10 bit.
+
+    Codes stay what they are in full range too: both sides of a comparison are treated alike, and under the tag of
+    limited range ffmpeg has no reason to convert one of them.
+    """
+    depth = scored_depth(bit_depth)
+    write_lumas(path, (_at_depth(luma, bit_depth, depth) for luma in lumas), depth)
+
+
+def _at_depth(plane: Plane, bit_depth: int, wanted: int) -> Plane:
+    deeper = wanted - bit_depth
+    return cast(Plane, plane << deeper if deeper > 0 else plane >> -deeper)
 
 
 def _in_words(saving: Saving) -> str:

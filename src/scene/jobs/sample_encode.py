@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING
 
 from scene.errors import SceneError
 from scene.measure.libvmaf import pool
-from scene.measure.sample_scores import PREFIX, SampleScore, SampleScorer
+from scene.measure.score import limited_luma, score, scored_depth, write_lumas
+from scene.picture import Picture
 from scene.video.encoders import find_encoder
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.ffmpeg import FFmpeg
+from scene.video.encoding.trial import stream_trial
+from scene.video.ffmpeg import FFmpeg, StoppedError
 from scene.video.source.probe import SourceInfo
 from scene.video.source.samples import Sample, Span, plan_spans, read_samples, video_seconds
 
@@ -34,9 +36,79 @@ LEAST_SAMPLES = 8
 _SECONDS_A_SAMPLE = 300
 # Of larger pictures two encoders side by side, or two threads of libvmaf, need gigabytes.
 _LARGEST_SHARED = 1920 * 1088
+_PREFIX = "scene-search-"
 
 # The enhancer for a CRF, at the beginning of a video; None for none.
 EnhancerFor = Callable[[float], "Enhancer | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleScore:
+    """A sample after encoding.
+
+    Attributes:
+        packets: coded bytes of each, in coding order; the first holds the key frame with which a sample begins.
+        frames: every frame's own scores, by name of metric.
+    """
+
+    packets: tuple[int, ...]
+    frames: Mapping[str, tuple[float, ...]]
+
+
+class SampleScorer:
+    """Encodes samples and compares them with the source. Calls may overlap, from any thread.
+
+    Args:
+        ffmpeg: of `require_ffmpeg`, with its own `stop`, which ends encodes too.
+        metrics: by name of `scene.metrics.scores.Scores`, at least one of the VMAF models among them.
+        info: of the source.
+        folder: private.
+        threads: of libvmaf.
+    """
+
+    def __init__(self, ffmpeg: FFmpeg, metrics: Sequence[str], info: SourceInfo, folder: Path, threads: int) -> None:
+        self._ffmpeg = ffmpeg
+        self._metrics = metrics
+        self._info = info
+        self._folder = folder
+        self._threads = threads
+
+    def __call__(self, sample: Sample, source: Sample, settings: EncoderSettings) -> SampleScore:
+        """Encodes a sample on one thread and measures it.
+
+        Args:
+            sample: the pictures to encode.
+            source: those of the same frames before any change.
+
+        Raises:
+            SceneError: the encoder or libvmaf failed, or `stop` was set.
+            OSError: there is no room.
+        """
+        with tempfile.TemporaryDirectory(dir=self._folder, ignore_cleanup_errors=True) as name:
+            folder = Path(name)
+            distorted, reference = folder / "distorted.y4m", folder / "reference.y4m"
+            sizes: list[int] = []
+            given = zip(sample.pictures(), sample.stamps, strict=True)
+            decoded = stream_trial(given, settings, self._info, sizes)
+            self._write(distorted, decoded)
+            self._write(reference, source.pictures())
+            frames = score(
+                self._ffmpeg, distorted, reference, self._metrics, folder=folder, threads=self._threads
+            ).frames
+        if len(frames[self._metrics[0]]) != len(sample.stamps):
+            raise SceneError(f"libvmaf compared {len(frames[self._metrics[0]])} of {len(sample.stamps)} frames")
+        return SampleScore(tuple(sizes), frames)
+
+    def _write(self, path: Path, pictures: Iterable[Picture]) -> None:
+        fmt = self._info.format
+        lumas = (limited_luma(picture, fmt) for picture in self._unless_stopped(pictures))
+        write_lumas(path, lumas, scored_depth(fmt.bit_depth))
+
+    def _unless_stopped(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        for picture in pictures:
+            if self._ffmpeg.stop.is_set():
+                raise StoppedError("stopped")
+            yield picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +260,7 @@ def open_samples(
     """Decodes the samples; at the end what still runs is stopped, and all temporary files are removed.
 
     Args:
-        ffmpeg: of `find_scoring_ffmpeg`.
+        ffmpeg: of `scene.measure.score.require_ffmpeg`.
         count: of samples, None for as many as the video's length asks for.
         length: of each in seconds.
         on_sample: is called after each that was decoded.
@@ -204,7 +276,7 @@ def open_samples(
     large = info.format.width * info.format.height > _LARGEST_SHARED
     workers, threads = (1, 1) if large or cores == 1 else (2, cores // 2)
     try:
-        with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as name:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
             folder = Path(name)
             _require_room(folder, info, spans, seconds, workers)
             samples = read_samples(info, spans, folder, on_sample)

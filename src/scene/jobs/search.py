@@ -17,7 +17,7 @@ from scene.jobs.encode import EncodeRequest
 from scene.jobs.quality_search import FAR, Constraints, QualitySearch, SearchAnswer, nearness
 from scene.jobs.sample_encode import open_samples
 from scene.measure.libvmaf import LEAST_SIDES
-from scene.measure.sample_scores import find_scoring_ffmpeg
+from scene.measure.score import require_ffmpeg
 from scene.metrics.targets import Target, title
 from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
@@ -125,7 +125,7 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
     model = _load(request, codec, info, codec.default_crf)
     if model is not None:
         warn_of_hdr(str(info.path), info.colour.transfer)
-    ffmpeg = find_scoring_ffmpeg(metrics)
+    ffmpeg = require_ffmpeg(metrics, "measuring")
     done = 0
 
     def report(what: str, crf: float | None) -> None:

@@ -1,6 +1,6 @@
 """What ffmpeg's libvmaf and xpsnr are asked for, and what they answer. Pure: running ffmpeg is the caller's part.
 
-The set of metrics has a version, which goes into every cache key: change the graph, change METRICS_VERSION.
+The set of metrics has a version, which goes into every cache key: a change to any figure raises METRICS_VERSION.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from scene.errors import InputError
+from scene.video.ffmpeg import input_name
 
 METRICS_VERSION = "2"
 
+_XPSNR = "xpsnr_y"
 _XPSNR_CAP = 100.0
 # Frame n meets frame n whatever the containers say.
 _ALIGN = "settb=AVTB,setpts=N"
@@ -41,11 +43,12 @@ LEAST_SIDES = {"vmaf": 176, "vmaf_neg": 176, "vmaf_v1": 216, "ms_ssim": 176, "ps
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What ffmpeg's filters say about one pair of clips.
+class ClipScores:
+    """What ffmpeg's filters give for one pair of clips.
 
     Attributes:
-        means: by name of `scene.metrics.scores.Scores`, all but `flicker` and `frames`.
+        means: by name of `scene.metrics.scores.Scores`, as the filters pool them; beside the metrics that were asked
+            for also `vmaf_clipped`, where `vmaf` was among them.
         frames: every frame's own values, by name of `scene.metrics.scores.FRAME_METRICS`.
     """
 
@@ -53,89 +56,85 @@ class Reading:
     frames: Mapping[str, tuple[float, ...]]
 
 
-def filter_graph(libvmaf_log: Path, xpsnr_log: Path, threads: int = 1) -> str:
-    """The -lavfi graph that compares input 0 (distorted) with input 1 (reference), frame by frame.
+@dataclass(frozen=True, slots=True)
+class LogFiles:
+    """Where the filters write about one pair of clips; `xpsnr` is written only where XPSNR is asked for."""
+
+    libvmaf: Path
+    xpsnr: Path
+
+
+def score_graph(logs: Sequence[LogFiles], metrics: Sequence[str], threads: int = 1) -> str:
+    """The -lavfi graph that compares inputs 0, 1, ... (distorted), one for each of `logs`, with the input after them.
 
     Time stamps are replaced by the frame's number, so that frame n meets frame n whatever the containers say.
 
     Args:
-        libvmaf_log, xpsnr_log: where the filters write; escaped here for both levels of the graph's syntax.
-        threads: of libvmaf.
+        logs: where the filters write; escaped here for both levels of the graph's syntax.
+        metrics: by name, at least one VMAF model among them.
+        threads: of libvmaf, for each pair.
     """
-    align = f"{_ALIGN},split"
-    options = _libvmaf_options(_LIBVMAF, libvmaf_log, threads)
-    # libvmaf takes the distorted pictures first; xpsnr, which weighs errors by the original's activity, the original.
-    return (
-        f"[0:v]{align}[dis1][dis2];[1:v]{align}[ref1][ref2];[dis1][ref1]libvmaf={options}[vmaf];"
-        f"[ref2][dis2]xpsnr=stats_file={escape_option(str(xpsnr_log))}[xpsnr]"
-    )
-
-
-def probe_graph(logs: Sequence[Path], metrics: Sequence[str], threads: int = 1) -> str:
-    """The -lavfi graph that compares inputs 0, 1, ... (distorted), one for each log, with the input after them.
-
-    Args:
-        logs: where libvmaf writes; see `parse_means`.
-        metrics: of libvmaf's, at least one VMAF model among them; "xpsnr_y" is left to `xpsnr_graph`.
-        threads: of libvmaf, for each log.
-    """
+    filters = _filters(metrics)
     count = len(logs)
-    references = "".join(f"[ref{index}]" for index in range(count))
-    parts = [f"[{count}:v]{_ALIGN},split={count}{references}"]
+    references = [f"[ref{number}]" for number in range(count * filters)]
+    parts = [f"[{count}:v]{_ALIGN},split={len(references)}{''.join(references)}"]
     for index, log in enumerate(logs):
-        options = _libvmaf_options(metrics, log, threads)
-        parts.append(f"[{index}:v]{_ALIGN}[dis{index}];[dis{index}][ref{index}]libvmaf={options}[out{index}]")
+        numbers = range(index * filters, (index + 1) * filters)
+        copies = "".join(f"[dis{number}]" for number in numbers)
+        parts.append(f"[{index}:v]{_ALIGN},split={filters}{copies}")
+        first = numbers[0]
+        options = _libvmaf_options(metrics, log.libvmaf, threads)
+        parts.append(f"[dis{first}][ref{first}]libvmaf={options}[out{first}]")
+        # libvmaf takes the distorted pictures first; xpsnr, which weighs errors by the original's activity, the other.
+        for number in numbers[1:]:
+            stats = escape_option(str(log.xpsnr))
+            parts.append(f"[ref{number}][dis{number}]xpsnr=stats_file={stats}[out{number}]")
     return ";".join(parts)
 
 
-def probe_arguments(distorted: Sequence[str], reference: str, graph: str) -> list[str]:
-    """ffmpeg's arguments that run a `probe_graph` and keep no pictures.
-
-    Args:
-        distorted, reference: what -i takes.
-    """
-    inputs = [word for name in (*distorted, reference) for word in ("-threads", "1", "-i", name)]
-    outputs = [word for index in range(len(distorted)) for word in ("-map", f"[out{index}]", "-f", "null", "-")]
+def score_arguments(
+    distorted: Sequence[Path], reference: Path, logs: Sequence[LogFiles], metrics: Sequence[str], threads: int = 1
+) -> list[str]:
+    """ffmpeg's arguments that run a `score_graph` over files and keep no pictures."""
+    inputs = [word for path in (*distorted, reference) for word in ("-threads", "1", "-i", input_name(path))]
+    streams = range(len(distorted) * _filters(metrics))
+    outputs = [word for number in streams for word in ("-map", f"[out{number}]", "-f", "null", "-")]
+    graph = score_graph(logs, metrics, threads)
     return [*inputs, "-filter_complex_threads", "1", "-lavfi", graph, *outputs]
 
 
-def parse_means(log: str | bytes, metrics: Sequence[str]) -> dict[str, float]:
-    """The means over all frames in libvmaf's JSON log, by name of metric.
+def parse_scores(libvmaf_log: str | bytes, xpsnr_log: str | None, metrics: Sequence[str]) -> ClipScores:
+    """Reads libvmaf's JSON log and, where XPSNR is among the metrics, xpsnr's text.
+
+    Identical pictures have an XPSNR of 100.
 
     Raises:
-        InputError: it is no such log, lacks a metric, or holds a value that is not finite.
+        InputError: they are not such logs, have no frames or not as many, lack a metric, or hold a value that is not
+            finite.
     """
+    of_libvmaf = [name for name in metrics if name != _XPSNR]
     try:
-        return _means(json.loads(log), metrics)
+        log = json.loads(libvmaf_log)
+        entries = log["frames"]
+        means = {name: _finite(log["pooled_metrics"][_LIBVMAF[name]]["mean"]) for name in of_libvmaf}
+        frames = {name: tuple(_finite(entry["metrics"][_LIBVMAF[name]]) for entry in entries) for name in of_libvmaf}
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
-
-
-def xpsnr_graph(log: Path) -> str:
-    """The -lavfi graph that compares input 0 (distorted) with input 1 (reference) by XPSNR, for `probe_arguments`."""
-    return f"[0:v]{_ALIGN}[dis];[1:v]{_ALIGN}[ref];[ref][dis]xpsnr=stats_file={escape_option(str(log))}[out0]"
-
-
-def parse_frames(log: str | bytes, metrics: Sequence[str]) -> dict[str, tuple[float, ...]]:
-    """Every frame's own values in libvmaf's JSON log, by name of metric; errors as for `parse_means`."""
-    try:
-        return _frames(json.loads(log)["frames"], metrics)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
-
-
-def parse_xpsnr_frames(log: str) -> tuple[float, ...]:
-    """Every frame's own XPSNR of luma in dB, from the filter's text; identical pictures have 100.
-
-    Raises:
-        InputError: it is no such text.
-    """
-    return _parse_xpsnr(log)[1]
+    if not entries:
+        raise InputError("libvmaf compared no frames")
+    if "vmaf" in frames:
+        clipped = [min(max(value, 0.0), 100.0) for value in frames["vmaf"]]
+        means["vmaf_clipped"] = sum(clipped) / len(clipped)
+    if _XPSNR in metrics:
+        means[_XPSNR], frames[_XPSNR] = _parse_xpsnr(xpsnr_log or "")
+        if len(frames[_XPSNR]) != len(entries):
+            raise InputError(f"libvmaf compared {len(entries)} frames and xpsnr {len(frames[_XPSNR])}")
+    return ClipScores(means, frames)
 
 
 def pool(name: str, values: Sequence[float]) -> float:
     """The score of several frames, as ffmpeg's filters pool it: the mean, for XPSNR that of the root of the error."""
-    if name != "xpsnr_y":
+    if name != _XPSNR:
         return sum(values) / len(values)
     roots = [10 ** (-value / 20) for value in values]
     return -20 * math.log10(sum(roots) / len(roots))
@@ -158,51 +157,9 @@ def escape_option(value: str) -> str:
     return value
 
 
-def compare_arguments(distorted: Sequence[str], reference: Sequence[str], graph: str) -> list[str]:
-    """ffmpeg's arguments that run the comparison and keep no pictures.
-
-    Args:
-        distorted, reference: input options ending in -i NAME.
-        graph: of `filter_graph`.
-    """
-    one_thread = ("-threads", "1")
-    return [
-        *(*one_thread, *distorted, *one_thread, *reference, "-filter_complex_threads", "1", "-lavfi", graph),
-        *("-map", "[vmaf]", "-f", "null", "-", "-map", "[xpsnr]", "-f", "null", "-"),
-    ]
-
-
-def parse_logs(libvmaf_log: str | bytes, xpsnr_log: str) -> Reading:
-    """Reads libvmaf's JSON log and xpsnr's text.
-
-    Raises:
-        InputError: they are not such logs, have no frames or not as many, lack a metric, or hold a value that is not
-            finite.
-    """
-    try:
-        log = json.loads(libvmaf_log)
-        entries = log["frames"]
-        means = _means(log, _LIBVMAF)
-        frames = _frames(entries, _LIBVMAF)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"libvmaf's log cannot be read ({type(error).__name__}: {error})") from error
-    if not entries:
-        raise InputError("libvmaf compared no frames")
-    clipped = [min(max(score, 0.0), 100.0) for score in frames["vmaf"]]
-    means["vmaf_clipped"] = sum(clipped) / len(clipped)
-    means["xpsnr_y"], frames["xpsnr_y"] = _parse_xpsnr(xpsnr_log)
-    if len(frames["xpsnr_y"]) != len(entries):
-        raise InputError(f"libvmaf compared {len(entries)} frames and xpsnr {len(frames['xpsnr_y'])}")
-    return Reading(means, frames)
-
-
-def _means(log: Any, metrics: Iterable[str]) -> dict[str, float]:
-    pooled = log["pooled_metrics"]
-    return {name: _finite(pooled[_LIBVMAF[name]]["mean"]) for name in metrics}
-
-
-def _frames(entries: Any, metrics: Iterable[str]) -> dict[str, tuple[float, ...]]:
-    return {name: tuple(_finite(entry["metrics"][_LIBVMAF[name]]) for entry in entries) for name in metrics}
+def _filters(metrics: Sequence[str]) -> int:
+    """How many filters compare a pair: libvmaf, and xpsnr beside it."""
+    return 2 if _XPSNR in metrics else 1
 
 
 def _parse_xpsnr(log: str) -> tuple[float, tuple[float, ...]]:

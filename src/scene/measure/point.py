@@ -10,8 +10,8 @@ from pathlib import Path
 from scene.errors import VerificationError
 from scene.measure.cache import Measurement
 from scene.measure.encode import CodecRun, encoder_settings
-from scene.measure.libvmaf import compare_arguments, filter_graph, parse_logs
 from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
+from scene.measure.score import score
 from scene.metrics.flicker import flicker
 from scene.metrics.scores import Scores
 from scene.picture import PictureFormat
@@ -86,22 +86,13 @@ def compare(ffmpeg: FFmpeg, distorted: Path, reference: RawVideo, *, folder: Pat
         raise VerificationError(
             f"{own.width}x{own.height} came out of the encoder and {fmt.width}x{fmt.height} went in"
         )
-    logs = folder / "libvmaf.json", folder / "xpsnr.txt"
-    for log in logs:
-        log.unlink(missing_ok=True)
-    distorted_input, reference_input = (["-i", input_name(path)] for path in (raw, reference.path))
-    completed = ffmpeg.run(compare_arguments(distorted_input, reference_input, filter_graph(*logs, threads)))
-    # libvmaf can fail (a picture too small for one of its features) while ffmpeg ends with 0.
-    if not all(log.exists() for log in logs):
-        reason = completed.messages.splitlines()[:1] or ["no message"]
-        raise VerificationError(f"libvmaf gave no scores: {reason[0]}")
-    reading = parse_logs(logs[0].read_bytes(), logs[1].read_text("ascii", "replace"))
-    frames = len(reading.frames["vmaf"])
+    scored = score(ffmpeg, raw, reference.path, folder=folder, threads=threads)
+    frames = len(scored.frames["vmaf"])
     if frames != reference.frames:
         raise VerificationError(f"libvmaf compared {frames} frames of {reference.frames}")
     unsteady = flicker(zip(read_lumas(reference), read_lumas(decoded), strict=True), fmt.bit_depth)
     raw.unlink()
-    return Comparison(Scores(**reading.means, flicker=unsteady.value, frames=frames), reading.frames)
+    return Comparison(Scores(**scored.means, flicker=unsteady.value, frames=frames), scored.frames)
 
 
 def decode_arguments(source: Path, destination: Path, fmt: PictureFormat) -> list[str]:

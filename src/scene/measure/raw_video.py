@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from scene.errors import InputError
-from scene.picture import Matrix, Plane
-from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header
+from scene.picture import Matrix, Picture, Plane
+from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,21 @@ def count_raw_video(path: Path, matrix: Matrix) -> RawVideo:
     frames, rest = divmod(payload, header.frame_bytes + len(b"FRAME\n"))
     if rest or not frames:
         raise InputError(f"decoding gave {frames} frames and {rest} bytes more")
+    return RawVideo(path, header, frames)
+
+
+def write_raw_video(path: Path, header: Y4MHeader, pictures: Iterable[Picture]) -> RawVideo:
+    """Writes pictures, all of the header's format, as a YUV4MPEG2 file.
+
+    Raises:
+        OSError: there is no room.
+    """
+    frames = 0
+    with path.open("wb") as stream:
+        write_header(stream, header)
+        for picture in pictures:
+            write_frame(stream, picture)
+            frames += 1
     return RawVideo(path, header, frames)
 
 

@@ -18,11 +18,11 @@ _STRUCTURE_FLOOR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RatePoint:
     """One encode.
 
     Attributes:
-        rate: in any unit, the same for all readings; positive.
+        rate: in any unit, the same for all points; positive.
         scores: by name of `scene.metrics.scores.Scores`; all better the higher.
     """
 
@@ -44,7 +44,7 @@ class Saving:
     pays: bool
 
 
-def judge(changed: Reading, plain: Reading, other: Reading) -> Saving:
+def judge(changed: RatePoint, plain: RatePoint, other: RatePoint) -> Saving:
     """Holds `changed` against `plain`, an encode at the same quality setting, with `other` for the slope.
 
     The change pays where the mean of its savings is above 0. Where no metric has a slope (nothing in the pictures to

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
-from scene.errors import MissingError, SceneError
+from scene.errors import MissingError
 from scene.measure.cache import Measurement
 from scene.measure.encode import (
     CodecRun,
@@ -28,16 +28,18 @@ from scene.measure.encode import (
     key_frame_interval,
 )
 from scene.measure.point import measure_point
-from scene.measure.raw_video import RawVideo
+from scene.measure.raw_video import RawVideo, write_raw_video
+from scene.measure.score import require_ffmpeg
 from scene.metrics.bjontegaard import bd_rate
+from scene.metrics.scores import FRAME_METRICS
 from scene.picture import Picture, PictureFormat
 from scene.progress import OnProgress, Progress, silent
 from scene.training.config import ValidationConfig
 from scene.training.data.frames import FrameSource, Image
 from scene.training.data.pan import pan, spread
 from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
-from scene.video.ffmpeg import FFmpeg, find_ffmpeg
-from scene.video.rawvideo.y4m import Y4MHeader, write_frame, write_header
+from scene.video.ffmpeg import FFmpeg
+from scene.video.rawvideo.y4m import Y4MHeader
 
 # Pictures, and the quantiser step of the encode to come in 8-bit code values, None for a network that is not told it.
 Enhance = Callable[[list[Picture], float | None], list[Picture]]
@@ -47,11 +49,10 @@ METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
 _RATE = Fraction(24)
 _MAX_UNDEFINED = Fraction(1, 3)
 _PREFIX = "scene-validation-"
-_NEEDED = "validation by an encoder needs an ffmpeg with libvmaf: install imageio-ffmpeg or name one in $SCENE_FFMPEG"
 
 
 @dataclass(frozen=True, slots=True)
-class MetricReading:
+class MetricBdRates:
     """BD-rates of one metric over the clips, in percent; negative is a saving.
 
     Attributes:
@@ -73,23 +74,23 @@ class EncoderValidation:
     Attributes:
         objective: mean over the configuration's metrics of their mean BD-rates, in percent, the lower the better;
             infinite where one of them is None, so that such weights are never the best.
-        metrics: a reading for each of `METRICS`.
+        metrics: BD-rates for each of `METRICS`.
         clips: how many were measured.
     """
 
     objective: float
-    metrics: dict[str, MetricReading]
+    metrics: dict[str, MetricBdRates]
     clips: int
 
     def figures(self) -> dict[str, float]:
         """Finite numbers for a log, by name; what has no value is left out."""
         figures = {"objective": self.objective} if math.isfinite(self.objective) else {}
-        for name, reading in self.metrics.items():
-            if reading.mean is not None:
-                figures[f"bd_rate_{name}"] = reading.mean
-            if reading.worst is not None:
-                figures[f"bd_rate_{name}_worst"] = reading.worst
-            figures[f"bd_rate_{name}_undefined"] = float(reading.undefined)
+        for name, rates in self.metrics.items():
+            if rates.mean is not None:
+                figures[f"bd_rate_{name}"] = rates.mean
+            if rates.worst is not None:
+                figures[f"bd_rate_{name}_worst"] = rates.worst
+            figures[f"bd_rate_{name}_undefined"] = float(rates.undefined)
         return figures
 
 
@@ -122,7 +123,7 @@ class EncoderValidator:
             _pictures(list(pan(_middle(source, index), config.frames, width, height, seed=index)))
             for index in spread(len(source), config.clips)
         ]
-        self._ffmpeg = _find_ffmpeg(self._run, self._clips[0][:2])
+        self._ffmpeg = _require_ffmpeg(self._run, self._clips[0][:2])
         self._anchors: list[_Curve] | None = None
 
     def __call__(
@@ -146,7 +147,7 @@ class EncoderValidator:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
             anchors, tests = self._measure(enhance, conditioned, Path(folder), on_progress)
         self._anchors = anchors
-        metrics = {name: _read_metric(anchors, tests, name) for name in METRICS}
+        metrics = {name: _bd_rates(anchors, tests, name) for name in METRICS}
         means = [metrics[name].mean for name in self.config.metrics]
         defined = [mean for mean in means if mean is not None]
         objective = statistics.fmean(defined) if len(defined) == len(means) else math.inf
@@ -201,7 +202,7 @@ def _results(curves: list[list[Future[Measurement]]]) -> list[_Curve]:
     return [[future.result() for future in curve] for curve in curves]
 
 
-def _read_metric(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str) -> MetricReading:
+def _bd_rates(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str) -> MetricBdRates:
     """One metric's BD-rates, clip by clip."""
     curves = [
         [[(point.bytes, getattr(point.scores, metric)) for point in curve] for curve in pair]
@@ -210,34 +211,30 @@ def _read_metric(anchors: Sequence[_Curve], tests: Sequence[_Curve], metric: str
     return _summarise([bd_rate(anchor, test).percent for anchor, test in curves])
 
 
-def _summarise(percents: Sequence[float | None]) -> MetricReading:
-    """Mean, worst and number of the undefined, by the rule that `MetricReading` states."""
+def _summarise(percents: Sequence[float | None]) -> MetricBdRates:
+    """Mean, worst and number of the undefined, by the rule that `MetricBdRates` states."""
     defined = [percent for percent in percents if percent is not None]
     undefined = len(percents) - len(defined)
     worst = max(defined, default=None)
     if worst is None or undefined > _MAX_UNDEFINED * len(percents):
-        return MetricReading(None, worst, undefined)
-    return MetricReading(statistics.fmean(defined + [max(worst, 0.0)] * undefined), worst, undefined)
+        return MetricBdRates(None, worst, undefined)
+    return MetricBdRates(statistics.fmean(defined + [max(worst, 0.0)] * undefined), worst, undefined)
 
 
-def _find_ffmpeg(run: CodecRun, trial: Sequence[Picture]) -> FFmpeg:
-    """The ffmpeg program, after it has encoded and compared two pictures or more, so that training can rely on it.
+def _require_ffmpeg(run: CodecRun, trial: Sequence[Picture]) -> FFmpeg:
+    """The ffmpeg program, after two pictures or more have been encoded and scored, so that training can rely on it.
 
     Raises:
-        MissingError: there is none, or it cannot do that.
+        MissingError: there is none that can score, or no PyAV.
+        SceneError: the encoder failed.
     """
-    try:
-        ffmpeg = find_ffmpeg()
-    except MissingError as error:
-        raise MissingError(_NEEDED) from error
+    ffmpeg = require_ffmpeg(FRAME_METRICS, "validation by an encoder")
     try:
         with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
             clip = _write(Path(name) / "trial.y4m", trial)
             _measure_point(ffmpeg, clip, clip, run, run.crfs[0], Path(name))
     except ImportError as error:
         raise MissingError("validation by an encoder needs PyAV: pip install av") from error
-    except SceneError as error:
-        raise MissingError(f"{_NEEDED} ({ffmpeg.path}: {error})") from error
     return ffmpeg
 
 
@@ -254,12 +251,7 @@ def _pictures(frames: Sequence[Image]) -> list[Picture]:
 
 
 def _write(path: Path, pictures: Sequence[Picture]) -> RawVideo:
-    header = Y4MHeader(pictures[0].format, _RATE)
-    with path.open("wb") as stream:
-        write_header(stream, header)
-        for picture in pictures:
-            write_frame(stream, picture)
-    return RawVideo(path, header, len(pictures))
+    return write_raw_video(path, Y4MHeader(pictures[0].format, _RATE), pictures)
 
 
 def _measure_point(

@@ -94,6 +94,13 @@ def has_filter(ffmpeg: FFmpeg, name: str) -> bool:
     return _lists(ffmpeg, "-filters", name)
 
 
+def require_filters(ffmpeg: FFmpeg, *names: str) -> None:
+    """Raises MissingError where this build of ffmpeg lacks one of the filters."""
+    for name in names:
+        if not has_filter(ffmpeg, name):
+            raise MissingError(f"{ffmpeg.path} was built without {name}; give another with `ffmpeg` PATH")
+
+
 def has_encoder(ffmpeg: FFmpeg, name: str) -> bool:
     """Whether this build of ffmpeg has the encoder."""
     return _lists(ffmpeg, "-encoders", name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scene.errors import InputError, MissingError, UsageError, VerificationError
+from scene.errors import InputError, UsageError, VerificationError
 from scene.evaluation.visuals.draw import View, caption, draw
 from scene.evaluation.visuals.side_by_side import SideBySide
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
@@ -26,7 +26,7 @@ from scene.measure.raw_names import raw_layout
 from scene.measure.raw_video import RawVideo, read_lumas
 from scene.measure.workspace import workspace
 from scene.progress import OnProgress, Progress, silent
-from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, has_filter, input_name
+from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name, require_filters
 
 _log = logging.getLogger(__name__)
 
@@ -128,9 +128,7 @@ def compare_files(
     """
     # Giving up here must not stop whatever else the caller runs.
     ffmpeg = replace(ffmpeg, stop=threading.Event())
-    for name in ("libvmaf", "xpsnr"):
-        if not has_filter(ffmpeg, name):
-            raise MissingError(f"{ffmpeg.path} was built without {name}; give another with `ffmpeg` PATH")
+    require_filters(ffmpeg, "libvmaf", "xpsnr")
     recipe = Recipe(frames)
     done = 0
     on_progress(Progress(done, len(distorted)))

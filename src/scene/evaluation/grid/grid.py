@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from scene.errors import MissingError
 from scene.evaluation.grid.local import RunnerConfig, run_locally
 from scene.evaluation.grid.methods import NONE, Method, check_encoders
 from scene.evaluation.grid.prefilter import EFFECT_VERSION, PrefilterEffect
@@ -19,7 +18,7 @@ from scene.measure.libvmaf import METRICS_VERSION
 from scene.measure.workspace import workspace
 from scene.progress import OnProgress, silent
 from scene.video.encoding.isolated import encoder_version
-from scene.video.ffmpeg import FFmpeg, has_filter
+from scene.video.ffmpeg import FFmpeg, require_filters
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +167,7 @@ def measure_grid(
         tasks = [t for t in plan(grid, ffmpeg, encoders) if effects or not isinstance(t, PrefilterTask)]
         results = TaskResults(tasks, cache, on_progress)
         if results.missing:
-            if not has_filter(ffmpeg, "libvmaf"):
-                raise MissingError(f"{ffmpeg.path} was built without libvmaf; give another with `ffmpeg` PATH")
+            require_filters(ffmpeg, "libvmaf")
             config = RunnerConfig(ffmpeg, grid.recipe, folder, jobs, threads, device)
             if ray is None:
                 run_locally(results, config)

@@ -8,16 +8,17 @@ alone, and what VMAF says of that is put beside what it says of the whole change
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from scene.measure.point import compare
-from scene.measure.raw_video import RawVideo, read_lumas
+from scene.measure.raw_video import RawVideo, read_lumas, write_raw_video
 from scene.picture import Picture, Plane
 from scene.video.ffmpeg import FFmpeg
-from scene.video.rawvideo.y4m import read_frames, read_header, write_frame, write_header
+from scene.video.rawvideo.y4m import read_frames, read_header
 
 # To be raised whenever the same pictures would give other figures than before.
 EFFECT_VERSION = 1
@@ -103,14 +104,16 @@ def _fit(reference: RawVideo, processed: RawVideo) -> tuple[float, float]:
 def _write_affine(reference: RawVideo, gain: float, offset: float, destination: Path) -> None:
     fmt = reference.header.format
     peak = (1 << fmt.bit_depth) - 1
-    with reference.path.open("rb") as source, destination.open("wb") as sink:
+    with reference.path.open("rb") as source:
         header = read_header(source, matrix=fmt.matrix)
-        write_header(sink, header)
-        for picture in read_frames(source, header):
-            luma = picture.planes[0]
-            changed = (luma * gain + offset).round().clip(0, peak)
-            plane: Plane = changed.astype(np.uint8) if fmt.bit_depth == 8 else changed.astype(np.uint16)
-            write_frame(sink, Picture(picture.format, (plane, *picture.planes[1:])))
+
+        def changed() -> Iterator[Picture]:
+            for picture in read_frames(source, header):
+                codes = (picture.planes[0] * gain + offset).round().clip(0, peak)
+                luma: Plane = codes.astype(np.uint8) if fmt.bit_depth == 8 else codes.astype(np.uint16)
+                yield Picture(picture.format, (luma, *picture.planes[1:]))
+
+        write_raw_video(destination, header, changed())
 
 
 def _clipped(reference: RawVideo, processed: RawVideo) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from scene.errors import InputError, VerificationError
 from scene.evaluation.grid.methods import Method
-from scene.measure.raw_video import RawVideo, count_raw_video
+from scene.measure.raw_video import RawVideo, count_raw_video, write_raw_video
+from scene.picture import Picture
 from scene.video.ffmpeg import FFmpeg, StoppedError, run_external
-from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame, write_header
+from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame
 
 
 def make_variant(
@@ -59,15 +61,17 @@ def _enhance(
     guided = method.network.config.guidance == "embedding"
     semantics = open_conditioner(method.network, method.semantics, device=device) if guided else None
     enhancer = Enhancer(method.network, strength=method.strength, device=device, semantics=semantics, step=step)
-    with reference.path.open("rb") as source, destination.open("wb") as sink:
+    with reference.path.open("rb") as source:
         header = read_header(source, matrix=reference.header.format.matrix)
-        write_header(sink, header)
-        frames = read_frames(source, header)
-        for picture in enhancer.stream(frames):
-            # In a worker's thread nothing else would end it.
-            if ffmpeg.stop.is_set():
-                raise StoppedError(f"{method.label} was stopped")
-            write_frame(sink, picture)
+
+        def enhanced() -> Iterator[Picture]:
+            for picture in enhancer.stream(read_frames(source, header)):
+                # In a worker's thread nothing else would end it.
+                if ffmpeg.stop.is_set():
+                    raise StoppedError(f"{method.label} was stopped")
+                yield picture
+
+        write_raw_video(destination, header, enhanced())
 
 
 def _filter(ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path) -> None:
