@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from skimage import data as photographs
 
-from scene.benchmarks.training import _ignore, _Trainee, bench_training
+from scene.benchmarks.training import _Trainee, bench_training
 from scene.cli import run
 from scene.errors import UsageError
 from scene.metrics.thin_convolutions import ThinConvolutions
@@ -26,6 +26,7 @@ from scene.training import TrainingConfig
 from scene.training.config import DataConfig, LossConfig, OptimiserConfig, ProxyConfig, RunConfig
 from scene.training.data.crops import ConsecutiveBatches, Crops, Sample, collate
 from scene.training.data.sources import open_source
+from scene.training.step import unobserved
 
 TINY = TrainingConfig(
     network=NetworkConfig(guidance="features", planes="luma", channels=8),
@@ -43,7 +44,7 @@ SAVING = dataclasses.replace(
     TINY,
     network=dataclasses.replace(TINY.network, quantiser=(6.0, 60.0)),
     proxy=ProxyConfig(tables="flat", frames=2),
-    loss=LossConfig(objective="saving", ms_ssim=0.0),
+    loss=LossConfig(objective="saving", weights={"ms_ssim": 0.0}),
     optimiser=OptimiserConfig(gradient_norm=1.0),
 )
 
@@ -69,9 +70,9 @@ def test_an_instrumented_step_learns_what_a_plain_one_does(config: TrainingConfi
     plain, instrumented = _Trainee(config, torch.device("cpu")), _Trainee(config, torch.device("cpu"))
     of_plain, of_instrumented = batches(config, photos), batches(config, photos)
     for _ in range(2):
-        plain.step(of_plain, _ignore)
-        with instrumented.instrumented(_ignore):
-            instrumented.step(of_instrumented, _ignore)
+        plain.step(of_plain, unobserved)
+        with instrumented.instrumented(unobserved):
+            instrumented.step(of_instrumented, unobserved)
     for ours, theirs in zip(instrumented.network.parameters(), plain.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 

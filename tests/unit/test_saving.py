@@ -12,14 +12,16 @@ from safetensors.torch import load_file
 from tiny_training import TINY, assert_same, changed, read_log, write_config, write_photos
 
 from scene.errors import UsageError
+from scene.metrics.loss_metrics import LOSS_METRICS, LossMetric, LumaPair, Scorers
 from scene.model import build_network, load_model
 from scene.progress import Progress
 from scene.training import TrainingConfig, loop, read_config, train
 from scene.training.data.crops import Crops, Sample, collate
 from scene.training.data.sources import open_source
-from scene.training.loop import _draw
+from scene.training.losses import LossInputs
 from scene.training.processes import Processes
-from scene.training.rate_saving import SavingLoss, open_loss, saving_sums, savings
+from scene.training.rate_saving import RateSavingLoss, open_loss, saving_sums, savings
+from scene.training.step import draw
 from scene.training.validation import ProxyValidator
 
 CPU = torch.device("cpu")
@@ -39,9 +41,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photos(tmp_path_factory.mktemp("data") / "photos")
 
 
-def open_tiny(config: TrainingConfig) -> SavingLoss:
+def open_tiny(config: TrainingConfig) -> RateSavingLoss:
     loss = open_loss(config, Processes(0, 1, CPU))
-    assert isinstance(loss, SavingLoss)
+    assert isinstance(loss, RateSavingLoss)
     return loss
 
 
@@ -50,10 +52,14 @@ def batch_of(config: TrainingConfig, photos: Path, count: int = 4) -> Sample:
     return collate([crops[number] for number in range(count)])
 
 
-def given(config: TrainingConfig, loss: SavingLoss, batch: Sample) -> tuple[torch.Tensor, ...]:
-    """Source, motion, step, gain limits and shifts."""
-    drawn = _draw(changed(config, run={"batch": len(batch.frame)}), loss, 0, 1)
-    return (*loss.prepare(batch, drawn[2]), *drawn)
+def given(config: TrainingConfig, loss: RateSavingLoss, batch: Sample) -> LossInputs:
+    """A batch with what the first step draws for it."""
+    return loss.prepare(batch, *draw(changed(config, run={"batch": len(batch.frame)}), 0, 1))
+
+
+def part_of(inputs: LossInputs, part: slice) -> LossInputs:
+    """Some samples of a batch."""
+    return LossInputs(*(getattr(inputs, entry.name)[part] for entry in dataclasses.fields(inputs)))
 
 
 # The formula
@@ -103,12 +109,12 @@ def test_nothing_at_all_saves_nothing() -> None:
 
 def test_an_unchanged_picture_saves_nothing(photos: Path) -> None:
     loss = open_tiny(WHOLE)
-    source, motion, *drawn = given(WHOLE, loss, batch_of(WHOLE, photos))
-    assert source.shape[-1] == 184
-    terms = loss(source, source, motion, *drawn)
+    inputs = given(WHOLE, loss, batch_of(WHOLE, photos))
+    assert inputs.source.shape[-1] == 184
+    terms = loss(inputs, inputs.source)
     assert torch.equal(savings(terms.sums), torch.zeros(3))
-    assert terms.total == terms.rate_change == terms.before == 0
-    assert terms.after > 0 > terms.structure
+    assert terms.total == terms.named["rate_change"] == terms.named["l1_before"] == 0
+    assert terms.named["l1_after"] > 0 > terms.named["structure"]
     # Points for a unit of the log of the rate, of all three metrics.
     slopes = terms.sums[3] / terms.sums[4]
     assert ((slopes > 2.0) & (slopes < 60.0)).all()
@@ -116,7 +122,7 @@ def test_an_unchanged_picture_saves_nothing(photos: Path) -> None:
 
 def test_less_rate_at_equal_scores_is_a_saving_of_that_much(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loss = open_tiny(SAVING)
-    source, motion, *drawn = given(SAVING, loss, batch_of(SAVING, photos))
+    inputs = given(SAVING, loss, batch_of(SAVING, photos))
     code, calls = loss.proxy.forward, []
 
     def cheaper(*arguments: torch.Tensor) -> Any:
@@ -126,7 +132,7 @@ def test_less_rate_at_equal_scores_is_a_saving_of_that_much(photos: Path, monkey
         return out._replace(bits_per_pixel=out.bits_per_pixel * 0.9) if len(calls) == 3 else out
 
     monkeypatch.setattr(loss.proxy, "forward", cheaper)
-    terms = loss(source, source, motion, *drawn)
+    terms = loss(inputs, inputs.source)
     saved = savings(terms.sums)
     assert ((saved > 0.08) & (saved < -torch.log(torch.tensor(0.9)) + 1e-6)).all()
     bounded = 0.5 * torch.tanh(saved / 0.5)
@@ -137,45 +143,44 @@ def test_a_shift_of_brightness_is_a_loss_to_psnr_alone(photos: Path) -> None:
     config = changed(SAVING, loss={"psnr": 1.0})
     assert config.loss.saving_metrics == ("vmaf", "vmaf_neg", "psnr")
     loss = open_tiny(config)
-    source, motion, *drawn = given(config, loss, batch_of(config, photos))
-    vmaf, neg, psnr = savings(loss(source, source + 4 / 255, motion, *drawn).sums).tolist()
+    inputs = given(config, loss, batch_of(config, photos))
+    vmaf, neg, psnr = savings(loss(inputs, inputs.source + 4 / 255).sums).tolist()
     assert psnr < -0.1 < min(vmaf, neg)
     # Some 5 dB for a unit of the log of the rate, as along every codec's curve; more in windows as small as these.
-    sums = loss(source, source, motion, *drawn).sums
+    sums = loss(inputs, inputs.source).sums
     assert 3.0 < float(sums[3, 2] / sums[4, 2]) < 9.0
 
 
 def test_coarser_coding_saves_nothing_by_itself(photos: Path) -> None:
     """The codec's own curve is the unit: to go along it is worth next to nothing."""
     loss = open_tiny(SAVING)
-    source, motion, step, limits, shifts = given(SAVING, loss, batch_of(SAVING, photos))
-    blurred = torch.nn.functional.avg_pool2d(source, 3, 1, 1, count_include_pad=False)
-    terms = loss(source, blurred, motion, step, limits, shifts)
-    assert terms.rate_change < -0.1
-    assert (savings(terms.sums) < -terms.rate_change).all()
+    inputs = given(SAVING, loss, batch_of(SAVING, photos))
+    blurred = torch.nn.functional.avg_pool2d(inputs.source, 3, 1, 1, count_include_pad=False)
+    terms = loss(inputs, blurred)
+    assert terms.named["rate_change"] < -0.1
+    assert (savings(terms.sums) < -terms.named["rate_change"]).all()
 
 
 def test_l1_terms_are_added_where_they_have_weights(photos: Path) -> None:
     weighted = changed(SAVING, loss={"before": 2.0, "after": 3.0})
     plain, with_l1 = open_tiny(SAVING), open_tiny(weighted)
-    source, motion, *drawn = given(SAVING, plain, batch_of(SAVING, photos))
-    enhanced = source + 0.01
-    terms = with_l1(source, enhanced, motion, *drawn)
-    expected = plain(source, enhanced, motion, *drawn).total + (2.0 * terms.before + 3.0 * terms.after) / 255.0
+    inputs = given(SAVING, plain, batch_of(SAVING, photos))
+    enhanced = inputs.source + 0.01
+    terms = with_l1(inputs, enhanced)
+    expected = plain(inputs, enhanced).total + (2.0 * terms.named["l1_before"] + 3.0 * terms.named["l1_after"]) / 255.0
     torch.testing.assert_close(terms.total, expected)
-    assert float(terms.before) == pytest.approx(2.55, rel=1e-3)
+    assert float(terms.named["l1_before"]) == pytest.approx(2.55, rel=1e-3)
 
 
 def test_motion_is_that_of_the_windows(photos: Path) -> None:
     loss = open_tiny(SAVING)
     batch = batch_of(SAVING, photos)
-    still, moved = (loss.prepare(batch, torch.full((4, 2), s))[1] for s in (0, 4))
+    ones = torch.ones(4)
+    still, moved = (loss.prepare(batch, ones, ones, torch.full((4, 2), s)).motion for s in (0, 4))
     assert torch.equal(still, torch.zeros(4))
     assert (moved > 0.1).all()
     one = open_tiny(changed(SAVING, proxy={"frames": 1}))
-    assert (one.prepare(batch)[1] != moved).any()
-    with pytest.raises(UsageError, match="shifts"):
-        loss.prepare(batch)
+    assert (one.prepare(batch, ones, ones, torch.full((4, 2), 4)).motion != moved).any()
 
 
 @pytest.mark.parametrize("crops", ["flat", "one flat", "black and white"])
@@ -188,10 +193,10 @@ def test_crops_without_detail_leave_loss_and_gradient_finite(photos: Path, crops
         frame[1] = 0
     if crops == "black and white":
         frame[1, ..., 92:] = 255
-    source, motion, *drawn = given(WHOLE, loss, batch._replace(frame=frame))
+    inputs = given(WHOLE, loss, batch._replace(frame=frame))
     network = build_network(WHOLE.network, seed=0)
     for _ in range(2):
-        terms = loss(source, network(source, None, drawn[0]), motion, *drawn)
+        terms = loss(inputs, network(inputs.source, None, inputs.step))
         assert torch.isfinite(terms.total)
         network.zero_grad()
         terms.total.backward()
@@ -203,12 +208,12 @@ def test_crops_without_detail_leave_loss_and_gradient_finite(photos: Path, crops
 def test_descent_on_one_batch_saves_rate(photos: Path) -> None:
     """The whole chain from savings to weights pulls the right way, and the step reaches the network."""
     loss = open_tiny(SAVING)
-    source, motion, *drawn = given(SAVING, loss, batch_of(SAVING, photos))
+    inputs = given(SAVING, loss, batch_of(SAVING, photos))
     network = build_network(SAVING.network, seed=0)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     totals = []
     for _ in range(25):
-        terms = loss(source, network(source, None, drawn[0]), motion, *drawn)
+        terms = loss(inputs, network(inputs.source, None, inputs.step))
         optimiser.zero_grad()
         terms.total.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -223,37 +228,36 @@ def test_descent_on_one_batch_saves_rate(photos: Path) -> None:
 def test_rgb_and_jpeg_tables_serve_a_single_frame(photos: Path) -> None:
     config = changed(SAVING, network={"planes": "rgb"}, proxy={"frames": 1, "tables": "jpeg"})
     loss = open_tiny(config)
-    source, motion, *drawn = given(config, loss, batch_of(config, photos))
-    assert source.shape == (4, 3, 64, 64)
-    leaf = source.clone().requires_grad_()
-    terms = loss(source, leaf, motion, *drawn)
+    inputs = given(config, loss, batch_of(config, photos))
+    assert inputs.source.shape == (4, 3, 64, 64)
+    leaf = inputs.source.clone().requires_grad_()
+    terms = loss(inputs, leaf)
     terms.total.backward()
     assert leaf.grad is not None and (leaf.grad.flatten(1).norm(dim=1) > 0).all()
     # A single frame does not move.
-    assert torch.equal(
-        loss(source, source + 0.01, motion, *drawn[:2]).sums, loss(source, source + 0.01, motion, *drawn).sums
-    )
+    still = dataclasses.replace(inputs, shifts=torch.zeros_like(inputs.shifts))
+    assert torch.equal(loss(still, inputs.source + 0.01).sums, loss(inputs, inputs.source + 0.01).sums)
 
 
 def test_two_processes_have_the_joint_savings_and_half_the_gradient_each(photos: Path) -> None:
     """`Processes.mean` averages over processes; so do their gradients."""
     joint = open_tiny(changed(SAVING, loss={"gradient_cap": 1e9}))
-    source, motion, *drawn = given(SAVING, joint, batch_of(SAVING, photos))
-    leaf = (source * 1.02).requires_grad_()
-    whole = joint(source, leaf, motion, *drawn)
+    inputs = given(SAVING, joint, batch_of(SAVING, photos))
+    leaf = (inputs.source * 1.02).requires_grad_()
+    whole = joint(inputs, leaf)
     whole.total.backward()
     halves = [slice(0, 2), slice(2, 4)]
-    sums = [joint(source[h], leaf.detach()[h], motion[h], *(d[h] for d in drawn)).sums for h in halves]
+    sums = [joint(part_of(inputs, half), leaf.detach()[half]).sums for half in halves]
     gradients = []
     for half in halves:
-        loss = SavingLoss(
+        loss = RateSavingLoss(
             dataclasses.replace(SAVING.loss, gradient_cap=1e9),
             SAVING.proxy,
             "luma",
             mean=lambda _: (sums[0] + sums[1]) / 2,
         )
         part = leaf.detach()[half].requires_grad_()
-        terms = loss(source[half], part, motion[half], *(d[half] for d in drawn))
+        terms = loss(part_of(inputs, half), part)
         terms.total.backward()
         torch.testing.assert_close(terms.total, whole.total)
         torch.testing.assert_close(savings(terms.sums), savings(whole.sums))
@@ -272,21 +276,21 @@ def test_two_processes_have_the_joint_savings_and_half_the_gradient_each(photos:
         ('[loss]\nobjective = "saving"\n[proxy]\ntables = "flat"\nframes = 3\n', 5, "planes = 'luma'"),
         ('[loss]\nobjective = "best"\n', 2, "must be one of weighted, saving"),
         ('[loss]\nobjective = "saving"\nvmaf = 0\nvmaf_neg = 0\nms_ssim = 0\n', 2, "needs a weight above 0"),
-        ("[loss]\nvmaf_neg = -1\n", 2, "must not be negative"),
-        ("[loss]\nbound = 0\n", 2, "must be above 0"),
+        ("[loss]\nvmaf_neg = -1\n", 2, "must be float >= 0"),
+        ("[loss]\nbound = 0\n", 2, "must be float > 0"),
         ('[data]\ncrop = 160\n[loss]\nobjective = "saving"\n', 2, "saving in ms_ssim"),
         ("[proxy]\nblocks = []\n", 2, "must be sizes among 4, 8, 16, 32"),
         ("[proxy]\nblocks = [8, 5]\n", 2, "must be sizes among 4, 8, 16, 32"),
         ("[proxy]\nblocks = [8, 16]\n", 2, "needs tables = 'flat'"),
         ('[proxy]\ntables = "flat"\nblocks = [16]\n', 3, "needs objective = 'saving'"),
-        ("[proxy]\nshift = 3\n", 2, "even number"),
-        ("[proxy]\nframes = 0\n", 2, "from 1 to 16"),
-        ("[proxy]\ninter_rounding = 0.6\n", 2, "at most 0.5"),
-        ("[proxy]\ninter_step = 0\n", 2, "above 0"),
-        ("[optimiser]\ngradient_norm = -1.0\n", 2, "must not be negative"),
+        ("[proxy]\nshift = 3\n", 2, "multiple of 2"),
+        ("[proxy]\nframes = 0\n", 2, "must be int >= 1"),
+        ("[proxy]\ninter_rounding = 0.6\n", 2, "must be float <= 0.5"),
+        ("[proxy]\ninter_step = 0\n", 2, "must be float > 0"),
+        ("[optimiser]\ngradient_norm = -1.0\n", 2, "must be float >= 0"),
         ("[network]\nquantiser = [5, 60]\n", 2, r"must be what steps in \[proxy\] says, \[6.0, 60.0\]"),
-        ("[network]\nquantiser = true\n", 2, "must be a list"),
-        ("[network]\nquantiser = [6]\n", 2, "must hold 2 numbers"),
+        ("[network]\nquantiser = true\n", 2, "must be array"),
+        ("[network]\nquantiser = [6]\n", 2, "must be array of length 2"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
@@ -306,11 +310,10 @@ def test_a_configuration_on_savings_is_read_as_it_was_written(tmp_path: Path) ->
 
 def test_quantiser_steps_are_those_of_a_run_without_shifts() -> None:
     """Shifts are drawn after them."""
-    loss = open_tiny(SAVING)
-    one, several = (_draw(changed(SAVING, proxy={"shift": s}), loss, 5, 1) for s in (0, 4))
+    one, several = (draw(changed(SAVING, proxy={"shift": s}), 5, 1) for s in (0, 4))
     assert torch.equal(one[0], several[0])
     assert torch.equal(one[2], torch.zeros(2, 2))
-    drawn = torch.cat([_draw(SAVING, loss, step, 1)[2] for step in range(60)])
+    drawn = torch.cat([draw(SAVING, step, 1)[2] for step in range(60)])
     assert sorted(set(drawn.flatten().tolist())) == [-4, -2, 0, 2, 4]
 
 
@@ -381,7 +384,25 @@ def test_validation_pools_the_savings_of_all_crops_at_each_step(photos: Path, mo
     together = validator(network, loss, CPU)
     monkeypatch.setattr("scene.training.validation._BATCH", 1)
     apart = validator(network, loss, CPU)
-    assert len(together.savings) == 2 and all(len(of_steps) == 4 for of_steps in together.savings)
-    assert together.savings[0] == pytest.approx(apart.savings[0], abs=1e-4)
-    assert len(set(together.savings[0])) == 4
+    assert list(together.savings) == ["vmaf", "vmaf_neg"]
+    assert all(len(of_steps) == 4 for of_steps in together.savings.values())
+    assert together.savings["vmaf"] == pytest.approx(apart.savings["vmaf"], abs=1e-4)
+    assert len(set(together.savings["vmaf"])) == 4
     assert together.score_gains == ()
+
+
+def test_a_new_loss_metric_is_one_entry(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configuration, loss, validation and log know it from the table."""
+
+    def fidelity(_: Scorers, pair: LumaPair) -> torch.Tensor:
+        return -100.0 * (pair.distorted - pair.reference).abs().mean(dim=(1, 2, 3))
+
+    monkeypatch.setitem(LOSS_METRICS, "fidelity", LossMetric("fidelity", fidelity, 0.0))
+    config = changed(SAVING, loss={"fidelity": 0.5}, run={"steps": 2, "validate_every": 2})
+    assert read_config(write_config(tmp_path / "c.toml", config)) == config
+    train(config, photos, tmp_path / "run", validation=photos)
+    log = read_log(tmp_path / "run")
+    assert {line["phase"] for line in log if "saving_fidelity" in line} == {"train", "validation"}
+    monkeypatch.delitem(LOSS_METRICS, "fidelity")
+    with pytest.raises(UsageError, match=r"fidelity = 0.5 is no key of \[loss\]"):
+        read_config(tmp_path / "c.toml")

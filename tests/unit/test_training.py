@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 from skimage import data as photographs
+from tiny_training import changed
 
 from scene.errors import CheckpointError, InputError, MissingError, SceneError, UsageError
 from scene.model import NetworkConfig, build_network, load_model, read_record
@@ -21,8 +22,8 @@ from scene.training import TrainingConfig, read_config, train
 from scene.training.config import DataConfig, LossConfig, ProxyConfig, RunConfig
 from scene.training.data.crops import ConsecutiveBatches, Crops, collate, rgb_to_luma
 from scene.training.data.sources import open_source
-from scene.training.loop import _draw
-from scene.training.losses import CodecLoss
+from scene.training.losses import LossInputs, WeightedLoss
+from scene.training.step import draw
 
 TINY = TrainingConfig(
     network=NetworkConfig(guidance="features", planes="luma", channels=8),
@@ -73,16 +74,16 @@ def test_a_configuration_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "message"),
     [
-        ("[run]\nsteps = 5\nspeed = 3\n", 3, "no key 'speed'"),
+        ("[run]\nsteps = 5\nspeed = 3\n", 3, "speed = 3 is no key of"),
         ("[network]\nchannels = 8\n[rum]\nsteps = 1\n", 3, r"no section \[rum\]"),
-        ("[run]\n\nsteps = 0\n", 3, "steps = 0 must be at least 1"),
-        ("[run]\nsteps = 2.5\n", 2, "must be of type int"),
-        ("[run]\nsteps = true\n", 2, "must be of type int"),
+        ("[run]\n\nsteps = 0\n", 3, "steps = 0 must be int >= 1"),
+        ("[run]\nsteps = 2.5\n", 2, "must be int"),
+        ("[run]\nsteps = true\n", 2, "must be int"),
         ('[network]\nplanes = "cmyk"\n', 2, "must be one of"),
         ("[loss]\ngain_limits = []\n", 2, "gain_limits"),
-        ("[loss]\nbitrate = -1.0\n", 2, "must not be negative"),
+        ("[loss]\nbitrate = -1.0\n", 2, "must be float >= 0"),
         ("[proxy]\nsteps = [9.0, 3.0]\n", 2, "in order"),
-        ("[proxy]\nsteps = [9.0]\n", 2, "must hold 2 numbers"),
+        ("[proxy]\nsteps = [9.0]\n", 2, "must be array of length 2"),
         ("[data]\ncrop = 100\n", 2, "multiple of 16"),
         ("[data]\n\ncrop = 160\n[loss]\nstructure = 0.1\n", 3, "must be above 160"),
     ],
@@ -160,37 +161,50 @@ def test_luma_is_limited_range_bt709() -> None:
     torch.testing.assert_close(codes, expected)
 
 
-def prepared(config: TrainingConfig, photos: Path) -> tuple[CodecLoss, tuple[torch.Tensor, ...]]:
-    loss = CodecLoss(config.loss, config.proxy, config.network.planes)
+def limits_of(config: TrainingConfig, count: int) -> torch.Tensor:
+    """The configured gain limits, which the samples of a batch take in turn."""
+    return draw(changed(config, run={"batch": count}), 0, 1).gain_limit
+
+
+def prepared(config: TrainingConfig, photos: Path, step: float = 20.0) -> tuple[WeightedLoss, LossInputs]:
+    loss = WeightedLoss(config.loss, config.proxy, config.network.planes)
     dataset = crops(photos, 64, 4, seed=0)
-    source, motion = loss.prepare(collate([dataset[i] for i in range(4)]))
-    return loss, (source, motion, torch.full((4,), 20.0), loss.gain_limits(4))
+    batch = collate([dataset[i] for i in range(4)])
+    return loss, loss.prepare(batch, torch.full((4,), step), limits_of(config, 4), torch.zeros(4, 2))
 
 
 @pytest.mark.parametrize("planes", ["luma", "rgb"])
-def test_the_loss_is_the_weighted_sum_of_the_papers_four_terms(photos: Path, planes: str) -> None:
+def test_the_loss_is_the_weighted_sum_of_the_papers_four_terms(
+    photos: Path, planes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = dataclasses.replace(TINY.network, planes=planes)
     config = dataclasses.replace(TINY, network=network, loss=LossConfig())
-    loss, (source, motion, step, _) = prepared(config, photos)
-    enhanced = source + 0.02 * torch.sin(torch.arange(64.0))
-    terms = loss(source, enhanced, motion, step, torch.full((4,), 100.0))
-    perceptual = 100.0 - (100.0 - 3.0 * torch.nn.functional.softplus((100.0 - terms.scores) / 3.0)).mean()
-    expected = 1e-2 * perceptual + terms.bits_per_pixel + (5.0 * terms.before + terms.after) / 255.0
+    loss, inputs = prepared(config, photos)
+    scored: list[torch.Tensor] = []
+    points = loss.scorers.vmaf_points
+    monkeypatch.setattr(loss.scorers, "vmaf_points", lambda *given: scored.append(points(*given)) or scored[-1])
+    enhanced = inputs.source + 0.02 * torch.sin(torch.arange(64.0))
+    terms = loss(inputs, enhanced)
+    assert torch.equal(inputs.gain_limit, torch.full((4,), 100.0))
+    perceptual = 100.0 - (100.0 - 3.0 * torch.nn.functional.softplus((100.0 - scored[0]) / 3.0)).mean()
+    named = terms.named
+    expected = 1e-2 * perceptual + named["bits_per_pixel"] + (5.0 * named["l1_before"] + named["l1_after"]) / 255.0
     torch.testing.assert_close(terms.total, expected)
 
 
 def test_structure_adds_the_log_of_what_ms_ssim_misses(photos: Path) -> None:
     weighted = dataclasses.replace(TINY.loss, structure=0.1)
-    loss = CodecLoss(weighted, TINY.proxy, "luma")
-    plain = CodecLoss(TINY.loss, TINY.proxy, "luma")
+    loss = WeightedLoss(weighted, TINY.proxy, "luma")
+    plain = WeightedLoss(TINY.loss, TINY.proxy, "luma")
     dataset = crops(photos, 176, 4, seed=0)
-    source, motion = loss.prepare(collate([dataset[i] for i in range(2)]))
+    batch = collate([dataset[i] for i in range(2)])
     losses = []
     for step in (10.0, 40.0):
-        given = (source, source, motion, torch.full((2,), step), loss.gain_limits(2))
-        terms = loss(*given)
-        torch.testing.assert_close(terms.total, plain(*given).total + 0.1 * terms.structure)
-        losses.append(float(terms.structure))
+        inputs = loss.prepare(batch, torch.full((2,), step), limits_of(TINY, 2), torch.zeros(2, 2))
+        terms = loss(inputs, inputs.source)
+        structure = terms.named["structure"]
+        torch.testing.assert_close(terms.total, plain(inputs, inputs.source).total + 0.1 * structure)
+        losses.append(float(structure))
     assert losses[0] < losses[1] < 0
 
 
@@ -200,31 +214,31 @@ def test_structure_needs_crops_that_ms_ssim_can_halve() -> None:
 
 
 def test_an_unchanged_frame_has_no_rate_change_and_no_distance(photos: Path) -> None:
-    loss, (source, motion, step, limits) = prepared(TINY, photos)
-    terms = loss(source, source, motion, step, limits)
-    assert terms.rate_change == 0
-    assert terms.before == 0
-    assert terms.after > 0
+    loss, inputs = prepared(TINY, photos)
+    terms = loss(inputs, inputs.source)
+    assert terms.named["rate_change"] == 0
+    assert terms.named["l1_before"] == 0
+    assert terms.named["l1_after"] > 0
 
 
 def test_one_samples_gradient_cannot_drown_the_others(photos: Path) -> None:
-    loss, (source, *_) = prepared(TINY, photos)
-    gradient = torch.ones_like(source)
+    loss, inputs = prepared(TINY, photos)
+    gradient = torch.ones_like(inputs.source)
     gradient[0] *= 1000.0
     gradient[1, 0, 0, 0] = float("nan")
-    capped = loss._cap_gradient(gradient).flatten(1).norm(dim=1)
+    capped = loss.cap(gradient).flatten(1).norm(dim=1)
     assert torch.isfinite(capped).all()
     assert capped[0] <= 2.001 * capped[2]
 
 
 def test_training_improves_the_loss_it_is_given(photos: Path) -> None:
     """Gradient descent on one batch: the whole chain from loss to weights pulls the right way."""
-    loss, (source, motion, step, limits) = prepared(TINY, photos)
+    loss, inputs = prepared(TINY, photos)
     network = build_network(TINY.network, seed=0)
     optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
     totals = []
     for _ in range(25):
-        terms = loss(source, network(source), motion, step, limits)
+        terms = loss(inputs, network(inputs.source))
         optimiser.zero_grad()
         terms.total.backward()
         optimiser.step()
@@ -319,11 +333,11 @@ def test_divergence_stops_with_a_clear_error(photos: Path, tmp_path: Path, monke
 
 
 def test_the_logged_gradient_norm_is_that_of_the_loss(photos: Path, finished: Path) -> None:
-    loss = CodecLoss(TINY.loss, TINY.proxy, "luma")
+    loss = WeightedLoss(TINY.loss, TINY.proxy, "luma")
     dataset = crops(photos, TINY.data.crop, TINY.data.pan, TINY.run.seed)
-    source, motion = loss.prepare(collate([dataset[i] for i in range(TINY.run.batch)]))
+    inputs = loss.prepare(collate([dataset[i] for i in range(TINY.run.batch)]), *draw(TINY, 0, 1))
     network = build_network(TINY.network, seed=TINY.run.seed)
-    loss(source, network(source), motion, *_draw(TINY, loss, 0, 1)).total.backward()
+    loss(inputs, network(inputs.source)).total.backward()
     expected = torch.stack([p.grad.norm() for p in network.parameters() if p.grad is not None]).norm()
     logged = json.loads((finished / "log.jsonl").read_text().splitlines()[0])
     assert logged["gradient_norm"] == pytest.approx(float(expected), rel=1e-4)

@@ -20,9 +20,8 @@ from scene.errors import UsageError
 from scene.model import read_record
 from scene.training import TrainingConfig, loop, train
 from scene.training.data.crops import ConsecutiveBatches
-from scene.training.loop import _draw, _share
-from scene.training.losses import CodecLoss
-from scene.training.processes import Processes
+from scene.training.losses import GradientCap
+from scene.training.step import draw
 
 CPU = torch.device("cpu")
 # With this cap the smaller half of the gradients decides, in which all or none of a process's own may lie.
@@ -110,12 +109,12 @@ def test_the_joint_median_matters_for_these_photographs(
 ) -> None:
     """Otherwise the test above could not tell whether gradients are capped together."""
     monkeypatch.setattr(loop, "_LOG_EVERY", 1)
-    capped = CodecLoss._cap_gradient
+    capped = GradientCap.__call__
 
-    def alone(self: CodecLoss, gradient: torch.Tensor) -> torch.Tensor:
+    def alone(self: GradientCap, gradient: torch.Tensor) -> torch.Tensor:
         return torch.cat([capped(self, half) for half in gradient.chunk(2)])
 
-    monkeypatch.setattr(CodecLoss, "_cap_gradient", alone)
+    monkeypatch.setattr(GradientCap, "__call__", alone)
     train(changed(ONE, run={"steps": 4}), photos, tmp_path, validation=photos)
     apart = losses(tmp_path, "train")
     assert apart[0] == pytest.approx(losses(joint[0], "train")[0], rel=1e-5)
@@ -191,9 +190,6 @@ def test_processes_share_the_joint_batch_in_order(processes: int) -> None:
 
 
 def test_quantiser_steps_and_gain_limits_are_those_of_the_joint_batch() -> None:
-    loss = CodecLoss(ONE.loss, ONE.proxy, "luma")
-    for one, two in zip(_draw(ONE, loss, 7, 1), _draw(TWO, loss, 7, 2), strict=True):
+    for one, two in zip(draw(ONE, 7, 1), draw(TWO, 7, 2), strict=True):
         assert torch.equal(one, two)
-        shares = [_share(two, Processes(rank, 2, CPU)) for rank in range(2)]
-        assert torch.equal(torch.cat(shares), one)
-    assert not torch.equal(_draw(ONE, loss, 7, 1)[0], _draw(ONE, loss, 8, 1)[0])
+    assert not torch.equal(draw(ONE, 7, 1).step, draw(ONE, 8, 1).step)

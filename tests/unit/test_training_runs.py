@@ -44,7 +44,7 @@ from scene.training.data.images import read_image
 from scene.training.data.sources import open_source
 from scene.training.encoder_validation import EncoderValidation, EncoderValidator
 from scene.training.loop import _count_steps
-from scene.training.losses import CodecLoss
+from scene.training.losses import LossInputs, WeightedLoss
 from scene.training.processes import StopSignals
 from scene.training.run import rewind_log
 from scene.training.validation import Validator
@@ -651,15 +651,15 @@ def test_bfloat16_is_for_the_convolutions_alone(
     photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[tuple[str, Any]] = set()
-    loss, vmaf, conv = CodecLoss.forward, DifferentiableVmaf.forward, torch.nn.Conv2d.forward
+    loss, vmaf, conv = WeightedLoss.forward, DifferentiableVmaf.forward, torch.nn.Conv2d.forward
 
-    def loss_forward(self: CodecLoss, *arguments: torch.Tensor) -> Any:
-        *tensors, shifts = arguments
-        assert shifts.dtype == torch.int64
+    def loss_forward(self: WeightedLoss, inputs: LossInputs, enhanced: torch.Tensor) -> Any:
+        assert inputs.shifts.dtype == torch.int64
+        tensors = (inputs.source, inputs.motion, inputs.step, inputs.gain_limit, enhanced)
         seen.update(("loss", tensor.dtype) for tensor in tensors)
         seen.add(("autocast", torch.is_autocast_enabled("cpu")))
-        terms = loss(self, *arguments)
-        seen.update([("total", terms.total.dtype), ("scores", terms.scores.dtype)])
+        terms = loss(self, inputs, enhanced)
+        seen.update([("total", terms.total.dtype), *(("named", value.dtype) for value in terms.named.values())])
         return terms
 
     def vmaf_forward(self: DifferentiableVmaf, *arguments: torch.Tensor) -> torch.Tensor:
@@ -672,7 +672,7 @@ def test_bfloat16_is_for_the_convolutions_alone(
             seen.add(("convolution", result.dtype))
         return result
 
-    monkeypatch.setattr(CodecLoss, "forward", loss_forward)
+    monkeypatch.setattr(WeightedLoss, "forward", loss_forward)
     monkeypatch.setattr(DifferentiableVmaf, "forward", vmaf_forward)
     monkeypatch.setattr(torch.nn.Conv2d, "forward", conv_forward)
     train(changed(TINY, run={"precision": "bfloat16"}), photos, tmp_path, validation=photos)
@@ -681,7 +681,7 @@ def test_bfloat16_is_for_the_convolutions_alone(
         ("loss", single),
         ("autocast", False),
         ("total", single),
-        ("scores", single),
+        ("named", single),
         ("vmaf", single),
         ("convolution", torch.bfloat16),
     }

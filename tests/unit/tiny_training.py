@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from skimage import data as photographs
 
+from scene.metrics.loss_metrics import LOSS_METRICS
 from scene.model import NetworkConfig
 from scene.model.semantics.student import StudentConfig, StudentEncoder, save_student
 from scene.training import TrainingConfig
@@ -42,8 +43,15 @@ if __name__ == "__main__":
 
 
 def changed(config: TrainingConfig, **sections: dict[str, Any]) -> TrainingConfig:
-    """A configuration with other values in some sections."""
-    new = {name: dataclasses.replace(getattr(config, name), **values) for name, values in sections.items()}
+    """A configuration with other values in some sections; weights of loss metrics by their names, as in a file."""
+    new = {}
+    for name, values in sections.items():
+        section = getattr(config, name)
+        if name == "loss":
+            weights = {key: values[key] for key in values if key in LOSS_METRICS}
+            values = {key: value for key, value in values.items() if key not in weights}
+            values["weights"] = {**section.weights, **weights}
+        new[name] = dataclasses.replace(section, **values)
     return dataclasses.replace(config, **new)
 
 

@@ -361,12 +361,21 @@ def _convert(values: Mapping[str, Any], section: type[Section], name: str) -> Se
     except msgspec.ValidationError as error:
         found = _REFUSAL.fullmatch(str(error))
         rule, key = found.groups(default="") if found else (str(error), "")
-        raise ConfigError(key, values.get(key), f"is refused: {rule[:1].lower()}{rule[1:]}", name) from error
+        raise ConfigError(key, values.get(key), _in_words(rule, section, key), name) from error
     except ConfigError as error:
         error.section = error.section or name
         raise
     except UsageError as error:
         raise ConfigError(name, dict(values), f"is refused: {error}", name) from error
+
+
+def _in_words(rule: str, section: type[Any], key: str) -> str:
+    """Msgspec's rule behind "key = value"; it does not say which words may stand where one of several must."""
+    choices = typing.get_args(typing.get_type_hints(section).get(key))
+    if rule.startswith("Invalid enum value") and choices:
+        return f"must be one of {', '.join(map(str, choices))}"
+    # Backticks are for fields of requests.
+    return f"must be {rule.removeprefix('Expected ')}".replace("`", "")
 
 
 def _parse_setting(text: str) -> tuple[str, str, Any]:

@@ -103,6 +103,8 @@ class ProxyValidator:
         )
 
     def _savings(self, readings: Sequence[LossTerms]) -> dict[str, tuple[float, ...]]:
+        if not self._metrics:
+            return {}
         sums = torch.stack([r.sums for r in readings]).reshape(-1, len(self.steps), *readings[0].sums.shape).sum(dim=0)
         by_metric = zip(*(savings(of_step).tolist() for of_step in sums), strict=True)
         return dict(zip(self._metrics, by_metric, strict=True))
