@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import av.logging
 
-# The level is the library's, not a thread's: PyAV fails where one thread takes it away while another's message comes in.
+# The level is the library's, not a thread's: PyAV fails where it is taken away while another thread's message comes in.
 _listening = threading.RLock()
 
 
