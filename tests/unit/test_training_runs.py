@@ -37,7 +37,7 @@ from scene.errors import InputError, SceneError, UsageError
 from scene.metrics.vmaf import DifferentiableVmaf
 from scene.model import load_model, read_record
 from scene.progress import Progress
-from scene.training import TrainingConfig, conditioning, loop, train
+from scene.training import TrainingConfig, conditioning, loop, run, train
 from scene.training.config import ValidationConfig
 from scene.training.data.crops import Crops
 from scene.training.data.images import read_image
@@ -101,7 +101,7 @@ def send(number: int) -> Callable[[], None]:
 
 def reached(out: Path) -> int:
     """The step of the weights for use and of the state, which must agree."""
-    record = loop.load_state(out / "last.state", load_model(out / "last.safetensors"), _NoOptimiser())  # type: ignore[arg-type]
+    record = run.load_state(out / "last.state", load_model(out / "last.safetensors"), _NoOptimiser())  # type: ignore[arg-type]
     return int(record["step"])
 
 
@@ -160,7 +160,7 @@ def test_an_interruption_between_best_weights_and_state_is_made_up_for(
     photos: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second, impatient signal may come while the best weights are being written."""
-    original = loop.save_network
+    original = run.save_network
     steps: list[int] = []
 
     def save(network: Any, path: Path, record: Any) -> None:
@@ -170,7 +170,7 @@ def test_an_interruption_between_best_weights_and_state_is_made_up_for(
         original(network, path, record)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "save_network", save)
+        patch.setattr(run, "save_network", save)
         train(TINY, photos, tmp_path, validation=photos)
     assert reached(tmp_path) == steps[0]
     train(TINY, photos, tmp_path, validation=photos, resume=True)
