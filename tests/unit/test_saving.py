@@ -285,6 +285,8 @@ def test_two_processes_have_the_joint_savings_and_half_the_gradient_each(photos:
         ('[proxy]\ntables = "flat"\nblocks = [16]\n', 3, "needs objective = 'saving'"),
         ("[proxy]\nshift = 3\n", 2, "multiple of 2"),
         ("[proxy]\nframes = 0\n", 2, "must be int >= 1"),
+        ("[proxy]\nframes = 17\n", 2, "must be int <= 16"),
+        ('[validation]\nmetrics = ["ssim"]\n', 2, "must be one of vmaf, vmaf_neg, vmaf_v1, ms_ssim"),
         ("[proxy]\ninter_rounding = 0.6\n", 2, "must be float <= 0.5"),
         ("[proxy]\ninter_step = 0\n", 2, "must be float > 0"),
         ("[optimiser]\ngradient_norm = -1.0\n", 2, "must be float >= 0"),

@@ -17,11 +17,13 @@ from safetensors.torch import load_file
 from tiny_training import DRIVER, TINY, assert_same, changed, read_log, start, write_config, write_photos
 
 from scene.errors import UsageError
-from scene.model import read_record
+from scene.model import build_network, read_record
 from scene.training import TrainingConfig, loop, train
-from scene.training.data.crops import ConsecutiveBatches
+from scene.training.data.crops import ConsecutiveBatches, Crops, Sample, collate
+from scene.training.data.sources import open_source
 from scene.training.losses import GradientCap
-from scene.training.step import draw
+from scene.training.processes import Processes
+from scene.training.step import TrainingStep, draw
 
 CPU = torch.device("cpu")
 # With this cap the smaller half of the gradients decides, in which all or none of a process's own may lie.
@@ -193,3 +195,23 @@ def test_quantiser_steps_and_gain_limits_are_those_of_the_joint_batch() -> None:
     for one, two in zip(draw(ONE, 7, 1), draw(TWO, 7, 2), strict=True):
         assert torch.equal(one, two)
     assert not torch.equal(draw(ONE, 7, 1).step, draw(ONE, 8, 1).step)
+
+
+def test_each_process_has_its_part_of_the_joint_draw(photos: Path) -> None:
+    class PreparedError(Exception):
+        """Ends a step with what was drawn for it."""
+
+    class Loss:
+        def prepare(self, _: Sample, *drawn: torch.Tensor) -> None:
+            raise PreparedError(*drawn)
+
+    dataset = Crops(open_source(photos, "images"), TWO.crop_side, TWO.data.pan, seed=0)
+    batch = collate([dataset[number] for number in range(TWO.run.batch)])
+    shares = []
+    for rank in range(2):
+        step = TrainingStep(TWO, build_network(TWO.network, seed=0), Loss(), Processes(rank, 2, CPU))  # type: ignore[arg-type]
+        with pytest.raises(PreparedError) as caught:
+            step.compute_gradients(7, batch, None)
+        shares.append(caught.value.args)
+    for joint, *parts in zip(draw(ONE, 7, 1), *shares, strict=True):
+        assert torch.equal(torch.cat(parts), joint)

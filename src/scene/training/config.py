@@ -371,11 +371,17 @@ def _convert(values: Mapping[str, Any], section: type[Section], name: str) -> Se
 
 def _in_words(rule: str, section: type[Any], key: str) -> str:
     """Msgspec's rule behind "key = value"; it does not say which words may stand where one of several must."""
-    choices = typing.get_args(typing.get_type_hints(section).get(key))
+    choices = _choices(typing.get_type_hints(section).get(key))
     if rule.startswith("Invalid enum value") and choices:
         return f"must be one of {', '.join(map(str, choices))}"
     # Backticks are for fields of requests.
     return f"must be {rule.removeprefix('Expected ')}".replace("`", "")
+
+
+def _choices(hint: Any) -> list[Any]:
+    """The values of the literals in a type."""
+    parts = list(typing.get_args(hint))
+    return parts if typing.get_origin(hint) is Literal else [value for part in parts for value in _choices(part)]
 
 
 def _parse_setting(text: str) -> tuple[str, str, Any]:
