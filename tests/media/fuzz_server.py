@@ -59,6 +59,8 @@ def run_case(arguments):
 
 
 if __name__ == "__main__":
+    # Before rights are given up: whoever has none may not read Python's own modules.
+
     import scene.cli
     import scene.jobs.encode
     import scene.video.container.verify
