@@ -60,6 +60,8 @@ def run_case(arguments):
 
 if __name__ == "__main__":
     # Before rights are given up: whoever has none may not read Python's own modules.
+    import rich.console
+    import rich.progress  # noqa: F401
 
     import scene.cli
     import scene.jobs.encode
