@@ -83,6 +83,7 @@ def test_a_configuration_file_is_read(tmp_path: Path) -> None:
         ("[loss]\ngain_limits = []\n", 2, "gain_limits"),
         ("[loss]\nbitrate = -1.0\n", 2, "must be float >= 0"),
         ("[proxy]\nsteps = [9.0, 3.0]\n", 2, "in order"),
+        ("[run]\nsteps = 5\n[network]\nkernels = 2\nchannels = 0\n", 5, "channels = 0 must be a whole number from 1"),
         ("[proxy]\nsteps = [9.0]\n", 2, "must be array of length 2"),
         ("[data]\ncrop = 100\n", 2, "multiple of 16"),
         ("[data]\n\ncrop = 160\n[loss]\nstructure = 0.1\n", 3, "must be above 160"),

@@ -366,7 +366,18 @@ def _convert(values: Mapping[str, Any], section: type[Section], name: str) -> Se
         error.section = error.section or name
         raise
     except UsageError as error:
-        raise ConfigError(name, dict(values), f"is refused: {error}", name) from error
+        # The network's own checks are no rules of types: a value that they refuse is refused among defaults too.
+        key = next((key for key, value in values.items() if _refuses(section, {key: value})), "")
+        value = values.get(key)
+        raise ConfigError(key, value, str(error).removeprefix(f"{key} = {value!r} "), name) from error
+
+
+def _refuses(section: type[Section], values: Mapping[str, Any]) -> bool:
+    try:
+        section(**values)
+    except UsageError:
+        return True
+    return False
 
 
 def _in_words(rule: str, section: type[Any], key: str) -> str:
