@@ -175,7 +175,7 @@ class ShotProbe:
     def __init__(self, ffmpeg: FFmpeg, settings: EncoderSettings, info: SourceInfo) -> None:
         check_part(settings)
         codec = ENCODERS[settings.codec]
-        crf = codec.default_crf if settings.crf is None else settings.crf
+        crf = codec.crf_of(settings)
         step = codec.next_rate_step
         self._ffmpeg = ffmpeg
         self._settings = replace(settings, crf=crf)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from scene.errors import UsageError
-from scene.video.encoders.params import Item, join_encoder_args, joined_items, plain_name
+from scene.video.encoders.params import Item, join_encoder_args, joined_items, mastering_text, plain_name
 
 if TYPE_CHECKING:
     from scene.picture import PictureFormat
@@ -29,7 +29,6 @@ _READ_WORDS = {"scaling-list": {"default", "off"}}
 # H.264 and its successors: the step doubles every six QPs, and is 0.625 at QP 0 on the scale of an orthonormal DCT.
 _STEP_AT_ZERO = 0.625
 _STEPS_PER_OCTAVE = 6
-_START_CODE = re.compile(rb"(\x00*\x00\x00\x01)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +79,12 @@ class Encoder:
         ffmpeg_args: those that have to go to FFmpeg as options of its own.
         tunes, profiles: values of these parameters, where others are answered on stderr only; empty for any.
         numbers_not_files: of the parameters that name a file with other encoders.
+        mastering_param, light_param: by which it signals HDR10's mastering display and content light; empty without.
+        mastering_integers: whether the former is in SMPTE ST 2086's units, not in real numbers.
         last_primaries, last_matrix: of ITU-T H.273's numbers the last that it knows; later ones it leaves out in
             silence. None where it knows all.
         default_key_frames: its own interval of key frames, as a number of frames, or of seconds with an "s".
+        endless_at_zero: whether an interval of 0 means that there is but one key frame.
         frames_for_dts: below so many frames its decoding times are uninitialised memory.
         fit: see `EncoderFit`.
         quality_name: what its `crf` is called.
@@ -128,9 +130,13 @@ class Encoder:
     tunes: tuple[str, ...] = ()
     profiles: tuple[str, ...] = ()
     numbers_not_files: frozenset[str] = frozenset()
+    mastering_param: str = ""
+    mastering_integers: ClassVar[bool] = True
+    light_param: str = ""
     last_primaries: int | None = None
     last_matrix: int | None = None
     default_key_frames: str = "250"
+    endless_at_zero: ClassVar[bool] = False
     frames_for_dts: int = 0
     fit: EncoderFit = EncoderFit()
     quality_name: str = "CRF"
@@ -227,7 +233,12 @@ class Encoder:
 
     def hdr_params(self, hdr: HdrMetadata) -> list[str]:
         """`key=value` parameters by which the encoder signals HDR10's metadata."""
-        return []
+        params = []
+        if hdr.mastering and self.mastering_param:
+            params.append(f"{self.mastering_param}={mastering_text(hdr.mastering, integers=self.mastering_integers)}")
+        if hdr.content_light and self.light_param:
+            params.append(f"{self.light_param}={hdr.content_light[0]},{hdr.content_light[1]}")
+        return params
 
     def options(
         self, settings: EncoderSettings, info: SourceInfo, statistics_pass: StatisticsPass | None = None
@@ -313,14 +324,12 @@ class Encoder:
             rate: frames per second.
         """
         given = dict(joined_items(settings.encoder_args)).get("keyint", "")
-        if given in {"-1", "infinite"} or (given and self._means_no_key_frames(given)):
+        if given in {"-1", "infinite"}:
             return math.inf
         match = re.fullmatch(r"([0-9]+)(s?)", given) or re.fullmatch(r"([0-9]+)(s?)", self.default_key_frames)
         assert match is not None
-        return max(1.0, float(match[1]) * (float(rate) if match[2] else 1))
-
-    def _means_no_key_frames(self, keyint: str) -> bool:
-        return False
+        frames = float(match[1]) * (float(rate) if match[2] else 1)
+        return math.inf if frames == 0 and self.endless_at_zero else max(1.0, frames)
 
     def external_rate(self, info: SourceInfo) -> Fraction:
         """Frames per second as an encoder in the ffmpeg program is given them, whose frames come without times."""
@@ -334,10 +343,6 @@ class Encoder:
         """The sentence for arguments that it refuses, None where the program's messages have no reason."""
         return None
 
-    def is_message(self, unit: bytes) -> bool:
-        """Whether a unit of H.264's or HEVC's byte stream is supplemental (SEI), as the encoder's settings are."""
-        return False
-
     def without_messages(self, packet: bytes) -> bytes:
         """A packet without its supplemental messages; x264 and x265 write as much of them as a small picture has."""
         return packet
@@ -345,9 +350,3 @@ class Encoder:
     def coded_bytes(self, packet: bytes) -> int:
         """Size of a packet without messages and, of a byte stream, without start codes."""
         return len(packet)
-
-
-def split_units(packet: bytes) -> list[tuple[bytes, bytes]]:
-    """H.264's or HEVC's byte stream as pairs of start code and unit; start codes appear nowhere but between units."""
-    _, *parts = _START_CODE.split(packet)
-    return list(zip(parts[::2], parts[1::2], strict=True))

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
 from scene.video.encoders.base import Encoder, EncoderFit
-from scene.video.encoders.params import mastering_text
 
 if TYPE_CHECKING:
     from scene.picture import PictureFormat
     from scene.video.encoders.settings import EncoderSettings
-    from scene.video.hdr import HdrMetadata
     from scene.video.source.probe import SourceInfo
 
 # With it SVT-AV1 sharpens the pictures that it is given: a pre-processor inside the encoder.
@@ -79,6 +77,10 @@ class SvtAv1(Encoder):
     one_thread_params = "lp=1"
     numbers_not_files = frozenset({"film-grain"})
     default_key_frames = "5s"
+    endless_at_zero = True
+    mastering_param = "mastering-display"
+    mastering_integers = False
+    light_param = "content-light"
     # Networks are trained through a proxy of x264's kind. SVT-AV1 keeps far more of a picture at the same step, with
     # larger transforms, better prediction and filters in its loop: measured on held-out photographs, docs/labbook.md.
     fit = EncoderFit(step=0.25, strength=0.5)
@@ -136,15 +138,6 @@ class SvtAv1(Encoder):
         crf = [] if settings.bitrate is not None else [f"crf={self.crf_of(settings):g}"]
         return [*super().params(settings, info), *crf]
 
-    def hdr_params(self, hdr: HdrMetadata) -> list[str]:
-        """As `Encoder` has it."""
-        params = []
-        if hdr.mastering:
-            params.append(f"mastering-display={mastering_text(hdr.mastering, integers=False)}")
-        if hdr.content_light:
-            params.append(f"content-light={hdr.content_light[0]},{hdr.content_light[1]}")
-        return params
-
     def quantiser_step(self, crf: float) -> float:
         """As `Encoder` has it; fractions lie between two whole CRFs in proportion."""
         self._check_step(crf)
@@ -156,6 +149,3 @@ class SvtAv1(Encoder):
         """Every second frame has the CRF's own quantiser, those that others refer to have finer ones."""
         coarser = sorted(quantisers)[len(quantisers) // 2 :]
         return sum(coarser) / len(coarser) if coarser else None
-
-    def _means_no_key_frames(self, keyint: str) -> bool:
-        return keyint.rstrip("s").isdigit() and int(keyint.rstrip("s")) == 0

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.video.encoders.base import Encoder, split_units
-from scene.video.encoders.params import Item, mastering_text
+from scene.video.encoders.base import Encoder
+from scene.video.encoders.params import Item
 
 if TYPE_CHECKING:
     from scene.picture import PictureFormat
     from scene.video.encoders.settings import EncoderSettings
-    from scene.video.hdr import HdrMetadata
     from scene.video.source.probe import SourceInfo
 
 WRITES = "it writes a file, and DST is the only one that is written"
@@ -21,6 +21,7 @@ _RGB = "libx264rgb"
 # With macroblock trees and a quantiser compression of 0.6, by so much a CRF's frames lie above it.
 _TREE_QPS = 13.5
 _MESSAGE = 6
+_START_CODE = re.compile(rb"(\x00*\x00\x00\x01)")
 # What x264 finds on a processor with AVX2, in its own names.
 _UP_TO_AVX2 = "MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2,LZCNT"
 _ROW_PIXELS = 8 * 16
@@ -58,6 +59,10 @@ class X26x(Encoder):
         above += self.quantiser_offset(bit_depth)
         return super().equivalent_crf([quantiser - above for quantiser in quantisers], reported, bit_depth)
 
+    def is_message(self, unit: bytes) -> bool:
+        """Whether a unit of the byte stream is supplemental (SEI), as the encoder's settings are."""
+        raise NotImplementedError
+
     def without_messages(self, packet: bytes) -> bytes:
         """As `Encoder` has it."""
         return b"".join(code + unit for code, unit in split_units(packet) if not self.is_message(unit))
@@ -80,6 +85,8 @@ class X264(X26x):
     # x264 itself answers to another on stderr.
     tunes = ("film", "animation", "grain", "stillimage", "psnr", "ssim", "fastdecode", "zerolatency")
     profiles = ("baseline", "main", "high", "high10", "high422", "high444")
+    mastering_param = "mastering-display"
+    light_param = "cll"
     projections = frozenset({"stereoscopic"})
     measuring_args = "threads=1:keyint={gop}"
     version_pattern = rb"x264 - core (\d+(?: r\d+)?)"
@@ -104,15 +111,6 @@ class X264(X26x):
         """As `Encoder` has it, repeatable on every processor."""
         return [*steady_params(self.coded_size(info.format)[0], cpu_flags()), *super().params(settings, info)]
 
-    def hdr_params(self, hdr: HdrMetadata) -> list[str]:
-        """As `Encoder` has it."""
-        params = []
-        if hdr.mastering:
-            params.append(f"mastering-display={mastering_text(hdr.mastering, integers=True)}")
-        if hdr.content_light:
-            params.append(f"cll={hdr.content_light[0]},{hdr.content_light[1]}")
-        return params
-
     def constant_quantiser(self, items: Iterable[Item], bit_depth: int) -> float | None:
         """As `Encoder` has it. Lossless coding (`qp=0`) has no quantiser."""
         return super().constant_quantiser([item for item in items if item != ("qp", "0")], bit_depth)
@@ -122,8 +120,14 @@ class X264(X26x):
         return 6 * (bit_depth - 8)
 
     def is_message(self, unit: bytes) -> bool:
-        """As `Encoder` has it."""
+        """As `X26x` has it."""
         return unit[0] & 31 == _MESSAGE
+
+
+def split_units(packet: bytes) -> list[tuple[bytes, bytes]]:
+    """H.264's or HEVC's byte stream as pairs of start code and unit; start codes appear nowhere but between units."""
+    _, *parts = _START_CODE.split(packet)
+    return list(zip(parts[::2], parts[1::2], strict=True))
 
 
 def steady_params(width: int, cpu_flags: Iterable[str]) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from scene.video.encoders.params import mastering_text
 from scene.video.encoders.x264 import WRITES, X26x
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ class X265(X26x):
     tunes = ("psnr", "ssim", "grain", "zerolatency", "fastdecode", "animation")
     # x265 derives decoding times from its third frame.
     frames_for_dts = 3
+    mastering_param = "master-display"
+    light_param = "max-cll"
     apple_tag = "hvc1"
     measuring_args = "pools=1:frame-threads=1:keyint={gop}"
     version_pattern = rb"x265 \(build \d+\) - ([^:\s]+)"
@@ -54,14 +55,9 @@ class X265(X26x):
         return {**super().source_options(info), **({"a53cc": "1"} if info.captions else {})}
 
     def hdr_params(self, hdr: HdrMetadata) -> list[str]:
-        """As `Encoder` has it."""
-        params = ["hdr10=1", "repeat-headers=1"] if hdr else []
-        if hdr.mastering:
-            params.append(f"master-display={mastering_text(hdr.mastering, integers=True)}")
-        if hdr.content_light:
-            params.append(f"max-cll={hdr.content_light[0]},{hdr.content_light[1]}")
-        return params
+        """As `Encoder` has it; x265 writes it only where these ask for it."""
+        return [*(["hdr10=1", "repeat-headers=1"] if hdr else []), *super().hdr_params(hdr)]
 
     def is_message(self, unit: bytes) -> bool:
-        """As `Encoder` has it."""
+        """As `X26x` has it."""
         return unit[0] >> 1 & 63 in _MESSAGES

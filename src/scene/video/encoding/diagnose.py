@@ -14,6 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from scene.errors import MissingError
 from scene.video.av_log import ffmpeg_log
+from scene.video.encoders import trial_encoders
 from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items, parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
@@ -94,9 +95,7 @@ def hint(encoder: Encoder, said: str) -> str:
 
 
 def _settings_reported(encoder: Encoder, options: dict[str, str]) -> dict[str, str]:
-    context = cast(VideoCodecContext, av.CodecContext.create(encoder.ffmpeg_name, "w"))
-    context.width = context.height = _TRIAL_SIZE
-    context.pix_fmt, context.time_base, context.options = "yuv420p", Fraction(1, 25), options
+    context = tiny_context(encoder, _TRIAL_SIZE, options)
     with ffmpeg_log():
         try:
             context.open()
@@ -126,14 +125,23 @@ def reported_settings(packet: bytes) -> dict[str, str]:
     return {name.replace("_", "-"): value if equals else "1" for name, equals, value in pairs}
 
 
+def tiny_context(encoder: Encoder, side: int, options: dict[str, str]) -> VideoCodecContext:
+    """An encoder, not yet opened, of square 4:2:0 pictures at 25 frames per second."""
+    context = cast(VideoCodecContext, av.CodecContext.create(encoder.ffmpeg_name, "w"))
+    context.width = context.height = side
+    context.pix_fmt, context.options = "yuv420p", options
+    context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+    return context
+
+
 def tiny_encode(context: VideoCodecContext) -> bytes:
-    """The first packet of one grey picture in an encoder that was opened."""
+    """The first packet of one grey picture; empty if the encoder gives none."""
     frame = av.VideoFrame(context.width, context.height, context.pix_fmt or "")
     for plane in frame.planes:
         plane.update(bytes([128]) * plane.buffer_size)
     frame.pts = 0
     packets = [*context.encode(frame), *context.encode(None)]
-    return bytes(packets[0])
+    return bytes(packets[0]) if packets else b""
 
 
 def altered(items: Iterable[tuple[str, str]], settings: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -159,9 +167,7 @@ def _number(text: str) -> bool:
 
 def require_hardware(encoder: Encoder) -> None:
     """Raises MissingError unless an NVIDIA GPU and its driver open this encoder."""
-    context = cast(VideoCodecContext, av.CodecContext.create(encoder.ffmpeg_name, "w"))
-    context.width = context.height = _SIDE
-    context.pix_fmt, context.time_base = "yuv420p", Fraction(1, 25)
+    context = tiny_context(encoder, _SIDE, {})
     failure: Exception | None = None
     with ffmpeg_log() as lines:
         try:
@@ -171,7 +177,8 @@ def require_hardware(encoder: Encoder) -> None:
     if failure is not None:
         said = next(iter(lines), reason(failure)).strip().rstrip(".")
         raise MissingError(
-            f"{encoder.name} needs an NVIDIA GPU with an encoder for it, and its driver ({said}); use another encoder."
+            f"{encoder.name} needs an NVIDIA GPU with an encoder for it, and its driver ({said}); use "
+            f"{trial_encoders()}."
         )
 
 
@@ -183,27 +190,19 @@ def try_encoder(encoder: Encoder) -> str:
     """
     if encoder.ffmpeg_name not in av.codecs_available:
         raise MissingError(f"this build of PyAV has no {encoder.ffmpeg_name}.")
-    context = cast(VideoCodecContext, av.CodecContext.create(encoder.ffmpeg_name, "w"))
-    context.width = context.height = _SIDE
-    context.pix_fmt = "yuv420p"
-    context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
-    context.options = quiet_options(encoder)
-    frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")
-    for plane in frame.planes:
-        plane.update(b"\x80" * plane.buffer_size)
-    frame.pts = 0
+    context = tiny_context(encoder, _SIDE, quiet_options(encoder))
     failure: Exception | None = None
-    packets = []
+    coded = b""
     with ffmpeg_log() as lines:
         try:
-            packets = context.encode(frame) + context.encode(None)
+            coded = tiny_encode(context)
         except (av.FFmpegError, ValueError) as error:
             failure = error
     if failure is not None:
         # The first of FFmpeg's messages says more than its error does: which library could not be loaded.
         said = next(iter(lines), reason(failure)).strip().rstrip(".")
         raise MissingError(f"{encoder.ffmpeg_name} does not work here: {said}.")
-    if not sum(packet.size for packet in packets):
+    if not coded:
         raise MissingError(f"{encoder.ffmpeg_name} gave nothing.")
     formats = av.Codec(encoder.ffmpeg_name, "w").video_formats or []
     depths = sorted({component.bits for fmt in formats for component in fmt.components[:1]})

@@ -19,17 +19,13 @@ import sys
 import threading
 import time
 from collections import deque
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
-
-import av
-from av.video.codeccontext import VideoCodecContext
+from typing import Any
 
 from scene.errors import MissingError, SceneError
 from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
-from scene.video.encoding.diagnose import tiny_encode
+from scene.video.encoding.diagnose import tiny_context, tiny_encode
 from scene.video.encoding.elementary import encode_elementary_stream
 from scene.video.encoding.session import EncoderSession
 from scene.video.ffmpeg import ProcessError, StoppedError, find_encoding_ffmpeg
@@ -117,9 +113,7 @@ def encoder_version(codec: str) -> str:
 
 def print_version(codec: str) -> None:
     """Writes the first packet of a tiny encode to stdout; for `encoder_version`."""
-    context = cast(VideoCodecContext, av.CodecContext.create(ENCODERS[codec].ffmpeg_name, "w"))
-    context.width = context.height = 128
-    context.pix_fmt, context.time_base, context.framerate = "yuv420p", Fraction(1, 25), Fraction(25)
+    context = tiny_context(ENCODERS[codec], 128, {})
     context.open()
     sys.stdout.buffer.write(tiny_encode(context))
 

@@ -136,7 +136,7 @@ def _context(plan: EncodePlan) -> VideoCodecContext:
 
 
 def _frame(plan: EncodePlan, picture: Picture, stamp: int) -> av.VideoFrame:
-    frame = av.VideoFrame(*plan.encoder.coded_size(picture.format), plan.pixel_format)
+    frame = av.VideoFrame(*plan.size, plan.pixel_format)
     write_picture(frame, picture)
     colour = plan.info.colour
     frame.pts, frame.time_base = stamp, plan.info.time_base
