@@ -12,7 +12,7 @@ import sys
 import cyclopts
 
 from scene import __version__
-from scene.cli import bench, compare, demo, distill, doctor, encode, evaluate, filter, models, search, train
+from scene.cli import bench, compare, completion, demo, distill, doctor, encode, evaluate, filter, models, search, train
 from scene.cli.console import LogFormat, complain
 from scene.cli.standard_streams import secure_standard_streams
 from scene.errors import SceneError
@@ -27,6 +27,7 @@ app = cyclopts.App(
 )
 app.command(bench.bench)
 app.command(compare.compare)
+app.command(completion.completion)
 app.command(demo.demo)
 app.command(distill.distill)
 app.command(doctor.doctor)
@@ -52,9 +53,6 @@ def main(argv: list[str] | None = None) -> None:
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Runs a command, says what went wrong, and gives the exit code."""
     log_format = _log_format(arguments)
-    # Torch's threads would wait for one another by spinning, on the cores that the encoder's threads need: with
-    # x264 beside a small network on two busy cores that costs two thirds of all CPU time. Read once, at its import.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(
             arguments,

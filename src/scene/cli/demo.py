@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from scene.video.ffmpeg import FFmpeg
 
 _MARKER = ".scene-demo"
-_CRFS = (22.0, 27.0, 32.0, 37.0, 42.0)
-_STILL_CRF = 37.0
+_CRFS = (27.0, 31.0, 35.0, 39.0, 43.0)
+_STILL_CRF = 35.0
 _STILL_FRAME = 40
-# Left, top, width, height of what the still enlarges: glasses and face.
-_STILL_CROP = (88, 112, 192, 144)
+# Left, top, width, height of what the still enlarges: the face on the print.
+_STILL_CROP = (88, 84, 128, 96)
 
 
 def demo(
@@ -54,6 +54,7 @@ def demo(
     from scene.evaluation.grid.methods import parse_method
     from scene.evaluation.report.markdown import results_markdown
     from scene.evaluation.report.results import results_document
+    from scene.evaluation.report.verdict import verdicts
     from scene.evaluation.requests import EvaluationRequest
     from scene.jobs.encode import EncodeRequest, encode
     from scene.options import EnhanceOptions
@@ -94,7 +95,10 @@ def demo(
     still = out / "still.png"
     _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
 
-    print(results_markdown(results_document(result.report)))
+    document = results_document(result.report)
+    for verdict in verdicts(document):
+        print(f"{verdict.sentence}\n{verdict.advice}.\n")
+    print(results_markdown(document))
     print("Files:")
     for path in (source, plain, enhanced, still, *result.files):
         print(f"  {path}")
