@@ -5,7 +5,6 @@ What a command needs it imports when it is called, so that `scene --help` and `s
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 
