@@ -14,7 +14,7 @@ from types import FrameType
 import cyclopts
 
 from scene import __version__
-from scene.cli import bench, compare, demo, distill, doctor, encode, evaluate, filter, models, search, train
+from scene.cli import bench, compare, completion, demo, distill, doctor, encode, evaluate, filter, models, search, train
 from scene.cli.console import LogFormat, complain
 from scene.errors import SceneError
 
@@ -27,6 +27,7 @@ app = cyclopts.App(
 )
 app.command(bench.bench)
 app.command(compare.compare)
+app.command(completion.completion)
 app.command(demo.demo)
 app.command(distill.distill)
 app.command(doctor.doctor)
