@@ -110,6 +110,8 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     """
     started = time.monotonic()
     checked = check_request(request)
+    # Now: the source may be gone when its encode is finished.
+    source_bytes = request.source.stat().st_size
     plan, info = checked.plan, checked.plan.info
     enhancer = open_enhancer_for(request, plan)
     guard = _open_guard(request, enhancer, plan)
@@ -159,7 +161,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         destination=request.destination,
         frames=len(writer.stamps),
         seconds=time.monotonic() - started,
-        source_bytes=request.source.stat().st_size,
+        source_bytes=source_bytes,
         bytes=written,
         model=model,
         damage=decoder.damage,
