@@ -32,14 +32,15 @@ MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
-BELOW_JOBS = NETWORK | {"proxy", "enhance"} | VIDEO | MEASURING
+BELOW_JOBS = NETWORK | {"proxy", "temporal", "enhance"} | VIDEO | MEASURING
 ARROWS = {
     **{leaf: set() for leaf in LEAVES},
     "model": set(),
     "model.semantics": {"model"},
     "proxy": {"model"},
     "metrics": {"model"},
-    "enhance": NETWORK | {"video", "video.encoders"},
+    "temporal": set(),
+    "enhance": NETWORK | {"temporal", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
@@ -50,6 +51,7 @@ ARROWS = {
     "jobs": BELOW_JOBS,
     "training.data": BELOW_JOBS,
     "training": BELOW_JOBS | {"training.data"},
+    "calibration": BELOW_JOBS | {"training.data"},
     "evaluation.grid": BELOW_JOBS,
     "evaluation.report": BELOW_JOBS | {"evaluation.grid"},
     "evaluation.visuals": BELOW_JOBS | {"evaluation.grid", "evaluation.report"},
@@ -57,7 +59,7 @@ ARROWS = {
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
     "benchmarks": BELOW_JOBS | TRAINING,
-    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
+    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "calibration", "benchmarks"},
 }
 # One small file a command.
 CROWDED = {"cli"}

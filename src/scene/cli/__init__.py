@@ -14,7 +14,7 @@ from types import FrameType
 import cyclopts
 
 from scene import __version__
-from scene.cli import bench, compare, demo, distill, doctor, encode, evaluate, filter, models, search, train
+from scene.cli import bench, calibrate, compare, demo, distill, doctor, encode, evaluate, filter, models, search, train
 from scene.cli.console import LogFormat, complain
 from scene.errors import SceneError
 
@@ -26,6 +26,7 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,
 )
 app.command(bench.bench)
+app.command(calibrate.calibrate)
 app.command(compare.compare)
 app.command(demo.demo)
 app.command(distill.distill)
