@@ -7,6 +7,7 @@ Names are loaded on first use, so that importing the package loads no torch.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from scene.errors import (
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from scene.model import load_model, model_names
     from scene.options import EnhanceOptions
     from scene.video.encoders.settings import EncoderSettings
+
+# Torch's threads would wait for one another by spinning, on the cores that encoders and libvmaf need. OpenMP reads this
+# once, when torch is loaded. So it is set here, before any module of the package can load torch, in every process.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = [

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from scene.cli import demo, main, sample
-from scene.cli.sample import FRAMES, HEIGHT, WIDTH, make_sample, window
+from scene.cli.sample import FRAMES, HEIGHT, WIDTH, make_sample, print_place, table_window
 from scene.evaluation.visuals.still import read_frame
 from scene.model import NetworkConfig, build_network, save_network
 from scene.video.ffmpeg import FFmpeg
@@ -83,12 +83,42 @@ def test_what_cannot_be_meant_is_refused(
     assert list((workplace / "taken").iterdir()) == [workplace / "taken" / "thesis.txt"]
 
 
-def test_the_sample_clip_moves_smoothly_inside_the_photograph(ffmpeg: FFmpeg, tmp_path: Path) -> None:
-    boxes = [window(number) for number in range(FRAMES)]
-    assert all(0 <= left < right <= 512 and 0 <= top < bottom <= 606 for left, top, right, bottom in boxes)
-    steps = np.abs(np.diff(np.array(boxes), axis=0))
-    assert 0 < steps.max() < 8
+def test_the_sample_clip_has_two_planes_in_motion_and_new_noise_in_every_frame(
+    ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxes = np.array([table_window(number) for number in range(FRAMES)])
+    assert (boxes >= 0).all() and (boxes[:, 2] <= 600).all() and (boxes[:, 3] <= 400).all()
+    places = np.array([print_place(number) for number in range(FRAMES)])
+    # Half of the print's diagonal, and no plane jumps.
+    assert (np.abs(places[:, :2] - (WIDTH / 2, HEIGHT / 2)) < (WIDTH / 2 - 60, HEIGHT / 2 - 60)).all()
+    table, card = (np.abs(np.diff(moving[:, 0])) for moving in (boxes, places))
+    assert 2 < table.min() <= table.max() < card.min() <= card.max() < 6
     make_sample(ffmpeg, tmp_path / "source.mp4")
     info = probe(tmp_path / "source.mp4")
     assert (info.format.width, info.format.height, info.rate, info.frames) == (WIDTH, HEIGHT, 24, FRAMES)
     assert (info.format.matrix, info.format.full_range) == ("bt709", False)
+    monkeypatch.setattr(sample, "_NOISE", 0.0)
+    monkeypatch.setattr(sample, "_COLOUR_NOISE", 0.0)
+    make_sample(ffmpeg, tmp_path / "clean.mp4")
+    noises = []
+    for number in (10, 11):
+        noisy, clean = (
+            read_frame(ffmpeg, tmp_path / name, number, WIDTH, HEIGHT).astype(float).mean(axis=2)
+            for name in ("source.mp4", "clean.mp4")
+        )
+        noises.append((noisy - clean).ravel())
+    assert all(2 < noise.std() < 4 for noise in noises)
+    assert abs(np.corrcoef(*noises)[0, 1]) < 0.1
+
+
+@pytest.mark.slow
+def test_the_network_wins_on_the_sample_where_a_contrast_knob_does_not(
+    workplace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capsys)
+    assert code == 0, err
+    rows = json.loads((workplace / "scene-demo" / "results.json").read_text())["bd_rate"]
+    saved = {(row["method"], row["metric"]): row["percent"] for row in rows if row["clip"] == "mean"}
+    assert saved["scene", "vmaf_neg"] < -6
+    assert saved["scene", "vmaf_neg"] < saved["contrast", "vmaf_neg"] - 2
+    assert saved["scene", "ms_ssim"] < -3 < 0 < saved["contrast", "ms_ssim"]

@@ -57,7 +57,7 @@ def scene(*arguments: str | Path) -> str:
         capture_output=True,
         text=True,
         timeout=280,
-        env={**os.environ, "COLUMNS": "200", "OMP_WAIT_POLICY": "PASSIVE"},
+        env={**os.environ, "COLUMNS": "200"},
     )
     assert completed.returncode == 0, completed.stderr
     return completed.stdout

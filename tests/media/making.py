@@ -149,6 +149,28 @@ def make_network(
     return path
 
 
+def make_subtitled(path: Path, cues: list[tuple[int, int, str]], *, codec: str = "subrip", stamps: list[int]) -> Path:
+    """A clip with a track of text; cues are (start, end, text), and all times are in milliseconds."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=25, options={"bf": "0"})
+        video.width, video.height, video.pix_fmt, video.codec_context.time_base = 64, 48, "yuv420p", MS
+        words = out.add_stream(codec)
+        words.codec_context.subtitle_header = b"[Script Info]\n"
+        for index, stamp in enumerate(stamps):
+            frame = av.VideoFrame(64, 48, "yuv420p")
+            textured(frame, index)
+            frame.pts, frame.time_base = stamp, MS
+            out.mux(video.encode(frame))
+        out.mux(video.encode())
+        for start, end, text in cues:
+            packet = av.Packet(text.encode())
+            packet.stream, packet.time_base = words, MS
+            packet.pts = packet.dts = start
+            packet.duration = end - start
+            out.mux(packet)
+    return path
+
+
 def encode(*arguments: object) -> int:
     """`scene encode` in this process; the exit code."""
     return run(["encode", *map(str, arguments)])

@@ -86,7 +86,7 @@ def start(*arguments: object, threads: int = 1, **options: Any) -> subprocess.Po
     """Python as a process group of its own, for which signals are as a terminal's shell leaves them.
 
     What is compared bit for bit with a run in this process needs as many threads as this one: sums in another order
-    have other bits. Otherwise one, since several processes of several threads wait for one another by spinning.
+    have other bits. Otherwise one: several processes of several threads are slow on two cores.
     """
     limits = options.pop("preexec_fn", None)
 

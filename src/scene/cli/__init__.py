@@ -60,9 +60,6 @@ def main(argv: list[str] | None = None) -> None:
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Runs a command, says what went wrong, and gives the exit code."""
     log_format = _log_format(arguments)
-    # Torch's threads would wait for one another by spinning, on the cores that the encoder's threads need: with
-    # x264 beside a small network on two busy cores that costs two thirds of all CPU time. Read once, at its import.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(
             arguments,

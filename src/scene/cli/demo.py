@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from scene.video.ffmpeg import FFmpeg
 
 _MARKER = ".scene-demo"
-_CRFS = (22.0, 27.0, 32.0, 37.0, 42.0)
-_STILL_CRF = 37.0
+_CRFS = (27.0, 31.0, 35.0, 39.0, 43.0)
+_STILL_CRF = 35.0
 _STILL_FRAME = 40
-# Left, top, width, height of what the still enlarges: glasses and face.
-_STILL_CROP = (88, 112, 192, 144)
+# Left, top, width, height of what the still enlarges: the face on the print.
+_STILL_CROP = (88, 84, 128, 96)
 
 
 def demo(

@@ -6,13 +6,18 @@ Plain text and line breaks survive; italics, colours and positions do not.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 # Tags such as <i> and <font color="red">, and the {\an8} that SubRip borrowed from ASS.
 _MARKUP = re.compile(r"</?[A-Za-z][^<>]*>|\{\\[^{}]*\}")
 _UTF16_MARKS = (b"\xfe\xff", b"\xff\xfe")
 _MAX_TEXT = 0xFFFF
+# Timed text that shows nothing.
+BLANK = b"\0\0"
+# What FFmpeg's muxer of mp4 and mov takes from the start of one sample to that of the next, in ticks: at its clock for
+# text, which counts microseconds, 35 minutes and 47 seconds.
+_LONGEST_SAMPLE = 2**31 - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,25 @@ def text_to_timed_text(data: bytes | None) -> bytes | None:
     """Text to 3GPP timed text without its markup."""
     coded = _plain(data)[:_MAX_TEXT]
     return len(coded).to_bytes(2, "big") + coded if coded else None
+
+
+def blanks(end: int, start: int) -> Iterator[tuple[int, int]]:
+    """Start and duration of the blank samples that a track of timed text needs in a pause, few as they are.
+
+    Args:
+        end: of what was shown last, 0 before the first.
+        start: of what is shown next, in the same ticks.
+    """
+    at = end + _LONGEST_SAMPLE
+    while at < start:
+        yield at, min(_LONGEST_SAMPLE, start - at)
+        at += _LONGEST_SAMPLE
+
+
+def parts(start: int, duration: int) -> Iterator[tuple[int, int]]:
+    """Start and duration of the samples, one after the other, by which timed text is shown for `duration` ticks."""
+    for at in range(start, start + duration, _LONGEST_SAMPLE):
+        yield at, min(_LONGEST_SAMPLE, start + duration - at)
 
 
 def _plain(data: bytes | None) -> bytes:

@@ -18,7 +18,7 @@ from av.stream import Discard, Stream
 from scene.errors import InputError, UsageError
 from scene.video.container.digest import TrackDigest, codec_name, kind_of
 from scene.video.container.formats import Container
-from scene.video.container.subtitles import Conversion, conversion
+from scene.video.container.subtitles import BLANK, Conversion, blanks, conversion, parts
 from scene.video.container.tags import copy_tags, describe
 from scene.video.source.open import open_input, reason
 from scene.video.source.probe import SourceInfo
@@ -36,6 +36,7 @@ _FILE_KEYS = ("filename", "mimetype")
 SIMULTANEOUS = frozenset({"matroska", "webm"})
 # Subtitles that say themselves how long they are shown have a duration of all ones in some files, which mp4 refuses.
 # Those of no duration would be lost at its end.
+_UNTOLD = frozenset({None, 0, 2**31 - 1, 2**32 - 1, 2**63 - 1})
 _MAX_DURATION = 2**31 - 1
 # How FFmpeg names layouts without speakers.
 _GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
@@ -99,31 +100,44 @@ class CopiedStreams:
                 self._container.name,
             )
 
-    def prepare(self, packet: Packet[Any]) -> Packet[Any] | None:
-        """The packet to write for one of the source's, None if there is none to write."""
+    def prepare(self, packet: Packet[Any]) -> list[Packet[Any]]:
+        """The packets to write for one of the source's, none if there is nothing to write."""
         source = packet.stream_index
         stream = self._streams.get(source)
         if stream is None or stream.type == "attachment":
-            return None
+            return []
         start = (packet.pts or 0) * packet.time_base
         if packet.is_discard and not self._container.edit_lists and start < -_PREROLL_S:
-            return None
+            return []
         converted = self._conversions.get(source)
         if converted is not None:
             data = converted.convert(bytes(packet))
             if data is None:
-                return None
+                return []
             packet = _with_data(packet, data)
+        told = packet.duration not in _UNTOLD
         assert stream.time_base is not None  # the header has been written
         # In the output's own ticks, since two times that differ may fall on one of them.
         packet.rescale_ts(AVRational(*stream.time_base.as_integer_ratio()))
+        packets = [packet]
         if self._container.edit_lists and stream.type == "subtitle":
-            if not 0 < (packet.duration or 0) <= _MAX_DURATION:
-                packet.duration = 1
+            is_text = self._sums[source].codec == "mov_text"
+            duration = packet.duration or 0
+            known = told and (is_text or duration <= _MAX_DURATION)
+            packet.duration = max(1, duration) if known else 1
+            if is_text:
+                packets = self._timed_text(source, packet)
             self._warn_of_overlap(source, packet)
-        self._order(packet, stream)
-        packet.stream = stream
-        return packet
+        for ready in packets:
+            self._order(ready, stream)
+            ready.stream = stream
+        return packets
+
+    def _timed_text(self, source: int, packet: Packet[Any]) -> list[Packet[Any]]:
+        """A packet of timed text in as many samples as it takes, after the blank ones of a pause before it."""
+        start, data = packet.pts or 0, bytes(packet)
+        pause = [_shown(packet, BLANK, *span) for span in blanks(self._shown_until.get(source, 0), start)]
+        return pause + [_shown(packet, data, *span) for span in parts(start, packet.duration or 1)]
 
     def wrote(self, source: int, packet: Packet[Any]) -> None:
         """Notes that the packet which `prepare` made for the source's stream was taken."""
@@ -273,4 +287,12 @@ def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:
     other.time_base = packet.time_base
     other.pts, other.dts, other.duration = packet.pts, packet.dts, packet.duration
     other.is_keyframe = True
+    return other
+
+
+def _shown(packet: Packet[Any], data: bytes, start: int, duration: int) -> Packet[Any]:
+    """A packet at another time with other content."""
+    other = _with_data(packet, data)
+    other.pts = other.dts = start
+    other.duration = duration
     return other

@@ -30,6 +30,11 @@ from scene.video.source.open import file_url, reason
 
 log = logging.getLogger(__name__)
 
+# FFmpeg's muxer of mp4 and mov takes no longer steps from frame to frame, in ticks. With more ticks a second than this,
+# that would be a few minutes.
+_LONGEST_STEP = 2**31 - 2
+_FINEST_CLOCK = 1_000_000
+
 
 class Writer:
     """Encodes frames, copies packets and writes both to one file, from `start` on.
@@ -71,7 +76,7 @@ class Writer:
         self._bit_depth = parse_pixel_format(plan.pixel_format)[1]
         self._parameters = plan.settings.encoder_args
         self._durations: dict[int, int] = {}
-        self._last_dts = -(2**63)
+        self._last_dts: int | None = None
         self._encoder: EncoderSession | None = None
         self.stamps: list[int] = []
         self.bytes = 0
@@ -79,8 +84,10 @@ class Writer:
         options = {"fflags": "+bitexact", **container.options}
         if container.edit_lists:
             # The unit of a delayed start, by default 1 ms.
-            scale = max(1000, info.time_base.denominator)
+            scale = min(max(1000, info.time_base.denominator), _FINEST_CLOCK)
             options |= {"movflags": "+faststart", "movie_timescale": str(scale)}
+            if info.time_base.denominator > _FINEST_CLOCK:
+                options["video_track_timescale"] = str(_FINEST_CLOCK)
         try:
             self._output = av.open(
                 file_url(path),
@@ -205,16 +212,14 @@ class Writer:
 
     def _copy(self, packet: Packet[Any]) -> None:
         source = packet.stream_index
-        copy = self._copies.prepare(packet)
-        if copy is None:
-            return
-        try:
-            self._mux(copy)
-        except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError) as error:
-            # Such as audio without the header from which the muxer makes its own.
-            self._copies.refused(source, error)
-        else:
-            self._copies.wrote(source, copy)
+        for copy in self._copies.prepare(packet):
+            try:
+                self._mux(copy)
+            except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError) as error:
+                # Such as audio without the header from which the muxer makes its own.
+                self._copies.refused(source, error)
+            else:
+                self._copies.wrote(source, copy)
 
     def _add_encoder(self, template: Stream) -> EncoderSession:
         container = self._container
@@ -269,14 +274,31 @@ class Writer:
         packet.stream = self._video
         self._sum.add(packet)
         assert self._video.time_base is not None  # the header has been written
-        packet.rescale_ts(AVRational(*self._video.time_base.as_integer_ratio()))
+        clock = self._video.time_base
+        packet.rescale_ts(AVRational(*clock.as_integer_ratio()))
         if packet.dts is not None:
-            if packet.dts <= self._last_dts and self._container.muxer not in SIMULTANEOUS:
-                raise InputError(
-                    f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
-                )
+            step = 1 if self._last_dts is None else packet.dts - self._last_dts
+            delay = 0 if packet.pts is None else packet.pts - packet.dts
+            self._check_steps(step, max(step, delay, packet.duration or 0), clock)
             self._last_dts = packet.dts
         self._mux(packet)
+
+    def _check_steps(self, step: int, longest: int, clock: Fraction) -> None:
+        """Raises InputError where the muxer would not take a frame's time.
+
+        Args:
+            step: ticks of `clock` from the last coded frame to this one.
+            longest: the most ticks between any two times that it says of the frame.
+        """
+        if step <= 0 and self._container.muxer not in SIMULTANEOUS:
+            raise InputError(
+                f"{self._info.path}: two of its frames are too close in time for {self._container.name} files."
+            )
+        if longest > _LONGEST_STEP and self._container.edit_lists:
+            raise InputError(
+                f"{self._info.path}: two of its frames are {float(longest * clock):.0f} s apart, more than FFmpeg can "
+                f"write into {self._container.name} files in steps of {clock} s; use .mkv."
+            )
 
     def _mux(self, packet: Packet[Any]) -> None:
         self.bytes += packet.size

@@ -1,0 +1,75 @@
+"""Kinds of files that people have, and that clean test clips do not look like."""
+
+from fractions import Fraction
+
+import av
+import pytest
+from making import MS, assert_same_times, decoded, encode, make_subtitled, make_video
+
+# FFmpeg's muxer of mp4 takes no step of 2^31 ticks or more: in microseconds 35 min 47 s.
+MINUTE = 60_000
+FAR = 2**31 // 1000
+
+
+def shown_text(path):
+    """What a track of text shows: (start, end, words), all in seconds, pieces of one text put together."""
+    found = []
+    with av.open(str(path)) as file:
+        for packet in file.demux(subtitles=0):
+            data = bytes(packet)
+            words = data[2:].decode() if file.format.name.startswith("mov") else data.decode()
+            if not packet.size or not words:
+                continue
+            start = packet.pts * packet.time_base
+            end = start + packet.duration * packet.time_base
+            if found and found[-1][2] == words and abs(found[-1][1] - start) <= MS:
+                start = found.pop()[0]
+            found.append((start, end, words))
+    return found
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("source_suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize(
+    "cues",
+    [
+        [(36 * MINUTE, 36 * MINUTE + 2000, "late")],
+        [(10_000, 12_000, "one"), (59 * MINUTE, 59 * MINUTE + 2000, "two")],
+        [(1000, 1500, "one"), (300 * MINUTE, 301 * MINUTE, "two"), (301 * MINUTE, 302 * MINUTE, "three")],
+        [(500, 80 * MINUTE, "for long"), (90 * MINUTE, 91 * MINUTE, "two")],
+        [(FAR - 1, FAR, "just before"), (2 * FAR, 2 * FAR + 1, "just as far")],
+        [(FAR, FAR + 1, "just at it"), (2 * FAR + 2, 2 * FAR + 3, "just behind")],
+    ],
+)
+def test_text_with_long_pauses(tmp_path, capfd, cues, source_suffix, suffix):
+    plain, source, target = tmp_path / "in.mkv", tmp_path / f"made{source_suffix}", tmp_path / f"out{suffix}"
+    make_subtitled(plain, cues, stamps=[0, 40, 80, cues[-1][1]])
+    if source_suffix == ".mkv":
+        source = plain
+    else:
+        assert encode(plain, source, "--model", "none") == 0
+    assert encode(source, target, "--model", "none") == 0
+    assert [(1000 * start, 1000 * end, text) for start, end, text in shown_text(target)] == cues
+    assert_same_times(decoded(source), decoded(target))
+    assert "overlap" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_fine_clock_with_pauses(tmp_path, suffix):
+    """Ten million ticks a second, and five minutes between two frames."""
+    clock, source, target = Fraction(1, 10_000_000), tmp_path / "in.nut", tmp_path / f"out{suffix}"
+    stamps = [0, 400_000, 3_000_000_000, 3_000_400_000]
+    make_video(source, codec="libx264", options={"bf": "0"}, time_base=clock, stamps=stamps)
+    assert encode(source, target, "--model", "none") == 0
+    assert [shown.time for shown in decoded(target)] == [stamp * clock for stamp in stamps]
+
+
+@pytest.mark.parametrize("suffix,code", [(".mp4", 3), (".mov", 3), (".mkv", 0)])
+def test_frames_too_far_apart_for_a_clock(tmp_path, capfd, suffix, code):
+    source, target = tmp_path / "in.nut", tmp_path / f"out{suffix}"
+    stamps = [0, 40_000, 2_200_000_000]
+    make_video(source, codec="libx264", options={"bf": "0"}, time_base=Fraction(1, 1_000_000), stamps=stamps)
+    assert encode(source, target, "--model", "none") == code
+    if code:
+        assert "frames are 2200 s apart" in capfd.readouterr().err
+    assert target.exists() == (code == 0)
