@@ -101,7 +101,7 @@ class Enhancer:
                 f"model {network.identity} is conditioned on the encoder's quantiser step, and none was given."
             )
         if step is None and calibration is not None and (calibration.has_bank or calibration.temporal is not None):
-            raise UsageError(f"the calibration of {network.identity} needs the encoder's quantiser step; give `step`.")
+            raise UsageError(f"the calibration of {network.identity} needs the quantiser step of the encoder to come.")
         if calibration is not None and calibration.has_bank and network.config.planes != "luma":
             raise UsageError(f"model {network.identity} works on {network.config.planes}, and a bank on luma only.")
         self.device = resolve_device(device)
@@ -125,6 +125,7 @@ class Enhancer:
         if step is not None:
             self.set_quantiser_step(step)
         self._half = precision == "bfloat16" and network.config.global_skip
+        self._has_body = network.config.body
         self._network = network.eval().to(self.device)
 
     def check(self, fmt: PictureFormat) -> None:
@@ -219,7 +220,7 @@ class Enhancer:
             UsageError: see `check`.
             ValueError: the pictures differ in format.
         """
-        if not pictures or self.strength == 0:
+        if not pictures or self.strength == 0 or not (self._has_body or self._calibration.has_bank):
             return list(pictures)
         fmt = pictures[0].format
         if any(picture.format != fmt for picture in pictures):
@@ -289,7 +290,7 @@ class Enhancer:
         return [y, subsample_chroma(cb_delta, fmt), subsample_chroma(cr_delta, fmt)][: len(studio)]
 
     def _change(self, x: torch.Tensor, embedding: torch.Tensor | None) -> torch.Tensor:
-        if not self._network.config.body:
+        if not self._has_body:
             change = torch.zeros_like(x)
         else:
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):

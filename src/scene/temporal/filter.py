@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from scene.picture import Picture, Plane
-from scene.temporal.motion import Floats, MotionEstimator
+from scene.temporal.motion import Floats, MotionEstimator, MotionField
 from scene.temporal.shots import ShotDetector
 
 # Neighbours on either side.
@@ -34,6 +34,8 @@ _NOISES = 5.0
 _MEDIAN_TO_SIGMA = 1.4826 / 2**0.5
 # Every so many samples in each direction are looked at for the noise.
 _SPARSE = 4
+# A neighbour that is brighter or darker by more, in 8-bit codes, belongs to a fade or a flash.
+_MOST_LIGHT = 1.0
 # Below this sigma, in 8-bit codes, next to nothing changes.
 _LEAST_SIGMA = 0.3
 
@@ -115,25 +117,27 @@ class TemporalFilter:
             return picture
         unit = np.float32(1 << (fmt.bit_depth - 8))
         own = [plane.astype(np.float32) for plane in picture.planes]
-        fields = [self._motion.estimate(entry.small, other.small) for other in neighbours]
-        moved = [field.warp(other.picture.planes[0]) for field, other in zip(fields, neighbours, strict=True)]
-        differences = [(plane - own[0]) / unit for plane in moved]
-        sigma = min(self.sigma, _NOISES * noise(differences))
+
+        def difference(other: _Entry, motion: MotionField, index: int) -> Floats:
+            return cast(Floats, (motion.warp(other.picture.planes[index]) - own[index]) / unit)
+
+        motions = [self._motion.estimate(entry.small, other.small) for other in neighbours]
+        moved = [(*pair, difference(*pair, 0)) for pair in zip(neighbours, motions, strict=True)]
+        moved = [one for one in moved if abs(_median(one[2])) <= _MOST_LIGHT]
+        if not moved:
+            return picture
+        sigma = min(self.sigma, _NOISES * noise([luma for _, _, luma in moved]))
         if sigma < _LEAST_SIGMA:
             return picture
-        weights = [
-            _WEIGHTS[abs(other.index - entry.index) - 1] * fit(difference, sigma)
-            for other, difference in zip(neighbours, differences, strict=True)
-        ]
-        changes = [_mean_change(differences, weights)]
+        weights = [_WEIGHTS[abs(other.index - entry.index) - 1] * fit(luma, sigma) for other, _, luma in moved]
+        changes = [_mean_change([luma for _, _, luma in moved], weights)]
         for index, plane in enumerate(own[1:], 1):
             # A neighbour counts where its luma and its colour fit.
-            moved = [field.warp(other.picture.planes[index]) for field, other in zip(fields, neighbours, strict=True)]
-            differences = [(there - plane) / unit for there in moved]
+            differences = [difference(other, motion, index) for other, motion, _ in moved]
             size = plane.shape[::-1]
             coloured = [
-                cv2.resize(weight, size, interpolation=cv2.INTER_AREA) * fit(difference, sigma)
-                for weight, difference in zip(weights, differences, strict=True)
+                cv2.resize(weight, size, interpolation=cv2.INTER_AREA) * fit(colour, sigma)
+                for weight, colour in zip(weights, differences, strict=True)
             ]
             changes.append(_mean_change(differences, coloured))
         scale, largest = unit * np.float32(self._strength), np.float32((1 << fmt.bit_depth) - 1)
@@ -149,7 +153,7 @@ def noise(differences: Sequence[Floats]) -> float:
 
     Robust against what moves otherwise or is covered, up to half of the picture; the neighbour that fits best counts.
     """
-    medians = (float(np.median(np.abs(plane[::_SPARSE, ::_SPARSE]))) for plane in differences)
+    medians = (_median(np.abs(plane)) for plane in differences)
     return _MEDIAN_TO_SIGMA * min(medians)
 
 
@@ -159,6 +163,10 @@ def fit(difference: Floats, sigma: float) -> Floats:
     around = cv2.boxFilter(squared, -1, _SQUARE, borderType=cv2.BORDER_REPLICATE)
     weighted = cv2.addWeighted(squared, -0.25 / sigma**2, around, -0.25 / sigma**2, 0)
     return cast(Floats, cv2.exp(weighted))
+
+
+def _median(plane: Floats) -> float:
+    return float(np.median(plane[::_SPARSE, ::_SPARSE]))
 
 
 def _mean_change(differences: Sequence[Floats], weights: Sequence[Floats]) -> Floats:
