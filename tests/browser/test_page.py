@@ -110,11 +110,11 @@ def test_summary_shows_means_the_best_in_bold_and_why_a_cell_is_undefined(page: 
     table = page.locator("#summary .scroll:has-text('Mean BD-rate')")
     first = table.locator("tbody").first.get_by_role("row").filter(has_text="scene")
     cells = first.get_by_role("cell")
-    # -12 and -3 of the two clips for VMAF.
-    expect(cells.nth(0)).to_contain_text("−7.5")
-    expect(cells.nth(0)).to_contain_text("worst −3.0")
+    # -13 and -4 of the two clips for VMAF NEG, which comes first.
+    expect(cells.nth(0)).to_contain_text("−8.5")
+    expect(cells.nth(0)).to_contain_text("worst −4.0")
     expect(cells.nth(0)).to_contain_text("Δ +1.50")
-    expect(cells.nth(0).locator("b")).to_have_text("−7.5")
+    expect(cells.nth(0).locator("b")).to_have_text("−8.5")
     assert table.locator("tbody").first.locator("b").count() == 6
 
     undefined = table.get_by_role("button", name="N/A")
@@ -127,6 +127,27 @@ def test_summary_shows_means_the_best_in_bold_and_why_a_cell_is_undefined(page: 
     expect(page.get_by_role("tooltip")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("tooltip")).to_be_hidden()
+
+
+def test_it_opens_with_what_was_won_and_what_to_use_and_where_not(open_page: Open, tmp_path: Path) -> None:
+    document = results()
+    for row in document["bd_rate"]:
+        if (row["codec"], row["method"], row["clip"], row["metric"]) == ("svtav1", "scene", HOSTILE, "ms_ssim"):
+            row["percent"] = 3.25
+    path = tmp_path / "report.html"
+    path.write_text(page_html(document, frames(), side_by_sides()), encoding="utf-8")
+    page = open_page(path)
+    first, second = page.locator(".verdict").all()
+    expect(first.locator(".codec")).to_have_text("x264, scene")
+    # -13 and -4 of the two clips, -15 and -6, -16 and -7.
+    won = "At equal VMAF NEG these 2 clips need 8.5 % fewer bits on average; MS-SSIM −10.5 %, PSNR −11.5 %."
+    expect(first.locator(".won")).to_have_text(won)
+    expect(first.locator(".advice")).to_have_text("With x264, use scene.")
+    expect(first.locator("li")).to_have_count(0)
+    expect(second.locator(".advice")).to_have_text("With svtav1, use scene;")
+    expect(second.locator("li")).to_have_text(f"{HOSTILE}: leave it alone (at equal MS-SSIM +3.2 % bits)")
+    # Then the pictures, then figures.
+    assert page.locator("main > section").evaluate_all("all => all.map(s => s.id)")[:2] == ["look", "summary"]
 
 
 def test_a_value_of_some_clips_is_marked_and_not_bold(page: Page) -> None:
@@ -147,7 +168,7 @@ def test_median_and_worst_are_a_choice(page: Page) -> None:
     expect(page.locator("#summary .scroll:has-text('Mean BD-rate')")).to_be_hidden()
     table = page.locator("#summary .scroll:has-text('Worst clip')")
     cell = table.locator("tbody").first.get_by_role("row").filter(has_text="scene").get_by_role("cell").first
-    expect(cell).to_contain_text("−3.0")
+    expect(cell).to_contain_text("−4.0")
     expect(cell).to_contain_text(HOSTILE)
 
 
@@ -161,7 +182,7 @@ def test_tables_by_clip_at_equal_crf_and_of_effects(page: Page) -> None:
 
     crf = page.locator("#crf").get_by_role("row").filter(has_text="scene").get_by_role("cell")
     # Of both codecs.
-    expect(crf).to_have_text(["+2.0", "+4.00", "+1.00", "+0.50", "+0.0020", "−1.00", "−0.80", "+0.10"] * 2)
+    expect(crf).to_have_text(["+2.0", "+1.00", "+4.00", "+0.50", "+0.0020", "−1.00", "−0.80", "+0.10"] * 2)
     effect = page.locator("#effect").get_by_role("row").filter(has_text="contrast:tuned (x264)")
     expect(effect.get_by_role("cell")).to_have_text(["1.080", "−10.2", "1.20", "+6.0", "+5.4", "90", "+0.02", "N/A"])
 
@@ -172,8 +193,8 @@ def test_rate_plot_has_every_point_and_a_readout(page: Page) -> None:
     expect(section.locator(".chart .curve")).to_have_count(len(METHODS))
     expect(section.locator(".chart .marker")).to_have_count(len(METHODS) * len(CRFS))
     page.mouse.move(*centre(section.locator(".chart .look0 .marker").nth(2)))
-    # 3200 kbit/s halved twice; 96 - 18.
-    expect(section.locator(".tip div")).to_have_text(["x264 only", "CRF 32", "800 kbit/s", "VMAF 78.00"])
+    # 3200 kbit/s halved twice; 95 - 18.
+    expect(section.locator(".tip div")).to_have_text(["x264 only", "CRF 32", "800 kbit/s", "VMAF NEG 77.00"])
     choose(section, "Metric", "MS-SSIM")
     page.mouse.move(*centre(section.locator(".chart .look0 .marker").nth(0)))
     expect(section.locator(".tip div")).to_have_text(["x264 only", "CRF 20", "3,200 kbit/s", "MS-SSIM 0.9950"])
@@ -194,13 +215,13 @@ def test_plots_are_read_with_the_keyboard(page: Page) -> None:
     section.get_by_label("Metric").focus()
     page.keyboard.press("Tab")
     expect(section.locator(".chart")).to_be_focused()
-    expect(status).to_have_text("x264 only, CRF 20, 3,200 kbit/s, VMAF 96.00")
+    expect(status).to_have_text("x264 only, CRF 20, 3,200 kbit/s, VMAF NEG 95.00")
     page.keyboard.press("ArrowRight")
-    expect(status).to_have_text("x264 only, CRF 26, 1,600 kbit/s, VMAF 87.00")
+    expect(status).to_have_text("x264 only, CRF 26, 1,600 kbit/s, VMAF NEG 86.00")
     page.keyboard.press("ArrowDown")
-    expect(status).to_have_text("contrast:tuned, CRF 26, 1,632 kbit/s, VMAF 89.00")
+    expect(status).to_have_text("contrast:tuned, CRF 26, 1,632 kbit/s, VMAF NEG 86.50")
     page.keyboard.press("End")
-    expect(status).to_have_text("contrast:tuned, CRF 44, 204 kbit/s, VMAF 62.00")
+    expect(status).to_have_text("contrast:tuned, CRF 44, 204 kbit/s, VMAF NEG 59.50")
 
 
 def test_legend_hides_a_method_in_all_plots(page: Page) -> None:
@@ -225,9 +246,9 @@ def test_frames_are_those_of_the_closest_bitrate(page: Page) -> None:
     chart = section.locator(".chart")
     expect(chart).to_be_focused()
     page.keyboard.press("ArrowRight")
-    # 78 and 2 more for every method, and 0.1 for an odd frame.
+    # 77 and half a point more for every method, and 0.1 for an odd frame.
     expect(section.locator(".tip div")).to_have_text(
-        ["Frame 1", "scene 84.10", "unsharp 82.10", "contrast:tuned 80.10", "x264 only 78.10"]
+        ["Frame 1", "scene 78.60", "unsharp 78.10", "contrast:tuned 77.60", "x264 only 77.10"]
     )
     page.keyboard.press("End")
     expect(section.locator(".tip-head")).to_have_text(f"Frame {FRAMES - 1}")
@@ -342,6 +363,7 @@ def test_a_comparison_of_files_shows_its_points(open_page: Open, tmp_path: Path)
     row = page.locator("#summary").get_by_role("row").filter(has_text="a.mkv")
     expect(row.get_by_role("cell").nth(0)).to_have_text("h264")
     expect(row.get_by_role("cell").nth(2)).to_have_text("87.00")
+    expect(page.locator(".verdict")).to_have_count(0)
     expect(page.locator("#rate .chart .marker")).to_have_count(2)
     expect(page.locator("#frames .chart .curve")).to_have_count(2)
     expect(page.locator("#clips")).to_be_hidden()

@@ -1,6 +1,7 @@
 """`scene demo` with a tiny network, and its pieces."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def test_the_demo_leaves_what_it_says(
     assert {point["method"] for point in points} == {"none", "contrast", "tiny"}
     assert {point["frames"] for point in points} == {frames}
     assert "| x264 | tiny |" in out
+    assert out.startswith("At equal VMAF NEG source.mp4 needs ")
     # The product carries the sound over, and an untrained network changes no picture.
     pictures = [read_frame(ffmpeg, folder / f"{name}.mp4", 5, WIDTH, HEIGHT) for name in ("plain", "enhanced")]
     np.testing.assert_array_equal(*pictures)
@@ -115,8 +117,9 @@ def test_the_sample_clip_has_two_planes_in_motion_and_new_noise_in_every_frame(
 def test_the_network_wins_on_the_sample_where_a_contrast_knob_does_not(
     workplace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, _, err = run(capsys)
+    code, out, err = run(capsys)
     assert code == 0, err
+    assert re.match(r"At equal VMAF NEG source\.mp4 needs \d+\.\d % fewer bits; .*\nWith x264, use scene\.\n", out)
     rows = json.loads((workplace / "scene-demo" / "results.json").read_text())["bd_rate"]
     saved = {(row["method"], row["metric"]): row["percent"] for row in rows if row["clip"] == "mean"}
     assert saved["scene", "vmaf_neg"] < -6

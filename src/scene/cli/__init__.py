@@ -14,7 +14,21 @@ from types import FrameType
 import cyclopts
 
 from scene import __version__
-from scene.cli import bench, calibrate, compare, demo, distill, doctor, encode, evaluate, filter, models, search, train
+from scene.cli import (
+    bench,
+    calibrate,
+    compare,
+    completion,
+    demo,
+    distill,
+    doctor,
+    encode,
+    evaluate,
+    filter,
+    models,
+    search,
+    train,
+)
 from scene.cli.console import LogFormat, complain
 from scene.errors import SceneError
 
@@ -28,6 +42,7 @@ app = cyclopts.App(
 app.command(bench.bench)
 app.command(calibrate.calibrate)
 app.command(compare.compare)
+app.command(completion.completion)
 app.command(demo.demo)
 app.command(distill.distill)
 app.command(doctor.doctor)

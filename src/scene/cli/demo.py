@@ -54,6 +54,7 @@ def demo(
     from scene.evaluation.grid.methods import parse_method
     from scene.evaluation.report.markdown import results_markdown
     from scene.evaluation.report.results import results_document
+    from scene.evaluation.report.verdict import verdicts
     from scene.evaluation.requests import EvaluationRequest
     from scene.jobs.encode import EncodeRequest, encode
     from scene.options import EnhanceOptions
@@ -94,7 +95,10 @@ def demo(
     still = out / "still.png"
     _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
 
-    print(results_markdown(results_document(result.report)))
+    document = results_document(result.report)
+    for verdict in verdicts(document):
+        print(f"{verdict.sentence}\n{verdict.advice}.\n")
+    print(results_markdown(document))
     print("Files:")
     for path in (source, plain, enhanced, still, *result.files):
         print(f"  {path}")

@@ -86,7 +86,7 @@ def train(
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise MissingError(f"training needs {error.name}: pip install 'scene-codec[train]'") from error
+        raise MissingError(f"training needs {error.name}: pip install '.[train]' in a checkout") from error
     if (out / STATE).exists() and not resume:
         raise UsageError(f"{out} already holds a training run: pass `resume` to go on, or another `out`")
 

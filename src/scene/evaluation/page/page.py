@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import product
@@ -27,7 +28,9 @@ from scene.evaluation.report.tables import (
     equal_crf_table,
     files_table,
 )
+from scene.evaluation.report.verdict import verdicts
 from scene.evaluation.visuals.side_by_side import SideBySide
+from scene.metrics.gain_sentence import HONEST
 from scene.metrics.scores import METRICS
 
 # In this order they are one module.
@@ -37,6 +40,8 @@ _MOST_FRAME_SCORES = 2_000_000
 # Percent from which a cell is tinted as a small, a clear and a large change.
 _TINTS = (1.0, 5.0, 20.0)
 _MINUS = "\u2212"
+# The metric that is hard to fake comes first.
+_ORDER = tuple(sorted(METRICS, key=lambda metric: metric.name != HONEST))
 
 # A table and what it is shown for: the chosen text by the control's label.
 Choice = tuple[dict[str, str], Table]
@@ -69,6 +74,7 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
             script=Markup(script),
             script_hash=_hash(script),
             title=_headline(document),
+            verdicts=verdicts(document),
             sentence=_sentence(document),
             comparison=comparison,
             files=files_table(document) if comparison else None,
@@ -81,7 +87,7 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
             provenance=provenance_tables(document),
             every_point=bool(document.get("points")) and not comparison and not document.get("failures"),
             results=_json(_shown(document)),
-            metrics=_json([_metric(metric) for metric in METRICS]),
+            metrics=_json([_metric(metric) for metric in _ORDER]),
             frames=_json(_thinned(frames)),
             side_by_sides=_json([_side_by_side(shown) for shown in side_by_sides]),
         )
@@ -92,7 +98,7 @@ def _templates() -> Environment:
     templates = Environment(
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    templates.filters |= {"shown": _number, "tint": _tint, "json": json.dumps}
+    templates.filters |= {"shown": _number, "tint": _tint, "json": json.dumps, "minus": _minus}
     return templates
 
 
@@ -104,6 +110,11 @@ def _number(cell: Cell) -> str:
     return text.replace("-", _MINUS)
 
 
+def _minus(text: str) -> str:
+    """A sentence with real minuses before its figures."""
+    return re.sub(r"(?<!\w)-(?=\d)", _MINUS, text)
+
+
 def _tint(cell: Cell) -> str:
     if cell.value is None or not cell.percent:
         return ""
@@ -113,13 +124,13 @@ def _tint(cell: Cell) -> str:
 
 def _summary(results: Document, anchor: str) -> Iterator[Choice]:
     for statistic, text in STATISTICS.items():
-        yield {"Show": text}, bd_rate_table(results, anchor, statistic=statistic, order=METRICS)
+        yield {"Show": text}, bd_rate_table(results, anchor, statistic=statistic, order=_ORDER)
 
 
 def _clip_choices(results: Document) -> Iterator[Choice]:
     rows = results.get("bd_rate") or []
     codecs, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("codec", "metric"))
-    metrics = [metric for metric in METRICS if metric.name in names]
+    metrics = [metric for metric in _ORDER if metric.name in names]
     for codec, metric, anchor, (figure, text) in product(codecs, metrics, anchors(results), CLIP_FIGURES.items()):
         table = clip_table(results, codec, metric, figure, anchor)
         if table.rows:
@@ -132,7 +143,7 @@ def _equal_crf_choices(results: Document) -> Iterator[Choice]:
     clips = sorted(dict.fromkeys(row["clip"] for row in rows), key=lambda clip: clip != "mean")
     for clip, anchor in product(clips, dict.fromkeys(row["anchor"] for row in rows)):
         choice = {"Clip": "mean over clips" if clip == "mean" else clip, "Against": _anchor_text(anchor)}
-        yield choice, equal_crf_table(results, anchor, clip=clip, order=METRICS)
+        yield choice, equal_crf_table(results, anchor, clip=clip, order=_ORDER)
 
 
 def _effect_choices(results: Document) -> Iterator[Choice]:

@@ -70,7 +70,7 @@ def read_image(path: Path) -> Image:
     try:
         from PIL import Image as PillowImage
     except ImportError as error:
-        raise MissingError("reading photographs needs Pillow: pip install 'scene-codec[train]'") from error
+        raise MissingError("reading photographs needs Pillow: pip install pillow") from error
     try:
         with PillowImage.open(path) as image:
             return np.asarray(image.convert("RGB"))
