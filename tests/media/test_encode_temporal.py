@@ -35,7 +35,7 @@ def make_clip(path, photos, frames=11, pix_fmt="yuv420p"):
             for image in pan(photo, frames, *SIZE, seed=1):
                 noisy = np.clip(image + random.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
                 frame = av.VideoFrame.from_ndarray(noisy, format="rgb24").reformat(format=pix_fmt)
-                frame.pts = number * 2 + number % 3
+                frame.pts = number * 3 + number % 2
                 number += 1
                 out.mux(stream.encode(frame))
         out.mux(stream.encode())
@@ -48,22 +48,22 @@ def clip(tmp_path_factory):
 
 
 def lumas(path):
-    return [frame.to_ndarray(format="gray").astype(float) for frame in decoded(path)]
+    return [shown.planes[0] for shown in decoded(path)]
 
 
 @pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
 def test_no_frame_and_no_time_changes(codec, clip, model, tmp_path):
     out = tmp_path / "out.mkv"
     assert encode(clip, out, "--model", model, "--codec", codec, "--crf", 20) == 0
-    assert_same_times(clip, out)
+    assert_same_times(decoded(clip), decoded(out))
 
 
 def test_ten_bit_444_is_filtered(model, tmp_path):
     source = make_clip(tmp_path / "in.mkv", [data.astronaut()], pix_fmt="yuv444p10le")
     out = tmp_path / "out.mkv"
     assert encode(source, out, "--model", model, "--crf", 20) == 0
-    assert_same_times(source, out)
-    assert decoded(out)[0].format.name == "yuv444p10le"
+    assert_same_times(decoded(source), decoded(out))
+    assert decoded(out)[0].planes[2].shape == decoded(source)[0].planes[0].shape
 
 
 def test_the_noise_goes_and_can_be_kept(clip, model, tmp_path):
@@ -90,7 +90,7 @@ def test_strength_nought_is_the_source(clip, model, tmp_path):
 def test_the_guard_judges_what_the_temporal_filter_made(clip, model, tmp_path, capfd):
     out = tmp_path / "out.mkv"
     assert encode(clip, out, "--model", model, "--crf", 28, "--guard") == 0
-    assert_same_times(clip, out)
+    assert_same_times(decoded(clip), decoded(out))
     said = capfd.readouterr().err
     assert "shot at frame 0" in said and "shot at frame 11" in said
 

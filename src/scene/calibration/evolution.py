@@ -16,7 +16,7 @@ from scene.model import Calibration
 from scene.model.calibration import BANDS, ROWS
 
 # Of the first generation, relative to the scales below.
-_FIRST_SPREAD = 0.5
+_FIRST_SPREAD = 0.2
 # By how much each number is expected to move: that makes all of them alike for the evolution.
 _TEMPORAL_SCALES = (2.0, 0.2)
 _GAIN_SCALES = ((0.08,) * BANDS, (0.05,) * BANDS, (0.1,) * BANDS)

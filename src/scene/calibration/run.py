@@ -108,6 +108,8 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         found = video_clips(ffmpeg, videos) if videos is not None else []
         return found + (photograph_clips(photographs, request.pans) if photographs is not None else [])
 
+    if request.destination.suffix != ".safetensors":
+        raise UsageError(f"{request.destination}: give the model a name that ends with .safetensors.")
     fitting = clips(request.videos, request.photographs)
     held_out = clips(request.held_out_videos, request.held_out_photographs)
     if not fitting or not held_out:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.cli.console import LogFormat, progress_display, setup_logging
+from scene.video.encoders import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from scene.calibration.run import CalibrationResult
@@ -17,7 +18,7 @@ def calibrate(
     model: str = "none",
     *,
     out: Path,
-    codec: str = "x264",
+    codec: str = DEFAULT_ENCODER,
     preset: str | None = None,
     encoder_args: str | None = None,
     videos: Path | None = None,
@@ -50,7 +51,7 @@ def calibrate(
     encoder_args:
         Of the encoder, key=value:key=value.
     videos:
-        Folder of videos to calibrate on, of 448x256 or more and at least 16 frames.
+        Folder of videos to calibrate on, of 512x256 or more and at least 16 frames.
     photographs:
         Folder of photographs to calibrate on, which are panned, two of three with noise.
     held_out_videos:
