@@ -118,7 +118,7 @@ def test_without_ray_a_cluster_is_refused(
     ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingError, match=r"pip install scene-codec\[cluster\]"):
+    with pytest.raises(MissingError, match=r"needs Ray: pip install ray$"):
         measure_grid(tiny_grid(pan), ffmpeg, PointCache(tmp_path), ray="auto")
 
 

@@ -1,6 +1,7 @@
 """`scene doctor`: everything is tried, what is missing says what to do, the exit code says if encoding works."""
 
 import json
+import re
 
 import pytest
 
@@ -27,9 +28,12 @@ def test_everything_that_is_installed_works(capfd):
 
 def test_lines_say_the_same(capfd):
     assert run(["doctor"]) == 0
-    lines = capfd.readouterr().out.splitlines()
-    assert all(line.startswith(("ok       ", "missing  ")) for line in lines)
+    *lines, verdict = capfd.readouterr().out.splitlines()
+    assert verdict == "scene encode works here."
+    assert all(line.startswith(("ok        ", "optional  ")) for line in lines)
     assert any(line.split()[1] == "x264" for line in lines)
+    # What stands beside one another begins in one column.
+    assert len({re.match(r"\S+ +(\S+ )+ +", line).end() for line in lines}) == 1
 
 
 def test_without_ffmpeg_encoding_still_works(capfd, monkeypatch, tmp_path):
@@ -43,6 +47,9 @@ def test_without_ffmpeg_encoding_still_works(capfd, monkeypatch, tmp_path):
 @pytest.mark.parametrize(("name", "code"), [("x264", 6), ("x265", 0)])
 def test_an_encoder_that_is_missing(capfd, monkeypatch, name, code):
     monkeypatch.setattr(type(ENCODERS[name]), "ffmpeg_name", "libnothing")
+    assert run(["doctor"]) == code
+    (line,) = (line for line in capfd.readouterr().out.splitlines() if line.split()[1] == name)
+    assert line.startswith("missing " if code else "optional ")
     found, err = examined(capfd, code)
     assert not found[name]["ok"] and "libnothing" in found[name]["detail"] and found[name]["remedy"]
     assert ("scene encode cannot work here without x264" in err) == (code == 6)
@@ -54,4 +61,4 @@ def test_a_full_disk_and_missing_extras_are_told(capfd, monkeypatch):
     found, _ = examined(capfd)
     assert not found["temporary folder"]["ok"] and "TMPDIR" in found["temporary folder"]["remedy"]
     assert "without no_such_module" in found["extra train"]["detail"]
-    assert "pip install 'scene-codec[train]'" in found["extra train"]["remedy"]
+    assert "pip install '.[train]' in a checkout" in found["extra train"]["remedy"]

@@ -1,4 +1,4 @@
-"""The library as Python programs use it: what the README shows, and frames of every kind."""
+"""The library as Python programs use it: what docs/python.md shows, and frames of every kind."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from making import decoded, make_network, make_video
 from scene.enhance import Enhancer
 from scene.errors import InputError, UsageError
 from scene.model import load_model
+from scene.video.pixel_format import frame_picture, picture_format
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
 
 def snippets() -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", README.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -33,23 +34,61 @@ def batch(*shape):
     return (noise + np.linspace(20, 200, shape[2])[None, None, :, None]).astype(np.uint8)
 
 
-def test_three_lines_of_the_readme_enhance_a_batch():
+def shown(word):
+    """Runs the one snippet of the page that has this word; gives what it leaves."""
+    (lines,) = (text for text in snippets() if word in text)
+
+    def run_with(**names):
+        exec(compile(lines, "python.md", "exec"), names)
+        return names
+
+    return run_with
+
+
+def test_three_lines_enhance_a_batch():
     (lines,) = (text for text in snippets() if "enhance(frames)" in text)
     assert len([line for line in lines.splitlines() if line]) == 3
     frames = batch(2, 48, 64, 3)
-    names = {"frames": frames}
-    exec(lines, names)
-    assert names["enhanced"].shape == frames.shape and names["enhanced"].dtype == np.uint8
-    assert not np.array_equal(names["enhanced"], frames)
+    enhanced = shown("enhance(frames)")(frames=frames)["enhanced"]
+    assert enhanced.shape == frames.shape and enhanced.dtype == np.uint8
+    assert not np.array_equal(enhanced, frames)
+    tensor = torch.from_numpy(frames)
+    assert np.array_equal(shown("enhance(frames)")(frames=tensor)["enhanced"].numpy(), enhanced)
 
 
-def test_the_readmes_encode_works(tmp_path, monkeypatch):
+def test_the_pages_stream_keeps_every_frame(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     make_video(tmp_path / "in.mkv", frames=3)
-    (lines,) = (text for text in snippets() if "EncodeRequest" in text)
-    names = {}
-    exec(lines, names)
-    assert names["result"].frames == 3 and len(decoded(tmp_path / "out.mkv")) == 3
+    enhanced = shown("video.decode")()["enhanced"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0", "40", "80"]
+    last = decoded(tmp_path / "in.mkv")[-1]
+    luma = frame_picture(enhanced, picture_format(enhanced)).planes[0]
+    assert enhanced.format.name == "yuv420p" and not np.array_equal(luma, last.planes[0])
+
+
+def test_the_pages_model_is_the_one_it_names(capsys):
+    shown("load_model(")()
+    identity, parameters = capsys.readouterr().out.split()
+    assert identity.startswith("asconvsr@") and int(parameters) == load_model("asconvsr").count_parameters()
+
+
+def test_the_pages_encode_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_video(tmp_path / "in.mkv", frames=3)
+    result = shown("EncodeRequest")()["result"]
+    assert result.frames == 3 and len(decoded(tmp_path / "out.mkv")) == 3
+    assert capsys.readouterr().out.split() == ["3", str((tmp_path / "out.mkv").stat().st_size)]
+
+
+def test_the_pages_evaluation_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make_video(tmp_path / "in.mkv", frames=3, size=(224, 224))
+    shown("EvaluationRequest")()
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert {(row[0], row[1]) for row in rows} == {("x264", "contrast"), ("x264", "scene")}
+    (saving,) = (float(row[3]) for row in rows if row[1:3] == ["contrast", "vmaf"])
+    assert saving < 0
 
 
 def test_arrays_of_all_kinds_are_enhanced_alike(enhancer):
@@ -71,6 +110,12 @@ def test_arrays_of_all_kinds_are_enhanced_alike(enhancer):
         expected = torch.from_numpy(as_words / 65535).movedim(-1, 1)
         assert (changed.double() - expected).abs().max() < (0.01 if dtype == torch.bfloat16 else 1e-4)
 
+    for tensor in (torch.from_numpy(frames), torch.from_numpy(frames).movedim(-1, 1)):
+        changed = enhancer.enhance(tensor)
+        assert (changed.shape, changed.dtype) == (tensor.shape, torch.uint8) and changed.is_contiguous()
+        rows = changed if tensor.shape[-1] == 3 else changed.movedim(1, -1)
+        assert np.array_equal(rows.numpy(), as_bytes)
+
 
 def test_a_network_that_changes_nothing_gives_the_same_numbers(tmp_path):
     same = Enhancer(load_model(make_network(tmp_path / "same.safetensors", identity=True)), device="cpu")
@@ -89,8 +134,9 @@ def test_a_network_that_changes_nothing_gives_the_same_numbers(tmp_path):
         (np.zeros((1, 3, 8, 8), np.uint8), "give \\(N, H, W, 3\\)"),
         (np.zeros((1, 8, 8, 3), np.int32), "int32"),
         (np.full((1, 8, 8, 3), np.nan), "not finite"),
-        (torch.zeros(1, 8, 8, 3), "give \\(N, 3, H, W\\)"),
-        (torch.zeros(1, 3, 8, 8, dtype=torch.uint8), "floats"),
+        (torch.zeros(1, 8, 8, 4), "give \\(N, 3, H, W\\) or \\(N, H, W, 3\\)"),
+        (torch.zeros(3, 8, 8), "give \\(N, 3, H, W\\) or \\(N, H, W, 3\\)"),
+        (torch.zeros(1, 3, 8, 8, dtype=torch.int32), "uint8 or floats"),
         ([np.zeros((8, 8, 3), np.uint8)], "hold a ndarray"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The pages in docs/ and the README: every link leads somewhere, every page is in the site's navigation."""
+"""The pages in docs/ and beside the README: links lead somewhere, recipes name what there is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 import scene
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SITE = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*sorted(ROOT.glob("*.md")), *SITE]
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`|^    .*$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")
@@ -56,9 +57,30 @@ def test_no_heading_comes_twice(page: Path) -> None:
 
 def test_every_page_is_in_the_sites_navigation() -> None:
     listed = re.findall(r"^ +- .+: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
-    assert sorted(listed) == sorted(page.name for page in PAGES[1:])
+    assert sorted(listed) == sorted(page.name for page in SITE)
 
 
 def test_the_public_surface_has_its_page() -> None:
     shown = re.findall(r"^::: scene\.(\w+)$", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(shown) == sorted(set(scene.__all__) - {"__version__"})
+
+
+def test_what_contributing_names_is_there() -> None:
+    """Each row's files exist, but for the one to be written, and have every name in it that the row gives."""
+    rows = re.findall(r"^\| (`.+`) \| (.+) \|$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 10
+    for where, what in rows:
+        paths = [ROOT / path for path in re.findall(r"`([^`]+)`", where)]
+        assert all(path.exists() or path.stem == "NAME" for path in paths), where
+        given = re.findall(r"`(_?[A-Z]\w+)`", what)
+        # What a row says of a file that is to be written, or of two, is in one of its folder.
+        files = [file for path in paths for file in ([path] if path.exists() else path.parent.glob("*.py"))]
+        texts = [file.read_text(encoding="utf-8") for file in files]
+        for name in given:
+            assert any(re.search(rf"\b{name}\b", text) for text in texts), f"{where}: {name}"
+
+
+def test_the_citation_is_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1] == scene.__version__  # type: ignore[index]
+    assert f"## {scene.__version__}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")

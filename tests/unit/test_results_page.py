@@ -71,12 +71,33 @@ def test_the_readmes_table_is_made_between_its_marks(script: ModuleType, tmp_pat
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     made = script.readme_page(tmp_path)
-    assert made.startswith("before\n<!-- results -->\n| BD-rate, %, mean of 8 clips (worst) | VMAF |")
-    assert made.endswith(" |\n<!-- /results -->\nafter\n")
+    assert made.startswith("before\n<!-- results -->\n| BD-rate, %, mean of 8 clips (worst) | VMAF NEG |")
+    assert made.endswith(".\n<!-- /results -->\nafter\n")
     assert "old" not in made
-    assert "| x264, **`scene`**, the default | -" in made
+    rows = [line.split(" | ")[0] for line in made.splitlines() if line.startswith("| ")]
+    assert rows[2:] == ["| x264", "| x265", "| svtav1"]
     readme.write_text("no marks\n")
     assert script.readme_page(tmp_path) == "no marks\n"
+
+
+def test_the_readme_has_the_default_model_against_the_codec_alone(script: ModuleType, clips: dict[str, Any]) -> None:
+    document = copy.deepcopy(clips)
+    document["environment"]["codecs"] = [{"codec": "x264"}, {"codec": "svtav1"}, {"codec": "vvenc"}]
+    document["bd_rate"] = [
+        mean("x264", "contrast", -25.0),
+        mean("x264", "scene", -18.0, worst=-3.0),
+        mean("x264", "scene", 1.0, anchor="asconvsr"),
+        *(mean("x264", "scene", value, clip=f"{value}", metric="vmaf_neg") for value in (-1.0, 0.5, None)),
+        mean("svtav1", "scene", -31.0, clips=6),
+        mean("svtav1", "scene", -2.0, clip="a", metric="vmaf_neg"),
+    ]
+    table = script.readme_table(document)
+    assert table[1:] == [
+        ["x264", "N/A", "N/A", "N/A", "N/A", "-18.0 (-3.0)"],
+        ["svtav1", "N/A", "N/A", "N/A", "N/A", "-31.0 (-31.0) \\[6/8\\]"],
+    ]
+    said = script.readme_sentence(document)
+    assert said == "Clips on which VMAF NEG gets worse: 1 of 3 with x264 and 0 of 1 with svtav1."
 
 
 def test_a_command_shows_its_clips_as_one_pattern(script: ModuleType, clips: dict[str, Any]) -> None:

@@ -346,7 +346,7 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
 
 def test_without_transformers_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, copy: Path) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(MissingError, match=r"pip install 'scene-codec\[semantics\]'"):
+    with pytest.raises(MissingError, match=r"pip install 'transformers>=5\.23"):
         load_siglip2(copy)
 
 

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
     """Try what this machine can do: encoders, ffmpeg and its metrics, GPU, models, extras, space.
 
-    Exit code 6 if `scene encode` cannot work here; what else is missing says what to install and what works without it.
+    What is optional and not here says what works without it. Exit code 6 if what `scene encode` needs is missing.
 
     Args:
         json: Print one JSON array instead of lines.
@@ -27,10 +27,12 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
         findings.append(finding)
         if not json:
             remedy = f" ({finding.remedy})" if finding.remedy else ""
-            mark = "ok     " if finding.ok else "missing"
-            print(f"{mark}  {finding.part:32}  {printable(with_flags(finding.detail + remedy))}", flush=True)
+            mark = "ok" if finding.ok else "missing" if finding.needed else "optional"
+            print(f"{mark:8}  {finding.part:36}  {printable(with_flags(finding.detail + remedy))}", flush=True)
     if json:
         print(with_flags(writer.dumps([asdict(finding) for finding in findings], indent=2)))
     lacking = [finding.part for finding in findings if finding.needed and not finding.ok]
     if lacking:
         raise MissingError(f"scene encode cannot work here without {', '.join(lacking)}.")
+    if not json:
+        print("scene encode works here.")

@@ -43,19 +43,24 @@ def stream_array(stream: Stream, frames: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def stream_tensor(stream: Stream, frames: torch.Tensor) -> torch.Tensor:
-    """R'G'B' (N, 3, H, W), floats in [0, 1], as in `stream_array`; shape, dtype and device stay, gradients do not.
+    """R'G'B' (N, 3, H, W) or (N, H, W, 3), uint8 or floats in [0, 1], as in `stream_array`; gradients are not kept.
+
+    Shape, dtype and device stay. Where both layouts fit, channels come first.
 
     Raises:
         UsageError: another shape or dtype, or values that are not finite.
     """
-    if frames.ndim != 4 or frames.shape[1] != 3:
-        raise UsageError(f"`frames` of shape {tuple(frames.shape)} are no batch of RGB pictures; give (N, 3, H, W).")
-    if not frames.is_floating_point():
-        raise UsageError(f"`frames` of {frames.dtype} are not supported; give a tensor of floats in [0, 1].")
+    first = frames.ndim == 4 and frames.shape[1] == 3
+    if not first and (frames.ndim != 4 or frames.shape[-1] != 3):
+        shape = tuple(frames.shape)
+        raise UsageError(f"`frames` of shape {shape} are no batch of RGB pictures; give (N, 3, H, W) or (N, H, W, 3).")
+    if not frames.is_floating_point() and frames.dtype != torch.uint8:
+        raise UsageError(f"`frames` of {frames.dtype} are not supported; give a tensor of uint8 or floats in [0, 1].")
     # NumPy has no bfloat16.
-    wide = torch.float64 if frames.dtype == torch.float64 else torch.float32
-    array = frames.detach().to("cpu", wide).movedim(1, -1).numpy()
-    return torch.from_numpy(stream_array(stream, array)).movedim(-1, 1).to(frames.device, frames.dtype).contiguous()
+    wide = frames.dtype if frames.dtype in {torch.uint8, torch.float64} else torch.float32
+    given = frames.detach().to("cpu", wide)
+    made = torch.from_numpy(stream_array(stream, (given.movedim(1, -1) if first else given).numpy()))
+    return (made.movedim(-1, 1) if first else made).to(frames.device, frames.dtype).contiguous()
 
 
 def _stream_codes(stream: Stream, codes: npt.NDArray[Any]) -> npt.NDArray[Any]:

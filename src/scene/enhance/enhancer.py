@@ -145,8 +145,8 @@ class Enhancer:
 
         Args:
             frames: R'G'B' as a NumPy array (N, H, W, 3) of uint8, uint16, or floats in [0, 1]; R'G'B' as a torch tensor
-                (N, 3, H, W) of floats in [0, 1], on any device; or PyAV's `VideoFrame`s, in any format that
-                `scene.encode` takes.
+                (N, 3, H, W) or (N, H, W, 3) of uint8 or floats in [0, 1], on any device; or PyAV's `VideoFrame`s, in
+                any format that `scene.encode` takes.
 
         Returns:
             New frames; the given ones stay as they are. Arrays and tensors keep shape, dtype and device; what is added

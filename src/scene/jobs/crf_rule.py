@@ -11,8 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.interpolate import PchipInterpolator
-
 # Positions that are asked for at most; 3 to 5 are usual.
 MAX_POINTS = 9
 # By how much steps in an unknown direction grow where no slope tells how far to go, and how far they go at most.
@@ -100,6 +98,9 @@ def crossing(points: Sequence[Point]) -> float:
     Each margin is interpolated over the positions of all points with PCHIP, which keeps the shape: between two points
     it goes straight from one to the other, without turning.
     """
+    # Loaded where a curve is computed, so that an encode does not wait for it.
+    from scipy.interpolate import PchipInterpolator
+
     below, above = bracket(points)
     assert below is not None and above is not None
     ordered = sorted(points, key=lambda point: point.position)

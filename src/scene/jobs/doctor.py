@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scene import __version__
 from scene.errors import SceneError
+from scene.options import EnhanceOptions
 from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
 from scene.video.encoding.diagnose import try_encoder
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
@@ -125,6 +126,7 @@ def _models() -> Iterator[Finding]:
     from scene.model import load_model, model_names
     from scene.model.semantics import encoder_names, load_encoder
 
+    default = EnhanceOptions().model
     loaders: list[tuple[str, Callable[[str], object], list[str]]] = [
         ("model", load_model, list(model_names())),
         ("semantic encoder", load_encoder, list(encoder_names())),
@@ -134,7 +136,7 @@ def _models() -> Iterator[Finding]:
             try:
                 yield Finding(f"{kind} {name}", True, str(getattr(load(name), "identity", "")))
             except SceneError as error:
-                yield Finding(f"{kind} {name}", False, _clause(error), "install the package again")
+                yield Finding(f"{kind} {name}", False, _clause(error), "install again", needed=name == default)
 
 
 def _extra(name: str) -> Finding:
@@ -146,7 +148,7 @@ def _extra(name: str) -> Finding:
         f"extra {name}",
         False,
         f"without {', '.join(missing)}",
-        f"pip install 'scene-codec[{name}]' for {purpose}; all else works without",
+        f"pip install '.[{name}]' in a checkout for {purpose}; all else works without",
     )
 
 

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy.interpolate import PchipInterpolator
-
 MIN_POINTS = 4
 MIN_OVERLAP = 0.5
 GOOD_OVERLAP = 0.75
@@ -149,6 +147,9 @@ def _overlap(first: Curve, second: Curve) -> float:
 
 def _mean(curve: Curve, low: float, high: float) -> float:
     """The mean of the second coordinate over an interval of the first."""
+    # Loaded where a curve is computed; comparing files and training without an encoder need none.
+    from scipy.interpolate import PchipInterpolator
+
     xs, ys = zip(*curve, strict=True)
     return float(PchipInterpolator(xs, ys).integrate(low, high)) / (high - low)
 

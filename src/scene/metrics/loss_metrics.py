@@ -48,7 +48,7 @@ class Scorers(nn.Module):
         try:
             from pytorch_msssim import MS_SSIM
         except ImportError as error:
-            raise MissingError("training needs pytorch-msssim: pip install 'scene-codec[train]'") from error
+            raise MissingError("training needs pytorch-msssim: pip install pytorch-msssim") from error
         self.vmaf = DifferentiableVmaf()
         self.ms_ssim = MS_SSIM(data_range=1.0, size_average=False, channel=1)
 

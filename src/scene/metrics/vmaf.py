@@ -38,7 +38,7 @@ class DifferentiableVmaf(nn.Module):
         try:
             from vmaf_torch import VMAF
         except ImportError as error:
-            raise MissingError("the differentiable VMAF needs vmaf-torch: pip install 'scene-codec[train]'") from error
+            raise MissingError("the differentiable VMAF needs vmaf-torch: pip install vmaf-torch") from error
         self.model = VMAF()
         self.requires_grad_(False)
 

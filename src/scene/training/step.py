@@ -74,7 +74,7 @@ class TrainingStep:
         try:
             import schedulefree
         except ImportError as error:
-            raise MissingError(f"training needs {error.name}: pip install 'scene-codec[train]'") from error
+            raise MissingError(f"training needs {error.name}: pip install '.[train]' in a checkout") from error
         self.network = network.train()
         self.loss = loss
         self.optimiser: Any = schedulefree.AdamWScheduleFree(

@@ -110,7 +110,7 @@ def _connect(place: str, config: RunnerConfig) -> tuple[Any, bool]:
     try:
         ray = importlib.import_module("ray")
     except ImportError as error:
-        raise MissingError("measuring on a cluster needs Ray: pip install scene-codec[cluster]") from error
+        raise MissingError("measuring on a cluster needs Ray: pip install ray") from error
     if ray.is_initialized():
         return ray, False
     if place != "local":

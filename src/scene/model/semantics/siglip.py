@@ -151,7 +151,7 @@ def load_siglip2(name_or_folder: str | Path, device: torch.device | str = "cpu")
     try:
         from transformers import Siglip2VisionConfig, Siglip2VisionModel, SiglipVisionConfig, SiglipVisionModel
     except ImportError as error:
-        raise MissingError("SigLIP 2 needs transformers 5.23 or later: pip install 'scene-codec[semantics]'") from error
+        raise MissingError("SigLIP 2 needs transformers 5.23 or later: pip install 'transformers>=5.23,<6'") from error
     folder = _locate(name_or_folder)
     flexible, description = _read_vision_config(folder)
     config_class, model_class = (

@@ -16,6 +16,7 @@ from scene.errors import InputError
 from scene.picture import Picture
 from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, to_planar, write_picture
 from scene.video.source.completeness import TruncationCheck
+from scene.video.source.crop import Cropper
 from scene.video.source.deinterlace import Deinterlacer
 from scene.video.source.open import open_input, read_packets, reason
 from scene.video.source.probe import SourceInfo, video_stream
@@ -26,6 +27,11 @@ log = logging.getLogger(__name__)
 _MAX_PACKETS = 256
 # Time stamps that step back by no more than this are nudged; a longer way back is a broken or spliced source.
 _NUDGE_S = Fraction(1, 2)
+# Clocks of 33 bits: where one starts within a minute before it begins anew, FFmpeg counts that minute below 0.
+_WRAPPING = frozenset({"mpegts", "mpeg"})
+_WRAP_S = Fraction(2**33, 90000)
+# Containers that hide what they have before 0.
+_HIDING = ("mov,mp4", "matroska")
 # Places of damage that get a warning of their own, so that a broken hour of video does not fill the log.
 _NAMED = 10
 
@@ -87,6 +93,7 @@ class Decoder:
         self.container = open_input(info.path, network=info.network)
         self._stream = video_stream(self.container, info.path, info.stream_index)
         self._stream.thread_type = "AUTO"
+        self._later = self._start_after_zero()
         self._completeness = TruncationCheck(info.path, self.container, self._stream)
         # AVI stores no presentation times: FFmpeg numbers packets as if each were shown when it is decoded.
         self._stamped_by_dts = self.container.format.name == "avi"
@@ -94,6 +101,7 @@ class Decoder:
         self._last_step = 0
         self._nudged = 0
         self.damage = 0
+        self._cropper = Cropper(info.crop, info.format, info.time_base, info.path) if info.crop else None
         self._deinterlacer = Deinterlacer(info.path, info.time_base) if info.deinterlace else None
 
     def __enter__(self) -> Decoder:
@@ -145,9 +153,25 @@ class Decoder:
                 _NAMED,
             )
 
+    def _start_after_zero(self) -> Fraction:
+        """By how many seconds all times are moved, since hardly a container holds what is before 0."""
+        name, first = self.container.format.name, self._stream.start_time or 0
+        if name in _WRAPPING:
+            return _WRAP_S if (self.container.start_time or 0) < 0 else Fraction(0)
+        if first >= 0 or name.startswith(_HIDING):
+            return Fraction(0)
+        before = -first * self._info.time_base
+        log.log(self._log_level, "%s begins %.3f s before 0; all its times are moved by that.", self._info.path, before)
+        return before
+
     def _demux(self) -> Iterator[Packet[Any]]:
         try:
-            yield from read_packets(self.container)
+            for packet in read_packets(self.container):
+                if self._later:
+                    ticks = round(self._later / packet.time_base)
+                    packet.pts = None if packet.pts is None else packet.pts + ticks
+                    packet.dts = None if packet.dts is None else packet.dts + ticks
+                yield packet
         except av.FFmpegError as error:
             self._report(f"reading stopped early ({reason(error)})")
 
@@ -166,9 +190,10 @@ class Decoder:
         info = self._info
         if frame.is_corrupt:
             self._report(f"a frame is damaged{self._position()}")
-        if (frame.width, frame.height) != (info.format.width, info.format.height):
+        coded = info.coded_format
+        if (frame.width, frame.height) != (coded.width, coded.height):
             raise InputError(
-                f"{info.path}: the picture changes from {info.format.width}x{info.format.height} to "
+                f"{info.path}: the picture changes from {coded.width}x{coded.height} to "
                 f"{frame.width}x{frame.height}{self._position()}; split the file there first."
             )
         if frame.format.name != info.pixel_format:
@@ -189,6 +214,8 @@ class Decoder:
 
     def _own(self, frame: av.VideoFrame) -> DecodedFrame:
         planar = to_planar(frame)
+        if self._cropper is not None:
+            return DecodedFrame(self._cropper(planar), self._info)
         if self._writable and planar is frame:
             # The decoder may still predict from this buffer, so what will be overwritten is copied first.
             planar.make_writable()
