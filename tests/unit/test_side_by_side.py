@@ -295,7 +295,9 @@ def test_colours_are_tagged_and_not_converted(tmp_path: Path, matrix: Matrix) ->
     assert made is not None
     options = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
     samples = np.frombuffer(find_ffmpeg().run(["-i", str(tmp_path / "moving.mp4"), *options]).stdout, np.uint8)
-    first = np.split(samples[: 64 * 48 * 3 // 2].astype(int), [64 * 48, 64 * 48 * 5 // 4])
+    # Both, one above the other.
+    size = 64 * 96
+    first = np.split(samples[: size * 3 // 2].astype(int), [size, size * 5 // 4])
     assert [round(plane.mean()) for plane in first] == [90, 70, 180]
 
 
