@@ -56,7 +56,7 @@ ARROWS = {
     "evaluation.page": {"metrics", "evaluation.report", "evaluation.visuals"},
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
-    "benchmarks": BELOW_JOBS | TRAINING,
+    "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
     "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
 }
 # One small file a command.
@@ -212,6 +212,8 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["doctor"],
             ["bench", "training"],
             ["bench", "semantics"],
+            ["bench", "encode"],
+            ["completion"],
         )
     ],
 )
