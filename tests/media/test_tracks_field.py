@@ -4,7 +4,8 @@ from fractions import Fraction
 
 import av
 import pytest
-from making import MS, assert_same_times, decoded, encode, make_subtitled, make_video
+from making import MS, assert_same_times, decoded, encode, make_subtitled, make_video, packets
+from sources import PICTURES, SOUND, ffmpeg
 
 # FFmpeg's muxer of mp4 takes no step of 2^31 ticks or more: in microseconds 35 min 47 s.
 MINUTE = 60_000
@@ -73,3 +74,49 @@ def test_frames_too_far_apart_for_a_clock(tmp_path, capfd, suffix, code):
     if code:
         assert "frames are 2200 s apart" in capfd.readouterr().err
     assert target.exists() == (code == 0)
+
+
+# The clock of MPEG's streams has 33 bits and counts to 90000 a second, 26 hours and a half.
+WRAP = Fraction(2**33, 90000)
+
+
+def sound_after_pictures(path):
+    """How much later than the first picture each packet of audio is."""
+    first = decoded(path)[0].time
+    return [time - first for time, _ in packets(path, "audio")]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov", ".ts"])
+@pytest.mark.parametrize("source_suffix", [".ts", ".m2ts", ".mpg"])
+@pytest.mark.parametrize("before", [30, 0.5])
+def test_a_clock_about_to_wrap(tmp_path, capfd, before, source_suffix, suffix):
+    """FFmpeg gives a file that begins within a minute before the wrap negative times."""
+    source, target = tmp_path / f"in{source_suffix}", tmp_path / f"out{suffix}"
+    codecs = ("-c:v", "mpeg2video", "-c:a", "mp2") if source_suffix == ".mpg" else ("-c:v", "libx264", "-c:a", "aac")
+    at = ("-muxdelay", 0, "-output_ts_offset", float(WRAP) - before)
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", *SOUND, *codecs, "-g", 10, *at, source)
+    shown = decoded(source)
+    assert shown[0].time < 0
+    assert encode(source, target, "--model", "none") == 0
+    after = decoded(target)
+    moved = after[0].time - shown[0].time
+    assert suffix == ".ts" or abs(moved - WRAP) <= MS
+    assert len(after) == len(shown)
+    assert max(abs(b.time - a.time - moved) for a, b in zip(shown, after, strict=True)) <= MS
+    heard, was_heard = sound_after_pictures(target), sound_after_pictures(source)
+    assert max(abs(a - b) for a, b in zip(heard, was_heard, strict=True)) <= 2 * MS
+    assert "warning" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".mov"])
+def test_pictures_before_zero(tmp_path, capfd, suffix):
+    """Which ASF can hold and the other containers cannot."""
+    source, target = tmp_path / "in.asf", tmp_path / f"out{suffix}"
+    early = ("-avoid_negative_ts", "disabled", "-output_ts_offset", -2)
+    ffmpeg(*PICTURES, *SOUND, "-c:v", "mpeg4", "-c:a", "mp2", *early, source)
+    assert decoded(source)[0].time == -2
+    assert encode(source, target, "--model", "none") == 0
+    assert [shown.time for shown in decoded(target)] == [shown.time + 2 for shown in decoded(source)]
+    was_heard = sound_after_pictures(source)
+    assert max(abs(a - b) for a, b in zip(sound_after_pictures(target), was_heard, strict=True)) <= 2 * MS
+    assert "begins 2.000 s before 0; all its times are moved by that" in capfd.readouterr().err

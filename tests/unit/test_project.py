@@ -25,7 +25,7 @@ PACKAGE = ROOT / "src" / "scene"
 
 # docs/architecture.md: what each room may import, beside itself and the leaves. A room is a folder of files; below
 # `scene` a room's name has dots, and a room knows its sub-rooms no more than others do.
-LEAVES = {"errors", "files", "options", "picture", "progress"}
+LEAVES = {"errors", "files", "options", "picture", "progress", "signals"}
 NETWORK = {"model", "model.semantics"}
 VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
 MEASURING = {"measure", "metrics"}

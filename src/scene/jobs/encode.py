@@ -112,6 +112,8 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     container = container_of(request.destination)
     check_settings(request.settings)
     require_readable(request.source)
+    # Now: the source may be gone when its encode is finished.
+    source_bytes = request.source.stat().st_size
     check_destination(request.source, request.destination, overwrite=request.overwrite)
     network = request.allow_network
     with open_input(request.source, network=network) as opened:
@@ -170,7 +172,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         destination=request.destination,
         frames=len(writer.stamps),
         seconds=time.monotonic() - started,
-        source_bytes=request.source.stat().st_size,
+        source_bytes=source_bytes,
         bytes=written,
         model=model,
         damage=decoder.damage,

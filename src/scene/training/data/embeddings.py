@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from scene.errors import InputError, SceneError
+from scene.files import is_unsupported
 from scene.model.semantics.encoder import SemanticEncoder
 from scene.progress import OnProgress, Progress, silent
 from scene.training.data.embedding_table import EmbeddingTable, Row, UnfinishedTable, open_complete, unwritable
@@ -167,7 +168,9 @@ def _exclusive(path: Path) -> Iterator[None]:
             _LOG.warning("waiting for another process that computes the same embeddings (%s)", path)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            raise unwritable(path, error) from error
+            if not is_unsupported(error):
+                raise unwritable(path, error) from error
+            _LOG.warning("%s: no locks here; do not compute the same embeddings twice at a time", path.parent)
         yield
 
 

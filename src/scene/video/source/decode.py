@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 _MAX_PACKETS = 256
 # Time stamps that step back by no more than this are nudged; a longer way back is a broken or spliced source.
 _NUDGE_S = Fraction(1, 2)
+# Clocks of 33 bits: where one starts within a minute before it begins anew, FFmpeg counts that minute below 0.
+_WRAPPING = frozenset({"mpegts", "mpeg"})
+_WRAP_S = Fraction(2**33, 90000)
+# Containers that hide what they have before 0.
+_HIDING = ("mov,mp4", "matroska")
 # Places of damage that get a warning of their own, so that a broken hour of video does not fill the log.
 _NAMED = 10
 
@@ -87,6 +92,7 @@ class Decoder:
         self.container = open_input(info.path, network=info.network)
         self._stream = video_stream(self.container, info.path, info.stream_index)
         self._stream.thread_type = "AUTO"
+        self._later = self._start_after_zero()
         self._completeness = TruncationCheck(info.path, self.container, self._stream)
         # AVI stores no presentation times: FFmpeg numbers packets as if each were shown when it is decoded.
         self._stamped_by_dts = self.container.format.name == "avi"
@@ -145,9 +151,25 @@ class Decoder:
                 _NAMED,
             )
 
+    def _start_after_zero(self) -> Fraction:
+        """By how many seconds all times are moved, since hardly a container holds what is before 0."""
+        name, first = self.container.format.name, self._stream.start_time or 0
+        if name in _WRAPPING:
+            return _WRAP_S if (self.container.start_time or 0) < 0 else Fraction(0)
+        if first >= 0 or name.startswith(_HIDING):
+            return Fraction(0)
+        before = -first * self._info.time_base
+        log.log(self._log_level, "%s begins %.3f s before 0; all its times are moved by that.", self._info.path, before)
+        return before
+
     def _demux(self) -> Iterator[Packet[Any]]:
         try:
-            yield from read_packets(self.container)
+            for packet in read_packets(self.container):
+                if self._later:
+                    ticks = round(self._later / packet.time_base)
+                    packet.pts = None if packet.pts is None else packet.pts + ticks
+                    packet.dts = None if packet.dts is None else packet.dts + ticks
+                yield packet
         except av.FFmpegError as error:
             self._report(f"reading stopped early ({reason(error)})")
 
