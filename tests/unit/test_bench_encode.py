@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from pathlib import Path
 
 import av
@@ -25,6 +26,7 @@ def test_the_sizes_are_the_usual_ones() -> None:
 
 def test_both_are_measured_in_one_run() -> None:
     readings: list[Progress] = []
+    began = time.monotonic()
     result = bench_encode(
         *(EncoderSettings("x264", crf=30, preset="veryfast"), EnhanceOptions(device="cpu")),
         sizes=[(128, 96), (256, 192)],
@@ -38,11 +40,12 @@ def test_both_are_measured_in_one_run() -> None:
     assert [(size.width, size.height) for size in result.sizes] == [(128, 96), (256, 192)]
     for size in result.sizes:
         assert size.ratio == size.enhanced.fps / size.plain.fps
-        # The network takes longer than this encoder, and loading torch longer than all of the plain encode.
-        assert 0 < size.ratio < 1
-        assert 0 < size.plain.start_s < size.enhanced.start_s
         # Torch alone takes more than 100 MB; without a model nobody loads it, whatever this process holds.
         assert 20e6 < size.plain.memory < size.enhanced.memory - 50e6
+    speeds = [speed for size in result.sizes for speed in (size.plain, size.enhanced)]
+    assert all(speed.fps > 0 and speed.start_s > 0 for speed in speeds)
+    # All five frames after the first, one encode after the other, took no longer than the whole.
+    assert sum(5 / speed.fps + speed.start_s for speed in speeds) < time.monotonic() - began
 
 
 def test_the_clip_moves_and_has_noise(tmp_path: Path) -> None:
