@@ -48,6 +48,7 @@ ARROWS = {
     "video.container": {"video", "video.source", "video.encoders", "video.encoding"},
     "measure": VIDEO | {"metrics"},
     "jobs": BELOW_JOBS,
+    "jobs.batch": BELOW_JOBS | {"jobs"},
     "training.data": BELOW_JOBS,
     "training": BELOW_JOBS | {"training.data"},
     "evaluation.grid": BELOW_JOBS,
@@ -57,7 +58,7 @@ ARROWS = {
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
     "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
-    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "benchmarks"},
+    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "benchmarks"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -283,6 +284,8 @@ def test_the_public_surface_is_locked() -> None:
         "SearchRequest",
         "SearchResult",
         "Target",
+        "TargetEncodeRequest",
+        "TargetEncodeResult",
         "TargetError",
         "UsageError",
         "VerificationError",
@@ -290,6 +293,7 @@ def test_the_public_surface_is_locked() -> None:
         "compare",
         "encode",
         "encode_request",
+        "encode_to_target",
         "evaluate",
         "filter",
         "load_model",
