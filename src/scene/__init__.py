@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scene.evaluation.compare import CompareResult, compare
     from scene.evaluation.evaluate import EvaluationResult, evaluate
     from scene.evaluation.requests import CompareRequest, EvaluationRequest
+    from scene.jobs.batch.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
@@ -60,6 +61,8 @@ __all__ = [
     "SearchRequest",
     "SearchResult",
     "Target",
+    "TargetEncodeRequest",
+    "TargetEncodeResult",
     "TargetError",
     "UsageError",
     "VerificationError",
@@ -68,6 +71,7 @@ __all__ = [
     "compare",
     "encode",
     "encode_request",
+    "encode_to_target",
     "evaluate",
     "filter",
     "load_model",
@@ -94,9 +98,12 @@ _HOMES = {
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
+    "TargetEncodeRequest": "scene.jobs.batch.target",
+    "TargetEncodeResult": "scene.jobs.batch.target",
     "compare": "scene.evaluation.compare",
     "encode": "scene.jobs.encode",
     "encode_request": "scene.jobs.search",
+    "encode_to_target": "scene.jobs.batch.target",
     "evaluate": "scene.evaluation.evaluate",
     "filter": "scene.jobs.filter",
     "load_model": "scene.model",

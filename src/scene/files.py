@@ -1,17 +1,26 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, also on file systems that refuse what is no more than a formality."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
+import logging
 import os
 import secrets
 import tempfile
+import weakref
 from pathlib import Path
 from types import TracebackType
 
 from scene.errors import SceneError, UsageError
 
+log = logging.getLogger(__name__)
+
 # Of the final name, in bytes: file systems take 255 in all.
 _NAME_BYTES = 120
+# What shares and foreign file systems (CIFS, NFSv4, exFAT, FUSE) answer where they have no such thing.
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM})
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -25,8 +34,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
+            synchronise(file.fileno())
+        _set_mode(Path(temporary), 0o644)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -46,6 +55,8 @@ class PendingFile:
         self._destination = destination.resolve() if destination.is_symlink() else destination
         name = os.fsdecode(os.fsencode(self._destination.name)[:_NAME_BYTES])
         self.path = self._destination.with_name(f".{name}.{secrets.token_hex(6)}.part")
+        # Also at the end of the process, where a second signal broke off what followed the first.
+        self._remove = weakref.finalize(self, self.path.unlink, missing_ok=True)
         try:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except (FileNotFoundError, NotADirectoryError):
@@ -64,23 +75,50 @@ class PendingFile:
     def publish(self, *, overwrite: bool) -> None:
         """Forces the content to disk and gives the file its name, with the usual permissions.
 
+        Where it cannot have that name, the file is kept beside it under another, which the error says.
+
         Raises:
             UsageError: the name was taken meanwhile, and `overwrite` is off.
-            SceneError: the file system refuses.
+            SceneError: the disk fails, or the file system refuses the name.
         """
-        if not overwrite and self._destination.exists():
-            raise UsageError(f"{self._destination} exists by now; give `overwrite` to replace it.")
         try:
-            _sync(self.path)
-            self.path.chmod(0o666 & ~_umask())
-            self.path.replace(self._destination)
-            _sync(self._destination.parent)
+            with self.path.open("rb") as file:
+                synchronise(file.fileno())
         except OSError as error:
             raise SceneError(f"{self._destination} cannot be written: {error.strerror}.") from None
+        _set_mode(self.path, 0o666 & ~_umask())
+        if not overwrite and self._destination.exists():
+            kept = self._keep()
+            raise UsageError(f"{self._destination} exists by now, so the finished file is kept as {kept}.")
+        try:
+            self.path.replace(self._destination)
+            self._remove.detach()
+        except OSError as error:
+            kept = self._keep()
+            raise SceneError(
+                f"{self._destination} cannot be written ({error.strerror}), so the finished file is kept as {kept}."
+            ) from None
+        # Folders that may be written to and not read cannot be opened, and some file systems sync no folders.
+        with contextlib.suppress(OSError):
+            folder = os.open(self._destination.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+    def _keep(self) -> Path:
+        """Leaves the file under a name that is free, and says which."""
+        stem = os.fsdecode(os.fsencode(self._destination.stem)[:_NAME_BYTES])
+        free = self._destination.with_name(f"{stem}.{secrets.token_hex(3)}{self._destination.suffix}")
+        self._remove.detach()
+        try:
+            return self.path.rename(free)
+        except OSError:
+            return self.path
 
     def discard(self) -> None:
-        """Removes the file if it was not published."""
-        self.path.unlink(missing_ok=True)
+        """Removes the file if it was neither published nor kept."""
+        self._remove()
 
 
 def check_destination(source: Path, destination: Path, *, overwrite: bool) -> None:
@@ -101,12 +139,32 @@ def check_destination(source: Path, destination: Path, *, overwrite: bool) -> No
         raise UsageError(f"{destination} exists; give `overwrite` to replace it.")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def synchronise(descriptor: int) -> None:
+    """Forces an open file to disk, where its file system can do so. Raises OSError where the disk fails or is full."""
     try:
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    except OSError as error:
+        if not is_unsupported(error):
+            raise
+
+
+def is_unsupported(error: OSError) -> bool:
+    """Whether a file system has no such operation (permissions, locks, syncing), as opposed to having failed in it."""
+    return error.errno in _UNSUPPORTED
+
+
+def _set_mode(path: Path, mode: int) -> None:
+    try:
+        path.chmod(mode)
+    except OSError as error:
+        # On many such file systems all files have one mode, which then is what the user wants.
+        if path.stat().st_mode & mode != mode:
+            _warn_of_permissions(path.parent, error.strerror)
+
+
+@functools.cache
+def _warn_of_permissions(folder: Path, reason: str) -> None:
+    log.warning("%s: permissions cannot be set there (%s), so only you may read what is written.", folder, reason)
 
 
 def _umask() -> int:

@@ -74,12 +74,12 @@ def test_destinations_that_cannot_be_meant(source, tmp_path, capfd):
     linked.symlink_to(source)
     hard.hardlink_to(source)
     (tmp_path / "there.mkv").write_text("precious")
-    (tmp_path / "folder.mkv").mkdir()
+    os.mkfifo(tmp_path / "pipe.mkv")
     for destination, text in [
         (source, "is the source itself"),
         (linked, "is the source itself"),
         (hard, "is the source itself"),
-        (tmp_path / "folder.mkv", "is not a file"),
+        (tmp_path / "pipe.mkv", "is not a file"),
         (tmp_path / "no" / "out.mkv", "does not exist"),
         (tmp_path / "out.avi", "suffixes"),
         (tmp_path / "out", "suffixes"),

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scene.cli.search_report import command_words, table_text
+from scene.cli.search_report import command_words, sentences, table_text
 from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.quality_search import SearchAnswer
 from scene.jobs.sample_encode import CrfScores, SampleScore, SampleSet, WorstSample, expected_bytes
-from scene.jobs.search import SearchRequest, SearchResult, choose_answer, saving_percent
+from scene.jobs.search import SearchRequest, SearchResult, choose_answer, gain_by_metric, saving_percent
 from scene.measure.libvmaf import LogFiles, parse_scores, pool, score_graph
 from scene.measure.score import limited_luma, scored_depth, write_lumas
 from scene.metrics.targets import Target, parse_target
@@ -250,9 +250,40 @@ def test_the_command_is_that_of_the_chosen_answer():
 def test_the_table_says_what_was_saved():
     plain, enhanced = answer(exact=2000), answer("m", kbps=1790, exact=1800)
     text = table_text(request(), result(plain, enhanced, enhanced, 10.0))
-    assert "Enhancement saves 10.0 % at VMAF NEG 93." in text
-    assert "8 samples with 240 frames of 10.0 s" in text
-    assert text.splitlines()[2].split() == ["unprocessed", "24", "2000", "2.50", "MB", "95.00", "93.20"]
-    assert text.splitlines()[4].startswith("worst sample ")
-    assert text.splitlines()[5].split() == ["it", "starts", "at", "0:00:04", "1:02:03"]
-    assert "costs 3.0 %" in table_text(request(), result(plain, enhanced, plain, -3.0))
+    lines = text.splitlines()
+    assert lines[0] == "At equal VMAF NEG this video needs 10.0 % fewer bits."
+    assert lines[1] == "in.mkv, 1280x720; x265 slow; 8 samples with 240 frames of 10.0 s"
+    assert lines[3].split() == ["unprocessed", "24", "2000", "2.50", "MB", "95.00", "93.20"]
+    assert lines[5].startswith("worst sample ")
+    assert lines[6].split() == ["it", "starts", "at", "0:00:04", "1:02:03"]
+    assert lines[7].startswith("scene encode in.mkv ") and len(lines) == 8
+    lines = table_text(request(), result(plain, enhanced, plain, -3.0)).splitlines()
+    assert lines[:2] == ["At equal VMAF NEG this video needs 3.0 % more bits.", "So enhancement is left out."]
+
+
+def measured(crf, kbps, vmaf, neg):
+    return CrfScores(crf, kbps, {"vmaf": vmaf, "vmaf_neg": neg}, {})
+
+
+def test_what_was_won_is_said_by_vmaf_neg_whatever_the_target_is():
+    """Enhanced pictures reach VMAF 95 at half the rate, and VMAF NEG 92 at a tenth less."""
+    plain = replace(answer(exact=2000), measured=measured(24, 2000, 95.0, 92.0), tried=(measured(24, 2000, 95, 92),))
+    tried = (measured(24, 2000, 99, 93), measured(26, 1620, 97, 91), measured(30, 1000, 95, 88))
+    enhanced = replace(answer("m", exact=1000), measured=tried[2], tried=tried)
+    asked = replace(request(), targets=(Target("vmaf", 95.0),))
+    made = result(plain, enhanced, enhanced, 50.0)
+    # Half way between 93 and 91 in the logarithm of the rate.
+    assert gain_by_metric(asked, made) == {"vmaf": -50.0, "vmaf_neg": pytest.approx(-10.0)}
+    assert sentences(asked, made) == [
+        "At equal VMAF NEG this video needs 10.0 % fewer bits.",
+        "Enhancement saves 50.0 % at VMAF 95.",
+    ]
+    # Never so good by VMAF NEG: a knob's gain.
+    shallow = replace(enhanced, tried=tried[1:])
+    made = result(plain, shallow, shallow, 50.0)
+    assert sentences(asked, made)[0].startswith("At equal VMAF NEG nothing can be said of this video")
+    assert sentences(request(), result(plain, enhanced, plain)) == [
+        "What enhancement saves at VMAF NEG 93 is not known: one of the two does not just meet it at any CRF."
+    ]
+    assert gain_by_metric(asked, result(plain, None, plain)) is None
+    assert sentences(request(), result(plain, None, plain)) == ["Reaches VMAF NEG 93."]

@@ -260,31 +260,44 @@ def longer(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_commands_leave_by_signal_with_its_code_and_without_a_trace(photos: Path, longer: Path, tmp_path: Path) -> None:
-    """Ctrl-C reaches the loader's processes too, as all of the terminal's; SIGTERM the command alone."""
+    """Ctrl-C and a scheduler's SIGTERM reach the loader's processes too; a lost terminal's SIGHUP the command alone."""
     workers = changed(LONGER, data={"workers": 2})
-    folders = {number: tmp_path / str(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    configs = {signal.SIGINT: workers, signal.SIGTERM: LONGER}
+    ends = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "ended by SIGHUP"}
     # One after the other: on a quiet machine the second would be through before the first has ended.
-    for number, folder in folders.items():
+    for number, said in ends.items():
+        folder = tmp_path / str(number)
         folder.mkdir()
-        process = start(*command(folder, photos, configs[number]), threads=torch.get_num_threads())
+        config = LONGER if number == signal.SIGHUP else workers
+        process = start(*command(folder, photos, config), threads=torch.get_num_threads())
         wait_for_log(folder / "out", 3)
         time.sleep(random.uniform(0, 0.3))
-        (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+        (os.kill if number == signal.SIGHUP else os.killpg)(process.pid, number)
         output, messages = process.communicate(timeout=60)
-        assert process.returncode == 128 + number
+        assert process.returncode == 128 + number, messages
         assert output == ""
         assert "Traceback" not in messages
-        assert messages.splitlines()[-1] == f"scene: {'interrupted' if number == signal.SIGINT else 'terminated'}"
+        assert messages.splitlines()[-1] == f"scene: {said}"
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
-        assert 0 < reached(folders[number] / "out") < 30
-    train(LONGER, photos, folders[signal.SIGTERM] / "out", validation=photos, resume=True)
-    assert_same(folders[signal.SIGTERM] / "out", longer)
-    # Loaded by other processes, but the same samples.
-    train(workers, photos, folders[signal.SIGINT] / "out", validation=photos, resume=True)
-    assert_same(folders[signal.SIGINT] / "out", longer)
+        assert 0 < reached(folder / "out") < 30
+        # Loaded by other processes, but the same samples.
+        train(config, photos, folder / "out", validation=photos, resume=True)
+        assert_same(folder / "out", longer)
     assert not multiprocessing.active_children()
+
+
+def test_a_loading_process_that_was_killed_is_named(photos: Path, tmp_path: Path) -> None:
+    """As by a system that is short of memory."""
+    config = changed(LONGER, data={"workers": 2})
+    process = start(*command(tmp_path, photos, config))
+    wait_for_log(tmp_path / "out", 3)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    output, messages = process.communicate(timeout=60)
+    assert (process.returncode, output) == (1, "")
+    assert "Traceback" not in messages
+    assert messages.splitlines()[-1].startswith("scene: a process that loads data has died (DataLoader worker (pid")
+    assert 0 < reached(tmp_path / "out") < 30
 
 
 @pytest.mark.slow

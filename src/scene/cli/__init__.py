@@ -5,11 +5,8 @@ What a command needs it imports when it is called, so that `scene --help` and `s
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import sys
-from types import FrameType
 
 import cyclopts
 
@@ -30,7 +27,9 @@ from scene.cli import (
     train,
 )
 from scene.cli.console import LogFormat, complain
+from scene.cli.standard_streams import secure_standard_streams
 from scene.errors import SceneError
+from scene.signals import Ended, raise_on_signals
 
 app = cyclopts.App(
     name="scene",
@@ -46,7 +45,7 @@ app.command(completion.completion)
 app.command(demo.demo)
 app.command(distill.distill)
 app.command(doctor.doctor)
-app.command(encode.encode)
+app.command(encode.encode, usage="Usage: scene encode [OPTIONS] SRC... DST")
 app.command(evaluate.evaluate)
 app.command(filter.filter)
 app.command(models.models)
@@ -54,21 +53,14 @@ app.command(search.search)
 app.command(train.train)
 
 
-class _Terminated(BaseException):
-    """SIGTERM, raised in the main thread so that every `finally` runs."""
-
-
-def _on_sigterm(_signum: int, _frame: FrameType | None) -> None:
-    raise _Terminated
-
-
 def main(argv: list[str] | None = None) -> None:
-    """Entry point of the `scene` command; leaves with the exit codes of scene.errors, or 130/143 by signal."""
+    """Entry point of the `scene` command; leaves with the exit codes of scene.errors, or 128 and a signal's number."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    secure_standard_streams()
+    raise_on_signals()
     sys.exit(run(arguments, debug=debug))
 
 
@@ -82,6 +74,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
             print_error=False,
             result_action="return_none",
         )
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except cyclopts.CycloptsError as error:
         return complain(f"{_usage_text(error)} See `scene --help`.", 2, log_format)
     except SceneError as error:
@@ -90,11 +84,10 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         return complain(str(error), error.exit_code, log_format)
     except KeyboardInterrupt:
         return complain("interrupted", 130, log_format)
-    except _Terminated:
-        return complain("terminated", 143, log_format)
+    except Ended as ended:
+        return complain(str(ended), 128 + ended.number, log_format)
     except BrokenPipeError:
-        # Whoever read our stdout has left; point it at nothing so that the interpreter's flush stays quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read our stdout has left.
         return 0
     except Exception as error:
         if debug:

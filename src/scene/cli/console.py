@@ -51,8 +51,8 @@ def setup_logging(log_format: LogFormat) -> None:
     logger.propagate = False
 
 
-def announce(message: str, result: Mapping[str, Any]) -> None:
-    """Logs what a command did: as a sentence, or as an event with the fields of `result`."""
+def announce(message: str, result: Mapping[str, Any] | None = None) -> None:
+    """Logs what a command did: as a sentence, or as an event with the fields of `result` where there are any."""
     logging.getLogger("scene").info("%s", message, extra={"result": result})
 
 

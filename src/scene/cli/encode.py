@@ -1,10 +1,10 @@
-"""`scene encode`: enhance and encode one file."""
+"""`scene encode`: enhance and encode files."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -12,17 +12,16 @@ from scene.cli.console import flag_of
 from scene.options import EnhanceOptions
 from scene.video.encoders.settings import EncoderSettings
 
-if TYPE_CHECKING:
-    from scene.jobs.encode import EncodeResult
-    from scene.jobs.guard import GuardReport
-
 
 def encode(
-    src: Path,
-    dst: Path,
-    *,
+    *files: Annotated[Path, Parameter(name="SRC... DST")],
     settings: Annotated[EncoderSettings, Parameter(name="*")] = EncoderSettings(),  # noqa: B008
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
+    target: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = (),
+    max_kbps: float | None = None,
+    samples: int | None = None,
+    sample_seconds: float | None = None,
+    best_effort: Annotated[bool, Parameter(negative="")] = False,
     guard: Annotated[bool, Parameter(negative="")] = False,
     map: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True, negative="", consume_multiple=False)] = (),
     no_audio: Annotated[bool, Parameter(negative="")] = False,
@@ -33,13 +32,23 @@ def encode(
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: Literal["text", "json"] = "text",
 ) -> None:
-    """Enhance a video and encode it, keeping its audio, subtitles, chapters, time stamps and colour tags.
+    """Enhance videos and encode them, keeping their audio, subtitles, chapters, time stamps and colour tags.
 
-    DST appears under its name only when it is complete and has been verified.
+    Each output appears under its name only when it is complete and has been verified. With --target a search finds the
+    CRF first, as `scene search` does. One of several sources that fails does not stop the others; the exit code is 1
+    then.
 
     Args:
-        src: Video file to read.
-        dst: File to write; its suffix chooses the container: .mp4, .mov, .mkv, .webm, .ts or .m2ts.
+        files: Video files to read, and the file to write, or a folder for as many as there are. The suffix of a file
+            chooses the container: .mp4, .mov, .mkv, .webm, .ts or .m2ts. In a folder each source keeps its name, with
+            .mp4 and .mov where those can hold the codec, else with .mkv.
+        target: Score to reach, as METRIC=VALUE, instead of a CRF: vmaf, vmaf-neg, vmaf-v1, ms-ssim, psnr-y or xpsnr-y.
+            May be given more than once; all must hold, or the exit code is 5.
+        max_kbps: With --target: bound on the rate of the video stream in kbit/s.
+        samples: With --target: how many samples to encode. By default 8, one for five minutes in a video of more than
+            40 minutes.
+        sample_seconds: With --target: length of each sample. By default 3.
+        best_effort: With --target: where no CRF meets all demands, encode with the nearest one.
         guard: Probe the beginning of each shot, and leave the shot unchanged where the model would not save rate.
         map: Streams to take over, may be given again: all, v, a, s, d or t for video, audio, subtitles, data and
             attachments, a:1 for the second audio, 0:3 for stream 3, a:m:language:eng; -a:1 takes away, ? may match
@@ -48,32 +57,50 @@ def encode(
         deinterlace: Make a progressive frame of each interlaced one.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         allow_network: Follow HLS playlists and concat scripts, to other files and over the network.
-        verify: How much of DST is decoded before it appears: some key frames, or all frames.
-        overwrite: Replace DST if it exists.
+        verify: How much of an output is decoded before it appears: some key frames, or all frames.
+        overwrite: Replace outputs that exist.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
-    from scene.cli.console import announce, progress_display, setup_logging
+    from scene.cli.console import setup_logging
 
     setup_logging(log_format)
     import scene
+    from scene.cli.encode_report import run_encodes
+    from scene.errors import UsageError
+    from scene.jobs.batch.destinations import destinations
+    from scene.metrics.targets import parse_target
 
-    request = scene.EncodeRequest(
-        source=src,
-        destination=dst,
-        settings=settings,
-        enhancement=enhancement,
-        guard=guard,
-        overwrite=overwrite,
-        skip_damage=on_error == "skip",
-        allow_network=allow_network,
-        maps=map,
-        audio=not no_audio,
-        deinterlace=deinterlace,
-        verify=verify,
-    )
-    with progress_display("encode", "frames", log_format) as on_progress:
-        result = scene.encode(request, on_progress)
-    announce(_summary(result), {**asdict(result), "destination": str(result.destination)})
+    if len(files) < 2:
+        raise UsageError("give SRC and DST, such as `scene encode in.mkv out.mkv`.")
+    *sources, destination = files
+    requests = [
+        scene.EncodeRequest(
+            source=source,
+            destination=output,
+            settings=settings,
+            enhancement=enhancement,
+            guard=guard,
+            overwrite=overwrite,
+            skip_damage=on_error == "skip",
+            allow_network=allow_network,
+            maps=map,
+            audio=not no_audio,
+            deinterlace=deinterlace,
+            verify=verify,
+        )
+        for source, output in zip(sources, destinations(sources, destination, settings.codec), strict=True)
+    ]
+    searching = {"max_kbps": max_kbps, "samples": samples, "sample_seconds": sample_seconds}
+    given: dict[str, Any] = {name: value for name, value in searching.items() if value is not None}
+    if best_effort:
+        given["best_effort"] = True
+    if not target:
+        for name in given:
+            raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")
+        run_encodes(requests, log_format)
+    else:
+        targets = tuple(parse_target(text) for text in target)
+        run_encodes([scene.TargetEncodeRequest(request, targets, **given) for request in requests], log_format)
 
 
 def encode_words(source: Path, destination: Path, settings: EncoderSettings, enhancement: EnhanceOptions) -> list[str]:
@@ -94,18 +121,3 @@ def encode_words(source: Path, destination: Path, settings: EncoderSettings, enh
 def _operand(path: Path) -> str:
     # A name that begins with a dash would be taken for an option.
     return f"./{path}" if str(path).startswith("-") else str(path)
-
-
-def _summary(result: EncodeResult) -> str:
-    guard = "" if result.guard is None else _in_words(result.guard)
-    damage = f", {result.damage} damaged places" if result.damage else ""
-    change = 100 * (result.bytes / result.source_bytes - 1)
-    return (
-        f"{result.destination}: {result.frames} frames in {result.seconds:.1f} s "
-        f"({result.frames / result.seconds:.2f} fps), {result.source_bytes / 1e6:.2f} MB -> "
-        f"{result.bytes / 1e6:.2f} MB ({change:+.1f} %), model {result.model}{damage}{guard}"
-    )
-
-
-def _in_words(report: GuardReport) -> str:
-    return f"; guard: {report.passed} of {report.shots} shots passed through, probes took {report.seconds:.1f} s"

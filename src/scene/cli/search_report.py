@@ -10,8 +10,9 @@ from typing import Any
 from scene.cli.encode import encode_words
 from scene.jobs.quality_search import SearchAnswer
 from scene.jobs.sample_encode import CrfScores
-from scene.jobs.search import SearchRequest, SearchResult, encode_request
+from scene.jobs.search import SearchRequest, SearchResult, encode_request, gain_by_metric
 from scene.measure.names import display_name
+from scene.metrics.gain_sentence import HONEST, gain_sentence
 from scene.metrics.targets import score_text, title
 
 FORMAT = 1
@@ -32,12 +33,30 @@ def table_text(request: SearchRequest, result: SearchResult) -> str:
     for label, *cells in rows:
         padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
         lines.append("  ".join((label.ljust(widths[0]), *padded)).rstrip())
-    return "\n".join((*lines, _verdict(request, result), command_text(request, result), ""))
+    return "\n".join((*sentences(request, result), *lines, command_text(request, result), ""))
+
+
+def sentences(request: SearchRequest, result: SearchResult) -> list[str]:
+    """What was found and what was won, in words: by VMAF NEG first, whatever the targets are."""
+    gains = gain_by_metric(request, result)
+    told = [target.metric for target in request.targets] == [HONEST] and not result.chosen.missed
+    if gains is None or (told and gains[HONEST] is None):
+        return [_verdict(request, result)]
+    won = gain_sentence(gains, subject="this video")
+    if not told:
+        return [won, _verdict(request, result)]
+    # The verdict would say the same again.
+    return [won] if result.saving is not None and result.saving > 0 else [won, "So enhancement is left out."]
 
 
 def json_text(request: SearchRequest, result: SearchResult) -> str:
     """For machines; the keys are described in docs/search.md."""
-    document = {
+    return json.dumps(json_document(request, result), indent=2) + "\n"
+
+
+def json_document(request: SearchRequest, result: SearchResult) -> dict[str, Any]:
+    """The same as JSON types."""
+    return {
         "format": FORMAT,
         "source": str(request.source),
         "targets": {target.metric: target.value for target in request.targets},
@@ -45,6 +64,7 @@ def json_text(request: SearchRequest, result: SearchResult) -> str:
         "met": not result.chosen.missed,
         "chosen": "unprocessed" if result.chosen is result.plain else "enhanced",
         "saving_percent": result.saving,
+        "rate_difference_percent": gain_by_metric(request, result),
         "unprocessed": _answer(result.plain),
         "enhanced": None if result.enhanced is None else _answer(result.enhanced),
         "video_seconds": result.seconds,
@@ -54,7 +74,6 @@ def json_text(request: SearchRequest, result: SearchResult) -> str:
         "took_seconds": round(result.took, 2),
         "command": command_words(request, result),
     }
-    return json.dumps(document, indent=2) + "\n"
 
 
 def command_words(request: SearchRequest, result: SearchResult) -> list[str]:

@@ -20,8 +20,8 @@ from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
 from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
-from scene.video.container.formats import container_of
-from scene.video.container.select import Selection, choose_streams
+from scene.video.container.formats import Container, container_of
+from scene.video.container.select import Chosen, Selection, choose_streams
 from scene.video.container.verify import Thoroughness, verify
 from scene.video.container.writer import Writer
 from scene.video.encoders import trial_encoders
@@ -109,20 +109,11 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         SceneError: the output cannot be written.
     """
     started = time.monotonic()
-    container = container_of(request.destination)
-    check_settings(request.settings)
-    require_readable(request.source)
-    check_destination(request.source, request.destination, overwrite=request.overwrite)
-    network = request.allow_network
-    with open_input(request.source, network=network) as opened:
-        chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
-    info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
-    plan = plan_encode(request.settings, info)
-    check_colour(plan)
-    enhancer = _open_enhancer(request.enhancement, plan)
-    if enhancer:
-        enhancer.check(info.format)
-        warn_of_hdr(str(info.path), info.colour.transfer)
+    checked = check_request(request)
+    # Now: the source may be gone when its encode is finished.
+    source_bytes = request.source.stat().st_size
+    plan, info = checked.plan, checked.plan.info
+    enhancer = open_enhancer_for(request, plan)
     guard = _open_guard(request, enhancer, plan)
     conditioned = enhancer is not None and enhancer.conditioned
     two_passes = wants_first_pass(plan.encoder, plan.settings, conditioned=conditioned)
@@ -139,11 +130,11 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     ):
         writer = Writer(
             pending.path,
-            container,
+            checked.container,
             decoder.container,
             plan,
             tag,
-            chosen.copied,
+            checked.chosen.copied,
             tolerant=request.skip_damage,
         )
         try:
@@ -170,7 +161,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         destination=request.destination,
         frames=len(writer.stamps),
         seconds=time.monotonic() - started,
-        source_bytes=request.source.stat().st_size,
+        source_bytes=source_bytes,
         bytes=written,
         model=model,
         damage=decoder.damage,
@@ -178,13 +169,55 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     )
 
 
-def _open_enhancer(options: EnhanceOptions, plan: EncodePlan) -> Enhancer | None:
-    if options.changes_nothing:
+@dataclass(frozen=True, slots=True)
+class CheckedRequest:
+    """A request whose names are resolved.
+
+    Attributes:
+        container: of the destination.
+        chosen: which of the source's streams are taken over.
+        plan: of the video.
+    """
+
+    container: Container
+    chosen: Chosen
+    plan: EncodePlan
+
+
+def check_request(request: EncodeRequest) -> CheckedRequest:
+    """Looks at the settings and the source without writing anything.
+
+    Raises:
+        UsageError, InputError, MissingError: see `encode`.
+    """
+    container = container_of(request.destination)
+    check_settings(request.settings)
+    require_readable(request.source)
+    check_destination(request.source, request.destination, overwrite=request.overwrite)
+    network = request.allow_network
+    with open_input(request.source, network=network) as opened:
+        chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
+    info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
+    plan = plan_encode(request.settings, info)
+    check_colour(plan)
+    return CheckedRequest(container, chosen, plan)
+
+
+def open_enhancer_for(request: EncodeRequest, plan: EncodePlan) -> Enhancer | None:
+    """The enhancer of a request, at the beginning of the video; None for a bypass.
+
+    Raises:
+        UsageError, InputError, MissingError: see `encode`.
+    """
+    if request.enhancement.changes_nothing:
         return None
     # Torch takes seconds to import, and a bypass does without.
     from scene.enhance import open_enhancer
 
-    return open_enhancer(options, codec=plan.encoder.name, crf=plan.conditioning_crf)
+    enhancer = open_enhancer(request.enhancement, codec=plan.encoder.name, crf=plan.conditioning_crf)
+    enhancer.check(plan.info.format)
+    warn_of_hdr(str(plan.info.path), plan.info.colour.transfer)
+    return enhancer
 
 
 def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> Guard[DecodedFrame] | None:

@@ -18,6 +18,7 @@ from scene.jobs.quality_search import FAR, Constraints, QualitySearch, SearchAns
 from scene.jobs.sample_encode import open_samples
 from scene.measure.libvmaf import LEAST_SIDES
 from scene.measure.score import require_ffmpeg
+from scene.metrics.rate_saving import RatePoint, rate_difference
 from scene.metrics.targets import Target, title
 from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
@@ -211,6 +212,23 @@ def saving_percent(plain: SearchAnswer, enhanced: SearchAnswer | None) -> float 
     if enhanced is None or enhanced.exact_kbps is None or plain.exact_kbps is None:
         return None
     return 100 * (1 - enhanced.exact_kbps / plain.exact_kbps)
+
+
+def gain_by_metric(request: SearchRequest, result: SearchResult) -> dict[str, float | None] | None:
+    """Differences of rate through enhancement in percent, negative where it saves, for each metric that was measured.
+
+    Each at the score that the unprocessed pictures' answer has by that metric, but for one that is the only target: at
+    the target, as `SearchResult.saving`. None without a model.
+    """
+    if result.enhanced is None:
+        return None
+    curves = [[RatePoint(one.kbps, one.scores) for one in a.tried] for a in (result.plain, result.enhanced)]
+    gains = {
+        name: rate_difference(curves[0], curves[1], name, score) for name, score in result.plain.measured.scores.items()
+    }
+    if len(request.targets) == 1:
+        gains[request.targets[0].metric] = None if result.saving is None else -result.saving
+    return gains
 
 
 def encode_request(request: SearchRequest, result: SearchResult, destination: Path) -> EncodeRequest:

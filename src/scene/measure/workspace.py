@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -32,8 +33,10 @@ def workspace() -> Iterator[Path]:
     fresh = folder / f"{_LOCK}.new"
     handle = os.open(fresh, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        fresh.rename(folder / _LOCK)
+        # Where there are no locks, it never gets that name, and nobody takes its process for gone.
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            fresh.rename(folder / _LOCK)
         work = folder / _WORK
         work.mkdir()
         yield work

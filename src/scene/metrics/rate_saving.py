@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 # About half or twice the rate: one metric near its top, where its slope is next to nothing, must not decide alone.
 BOUND = 0.7
@@ -71,6 +72,29 @@ def judge(changed: RatePoint, plain: RatePoint, other: RatePoint) -> Saving:
 def percent(saving: float) -> float:
     """A saving, the logarithm of a rate, in percent of the rate."""
     return 100 * (1 - math.exp(-saving))
+
+
+def rate_difference(anchor: Sequence[RatePoint], test: Sequence[RatePoint], metric: str, score: float) -> float | None:
+    """By how many percent `test` needs more rate than `anchor` for a score, negative where it needs less.
+
+    Between two points that lie on either side of the score it is taken to change in proportion with the logarithm of
+    the rate; None where one of the two has neither these nor a point that has it.
+    """
+    before, after = (_rate_at(points, metric, score) for points in (anchor, test))
+    return None if before is None or after is None else 100 * (after / before - 1)
+
+
+def _rate_at(points: Sequence[RatePoint], metric: str, score: float) -> float | None:
+    ordered = sorted(points, key=lambda point: point.rate)
+    for point in ordered:
+        if point.scores[metric] == score:
+            return point.rate
+    for low, high in pairwise(ordered):
+        before, after = low.scores[metric], high.scores[metric]
+        if before < score < after:
+            share = (score - before) / (after - before)
+            return low.rate * math.exp(share * math.log(high.rate / low.rate))
+    return None
 
 
 def _slope(score: float, log_rate: float) -> float | None:

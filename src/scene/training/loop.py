@@ -65,8 +65,8 @@ def train(
     Writes into `out`: `last.safetensors` and, with validation, `best.safetensors` (weights for use), `last.state`
     (for resuming), `log.jsonl`, and event files that TensorBoard reads.
 
-    SIGINT and SIGTERM are noted and acted upon after the step at hand, once a checkpoint is written. With several
-    processes one that is to stop stops all of them, at the same step.
+    SIGINT, SIGTERM, SIGHUP and their like are noted and acted upon after the step at hand, once a checkpoint is
+    written. With several processes one that is to stop stops all of them, at the same step.
 
     Args:
         config: see `scene.training.config`.
@@ -176,6 +176,11 @@ def train(
             if processes.count > 1 and isinstance(error, RuntimeError):
                 # Another process has left because of the same signal, and what failed here is the exchange with it.
                 signals.deliver()
+            if str(error).startswith("DataLoader worker"):
+                raise SceneError(
+                    f"a process that loads data has died ({str(error).splitlines()[0]}): where memory is short, set a"
+                    " smaller data.workers; what was learned is kept, go on with `resume`"
+                ) from error
             raise
         signals.deliver()
         if stop:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from scene.errors import UsageError
+from scene.signals import ECHO_S, ENDING
 
 # The others wait while the first process embeds the data set or validates with a real encoder. One that has died is
 # noticed much earlier, by its connections or by torchrun.
@@ -98,14 +99,9 @@ def join_processes(device: str) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# Ctrl-C under torchrun arrives twice, from the terminal and from torchrun.
-_ECHO_S = 1.0
-
-
 class StopSignals:
-    """SIGINT and SIGTERM as a flag to look at after each step; outside the main thread nothing is caught, and
-    neither is a signal that was ignored before (SIGINT under nohup or in the background of a script).
+    """Signals that end a process as a flag to look at after each step; outside the main thread nothing is caught, and
+    neither is a signal that was ignored before (SIGHUP under nohup, SIGINT in the background of a script).
 
     A second signal a second or more later, or one within `interruptible`, goes straight to the handler that was there
     before.
@@ -119,7 +115,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in ENDING:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._previous[number] = signal.signal(number, self._note)
         return self
@@ -148,7 +144,7 @@ class StopSignals:
             self.received, self._received_at = number, time.monotonic()
             at_once = self._interruptible
         else:
-            at_once = time.monotonic() - self._received_at >= _ECHO_S
+            at_once = time.monotonic() - self._received_at >= ECHO_S
         if at_once:
             self._pass_on(number, frame)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from scene.errors import InputError
+from scene.signals import ENDING
 from scene.training.data.frames import FrameSource, Image
 
 _LOG = logging.getLogger("scene.training")
@@ -21,6 +22,8 @@ _LOG = logging.getLogger("scene.training")
 _CACHE_BYTES = 1 << 30
 # Batches that each loading process keeps ready.
 PREFETCH = 4
+# How long a loading process that was sent SIGTERM goes on.
+_PATIENCE_S = 30
 
 
 class Sample(NamedTuple):
@@ -197,9 +200,14 @@ def open_loader(
 
 
 def _leave_signals(_worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; those that load data are stopped by the one that trains."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    """A signal to the process group reaches those that load data too; the one that trains still wants their batches.
+
+    It is the one that ends them, by words, and by SIGTERM where they do not listen: that cannot be ignored for ever.
+    """
+    for number in ENDING:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(_PATIENCE_S))
 
 
 def rgb_to_luma(rgb: Tensor) -> Tensor:

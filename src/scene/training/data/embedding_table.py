@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ import torch
 from torch import Tensor
 
 from scene.errors import InputError, SceneError
-from scene.files import write_atomically
+from scene.files import synchronise, write_atomically
 
 _LOG = logging.getLogger("scene.training")
 
@@ -169,7 +168,7 @@ class UnfinishedTable:
 
     def _save(self) -> None:
         try:
-            os.fsync(self._file.fileno())
+            synchronise(self._file.fileno())
             write_atomically(self._journal, json.dumps({"done": self.done, "shape": self._shape}) + "\n")
         except OSError as error:
             raise unwritable(self._partial, error) from error

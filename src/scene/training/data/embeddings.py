@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from scene.errors import InputError, SceneError
+from scene.files import is_unsupported
 from scene.model.semantics.encoder import SemanticEncoder
 from scene.progress import OnProgress, Progress, silent
 from scene.training.data.embedding_table import EmbeddingTable, Row, UnfinishedTable, open_complete, unwritable
@@ -25,7 +26,7 @@ from scene.training.data.frames import FrameSource, Image
 _LOG = logging.getLogger("scene.training")
 
 # To be raised whenever the same source and encoder would give other rows than before.
-_FORMAT = 1
+_FORMAT = 2
 # Frames that are encoded together: so many, or as many as this many pixels (16 MiB a plane) allow.
 _BATCH = 32
 _BATCH_PIXELS = 2**24
@@ -167,7 +168,9 @@ def _exclusive(path: Path) -> Iterator[None]:
             _LOG.warning("waiting for another process that computes the same embeddings (%s)", path)
             fcntl.flock(file, fcntl.LOCK_EX)
         except OSError as error:
-            raise unwritable(path, error) from error
+            if not is_unsupported(error):
+                raise unwritable(path, error) from error
+            _LOG.warning("%s: no locks here; do not compute the same embeddings twice at a time", path.parent)
         yield
 
 

@@ -70,6 +70,7 @@ class CopiedStreams:
         self._shown_until: dict[int, int] = {}
         self._overlapping: set[int] = set()
         self._sums: dict[int, TrackDigest] = {}
+        self._left_out: list[int] = []
 
     def add(self, stream: Stream) -> None:
         """Makes room for a stream in the output, or logs a warning that names it.
@@ -93,6 +94,7 @@ class CopiedStreams:
                 f"with `maps` -0:{stream.index}."
             )
         else:
+            self._left_out.append(stream.index)
             log.warning(
                 "%s: %s cannot be held by %s files and is left out.",
                 self._path,
@@ -151,6 +153,16 @@ class CopiedStreams:
         if source not in self._refused:
             log.warning("%s: %s and is left out.", self._path, problem)
         self._refused.add(source)
+
+    @property
+    def converted(self) -> frozenset[int]:
+        """Numbers of the source's streams that are written in another form."""
+        return frozenset(self._conversions)
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """Numbers of the source's streams that were to be added and that the container cannot hold."""
+        return frozenset(self._left_out)
 
     @property
     def sums(self) -> tuple[TrackDigest, ...]:

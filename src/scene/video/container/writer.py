@@ -196,6 +196,16 @@ class Writer:
             tracks=self._copies.sums,
         )
 
+    @property
+    def converted(self) -> frozenset[int]:
+        """Numbers of the source's streams that are written in another form."""
+        return self._copies.converted
+
+    @property
+    def left_out(self) -> frozenset[int]:
+        """Numbers of the source's streams that the container cannot hold."""
+        return self._copies.left_out
+
     def kill(self) -> None:
         """Ends what `write` and `finish` may wait for in other threads, which raise then."""
         if self._encoder is not None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from scene.errors import InputError, UsageError
 from scene.picture import Frame
@@ -163,13 +164,17 @@ def _open_pipe(descriptor: int, name: str, halt: threading.Event, *, tolerant: b
 
 
 def _standard_input() -> int:
-    try:
-        if os.isatty(0):
-            raise UsageError("standard input is a terminal; send video to it (ffmpeg ... - | scene filter - ...).")
-        os.fstat(0)
-    except OSError:
-        raise UsageError("standard input is closed; send video to it (ffmpeg ... - | scene filter - ...).") from None
+    _require_stream(0, sys.stdin, "standard input", "send video to it (ffmpeg ... - | scene filter - ...)")
     return 0
+
+
+def _require_stream(descriptor: int, stream: TextIO | None, name: str, remedy: str) -> None:
+    """Raises UsageError where a standard stream is closed or a terminal."""
+    # None where it was closed when the process began: by now its number may be that of another file.
+    if stream is None:
+        raise UsageError(f"{name} is closed; {remedy}.")
+    if os.isatty(descriptor):
+        raise UsageError(f"{name} is a terminal; {remedy}.")
 
 
 def _begins_with(path: Path, magic: bytes) -> bool:
@@ -200,12 +205,7 @@ def open_pipe(path: Path, halt: threading.Event) -> Iterator[PipeWriter]:
         with path.open("wb", buffering=0) as pipe, PipeWriter(pipe.fileno(), halt) as writer:
             yield writer
         return
-    try:
-        if os.isatty(1):
-            raise UsageError("standard output is a terminal; send it to an encoder (scene filter ... | ENCODER ...).")
-        os.fstat(1)
-    except OSError:
-        raise UsageError("standard output is closed; send it to an encoder (scene filter ... | ENCODER ...).") from None
+    _require_stream(1, sys.stdout, "standard output", "send it to an encoder (scene filter ... | ENCODER ...)")
     with PipeWriter(1, halt) as writer:
         yield writer
 
