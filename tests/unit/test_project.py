@@ -268,6 +268,8 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_public_surface_is_locked() -> None:
     assert set(scene.__all__) == {
+        "CalibrationRequest",
+        "CalibrationResult",
         "CheckpointError",
         "CompareRequest",
         "CompareResult",
@@ -292,6 +294,7 @@ def test_the_public_surface_is_locked() -> None:
         "UsageError",
         "VerificationError",
         "__version__",
+        "calibrate",
         "compare",
         "encode",
         "encode_request",
