@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -169,6 +170,27 @@ def make_subtitled(path: Path, cues: list[tuple[int, int, str]], *, codec: str =
             packet.duration = end - start
             out.mux(packet)
     return path
+
+
+def hide_edges(path: Path, coded: tuple[int, int], crop: tuple[int, int, int, int]) -> None:
+    """Gives the H.264 video of a mov or mp4 file whose index is at its end a clean aperture (ISO/IEC 14496-12, clap).
+
+    Args:
+        coded: width and height of its pictures.
+        crop: columns and lines to hide: left, right, top, bottom.
+    """
+    (width, height), (left, right, top, bottom) = coded, crop
+    # Size, and where its middle lies from that of the picture, as fractions.
+    values = (width - left - right, 1, height - top - bottom, 1, left - right, 2, top - bottom, 2)
+    box = struct.pack(">I4s8i", 40, b"clap", *values)
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"avc1", 0, data.rindex(b"avcC")) - 4
+    end = entry + int.from_bytes(data[entry : entry + 4], "big")
+    data[end:end] = box
+    for name in (b"avc1", b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        at = data.rindex(name, 0, entry + 8) - 4
+        data[at : at + 4] = (int.from_bytes(data[at : at + 4], "big") + len(box)).to_bytes(4, "big")
+    path.write_bytes(data)
 
 
 def encode(*arguments: object) -> int:

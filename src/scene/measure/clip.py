@@ -13,6 +13,7 @@ from scene.measure.raw_names import check_raw_size, is_raw, raw_layout
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.picture import Matrix
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
+from scene.video.source.crop import Crop
 from scene.video.source.probe import probe
 
 # To be raised whenever the same clip and recipe would give another reference than before.
@@ -33,6 +34,7 @@ class Clip:
         bit_depth: 8 or 10; deeper sources are measured at 10.
         matrix: how its luma and chroma relate to RGB.
         raw: ffmpeg's name of the pixel format of a file that holds nothing but samples, None for all others.
+        crop: what the container hides of the coded pictures; width and height are of what is shown.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Clip:
     bit_depth: int
     matrix: Matrix
     raw: str | None = None
+    crop: Crop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,9 @@ def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[s
     """
     width, height = recipe.size(clip)
     filters = []
+    if clip.crop is not None:
+        # By itself ffmpeg would begin at an even line and column.
+        filters.append(f"crop={clip.width}:{clip.height}:{clip.crop.left}:{clip.crop.top}:exact=1")
     if (width, height) == (clip.width, clip.height):
         filters.append("scale=out_range=tv")
     elif (width, height) == (clip.width - clip.width % 2, clip.height - clip.height % 2):
@@ -112,7 +118,8 @@ def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[s
 
 def _input_arguments(clip: Clip) -> tuple[str, ...]:
     if clip.raw is None:
-        return (*SAFE_INPUT, "-noautorotate")
+        cropping = () if clip.crop is None else ("-apply_cropping", "codec")
+        return (*SAFE_INPUT, "-noautorotate", *cropping)
     return (
         *("-protocol_whitelist", "file", "-f", "rawvideo", "-pixel_format", clip.raw),
         *("-video_size", f"{clip.width}x{clip.height}", "-framerate", str(clip.rate)),
@@ -170,6 +177,7 @@ def _open_clip(path: Path) -> Clip:
         height=fmt.height,
         bit_depth=8 if fmt.bit_depth == 8 else 10,
         matrix=fmt.matrix,
+        crop=info.crop,
     )
 
 

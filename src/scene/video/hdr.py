@@ -7,14 +7,14 @@ import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import av
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData
 from av.video.stream import VideoStream
 
-from scene.video.av_log import ffmpeg_log
+from scene.video.described import described_streams
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +77,10 @@ class DolbyVision:
 
 
 def read_dolby_vision(container: InputContainer, stream: VideoStream) -> DolbyVision | None:
-    """The Dolby Vision configuration that a stream's container declares.
-
-    PyAV does not show it otherwise than in words.
-    """
-    with ffmpeg_log(av.logging.INFO):
-        words = cast(Any, container).dumps_format()
-    described = re.split(r"^  Stream #0:(\d+)", words, flags=re.MULTILINE)
-    for number, text in zip(described[1::2], described[2::2], strict=True):
-        match = re.search(r"DOVI configuration record:.*\bprofile: (\d+),.*\bcompatibility id: (\d+)", text)
-        if match and int(number) == stream.index:
-            return DolbyVision(int(match[1]), int(match[2]))
-    return None
+    """The Dolby Vision configuration that a stream's container declares."""
+    described = described_streams(container).get(stream.index, "")
+    match = re.search(r"DOVI configuration record:.*\bprofile: (\d+),.*\bcompatibility id: (\d+)", described)
+    return DolbyVision(int(match[1]), int(match[2])) if match else None
 
 
 def side_data(frame: av.VideoFrame) -> dict[str, bytes]:

@@ -16,6 +16,7 @@ from scene.errors import InputError
 from scene.picture import Picture
 from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, to_planar, write_picture
 from scene.video.source.completeness import TruncationCheck
+from scene.video.source.crop import Cropper
 from scene.video.source.deinterlace import Deinterlacer
 from scene.video.source.open import open_input, read_packets, reason
 from scene.video.source.probe import SourceInfo, video_stream
@@ -100,6 +101,7 @@ class Decoder:
         self._last_step = 0
         self._nudged = 0
         self.damage = 0
+        self._cropper = Cropper(info.crop, info.format, info.time_base, info.path) if info.crop else None
         self._deinterlacer = Deinterlacer(info.path, info.time_base) if info.deinterlace else None
 
     def __enter__(self) -> Decoder:
@@ -188,9 +190,10 @@ class Decoder:
         info = self._info
         if frame.is_corrupt:
             self._report(f"a frame is damaged{self._position()}")
-        if (frame.width, frame.height) != (info.format.width, info.format.height):
+        coded = info.coded_format
+        if (frame.width, frame.height) != (coded.width, coded.height):
             raise InputError(
-                f"{info.path}: the picture changes from {info.format.width}x{info.format.height} to "
+                f"{info.path}: the picture changes from {coded.width}x{coded.height} to "
                 f"{frame.width}x{frame.height}{self._position()}; split the file there first."
             )
         if frame.format.name != info.pixel_format:
@@ -211,6 +214,8 @@ class Decoder:
 
     def _own(self, frame: av.VideoFrame) -> DecodedFrame:
         planar = to_planar(frame)
+        if self._cropper is not None:
+            return DecodedFrame(self._cropper(planar), self._info)
         if self._writable and planar is frame:
             # The decoder may still predict from this buffer, so what will be overwritten is copied first.
             planar.make_writable()

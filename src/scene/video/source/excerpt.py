@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 from scene.errors import InputError
 from scene.picture import Matrix, Picture
 from scene.video.pixel_format import frame_picture, source_format
+from scene.video.source.crop import Crop, declared_crop
 from scene.video.source.open import open_input, reason
 from scene.video.source.probe import best_video
 
@@ -59,9 +60,10 @@ def read_excerpt(path: Path, start: Fraction, count: int) -> list[RgbImage]:
     for earlier in EARLIER_S:
         # Before the first frame there is nothing to seek to.
         seek = None if earlier is None or start <= earlier else start - earlier
-        frames = _frames(path, start, count, seek)
-        if frames is not None:
-            images = [_rgb(frame, path) for frame in frames]
+        found = _frames(path, start, count, seek)
+        if found is not None:
+            frames, crop = found
+            images = [_shown(_rgb(frame, path), crop, path) for frame in frames]
             if len({image.shape for image in images}) > 1:
                 raise InputError(f"{path}: the picture changes its size; split the file there first.")
             return images
@@ -70,10 +72,13 @@ def read_excerpt(path: Path, start: Fraction, count: int) -> list[RgbImage]:
     raise InputError(f"{path} holds fewer than {count} frames that can be decoded; leave it out or repair it.")
 
 
-def _frames(path: Path, start: Fraction, count: int, seek: Fraction | None) -> deque[av.VideoFrame] | None:
-    """Decodes from the key frame before `seek`; None if that gives no certain answer."""
+def _frames(
+    path: Path, start: Fraction, count: int, seek: Fraction | None
+) -> tuple[deque[av.VideoFrame], Crop | None] | None:
+    """Decodes from the key frame before `seek`, and says what is to be hidden; None if that gives no certain answer."""
     with open_input(path) as container:
         stream = best_video(container, path)
+        crop = declared_crop(container, stream)
         # Excerpts are read by several processes at once; threads in each would only get in their way.
         stream.codec_context.thread_count = 1
         if seek is not None and not seek_before(container, stream, seek):
@@ -106,10 +111,10 @@ def _frames(path: Path, start: Fraction, count: int, seek: Fraction | None) -> d
                     if found or time is None or time >= start:
                         found += 1
                     if found == count:
-                        return window
+                        return window, crop
         except av.FFmpegError as error:
             raise InputError(f"{path} cannot be read to its end ({reason(error)}).") from None
-        return window if len(window) == count else None
+        return (window, crop) if len(window) == count else None
 
 
 def seek_before(container: InputContainer, stream: VideoStream, time: Fraction) -> bool:
@@ -148,6 +153,14 @@ def _rgb(frame: av.VideoFrame, path: Path) -> RgbImage:
         threads=1,
     )
     return cast(RgbImage, converted.to_ndarray())
+
+
+def _shown(image: RgbImage, crop: Crop | None, path: Path) -> RgbImage:
+    if crop is None:
+        return image
+    if crop.hides_all(image.shape[1], image.shape[0]):
+        raise InputError(f"{path}: its container hides all of its pictures.")
+    return image[crop.top : image.shape[0] - crop.bottom, crop.left : image.shape[1] - crop.right]
 
 
 def _scaled(picture: Picture) -> RgbImage:

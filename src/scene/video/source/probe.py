@@ -21,6 +21,7 @@ from scene.picture import UNSPECIFIED, ChromaLocation, PictureFormat
 from scene.video.av_log import ffmpeg_log
 from scene.video.hdr import HdrMetadata, read_dolby_vision, read_hdr, side_data
 from scene.video.pixel_format import FULL_RANGE, source_format
+from scene.video.source.crop import Crop, declared_crop
 from scene.video.source.open import open_input, reason
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class SourceInfo:
         rate: frames per second, roughly where the frame rate varies.
         frames: the number of frames, an estimate, None where nothing says.
         chroma_location: of 4:2:0 chroma samples, None if not declared; that of the format is then the usual one.
+        crop: what its container hides of the coded pictures; `format` is of what is shown.
         network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
         deinterlace: whether interlaced frames are to be deinterlaced, rather than refused.
@@ -150,6 +152,12 @@ class SourceInfo:
     captions: bool = False
     projections: tuple[str, ...] = ()
     network: bool = False
+    crop: Crop | None = None
+
+    @property
+    def coded_format(self) -> PictureFormat:
+        """The format of the pictures that a decoder gives."""
+        return self.format if self.crop is None else self.crop.coded(self.format)
 
 
 def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, network: bool = False) -> SourceInfo:
@@ -174,8 +182,17 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
         location = location or frame_chroma_location(frame, stream)
         if location is not None:
             fmt = replace(fmt, chroma_location=location)
+        crop = declared_crop(container, stream)
+        if crop is not None:
+            if crop.hides_all(fmt.width, fmt.height):
+                raise InputError(f"{path}: its container hides all of its {fmt.width}x{fmt.height} pictures.")
+            if crop.between_chroma(fmt):
+                log.warning("%s: its crop begins within a sample of chroma, which is interpolated.", path)
+            fmt = crop.shown(fmt)
         _warn_of_losses(container, stream, frame, fmt, path)
         rate = nominal_rate(stream)
+        if container.format.name == "yuv4mpegpipe" and not _says_rate(path):
+            log.warning("%s says no frame rate; it is taken for %g frames/s.", path, rate)
         if stream.time_base is None:
             raise InputError(f"{path}: its video stream has no clock.")
         return SourceInfo(
@@ -198,10 +215,17 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
             rate=rate,
             frames=_frame_count(container, stream, rate),
             network=network,
+            crop=crop,
             deinterlace=deinterlace,
             captions="A53_CC" in side_data(frame),
             projections=tuple(sorted(_PROJECTIONS[name] for name in side_data(frame) if name in _PROJECTIONS)),
         )
+
+
+def _says_rate(path: Path) -> bool:
+    """Whether a YUV4MPEG2 file's first line has a frame rate, for which FFmpeg puts 25 otherwise."""
+    with path.open("rb") as file:
+        return re.search(rb" F(?!0:0\b)", file.readline(512)) is not None
 
 
 def best_video(container: InputContainer, path: Path | str) -> VideoStream:

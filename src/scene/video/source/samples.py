@@ -243,9 +243,11 @@ class _Recording:
         info = self._info
         if frame.is_corrupt:
             raise InputError(f"{info.path}: a frame is damaged after {float(time):.2f} s.")
-        if source_format(frame, info.path) != info.format or frame.format.name != info.pixel_format:
+        coded = info.coded_format
+        if source_format(frame, info.path) != coded or frame.format.name != info.pixel_format:
             raise InputError(f"{info.path}: the picture changes after {float(time):.2f} s; split the file there first.")
-        _write_planes(self._file, frame_picture(frame, info.format))
+        picture = frame_picture(frame, coded)
+        _write_planes(self._file, picture if info.crop is None else info.crop.cut(picture))
         if not self._stamps:
             self._start = time
         after = self._stamps[-1] + self._step if self._stamps else 0
