@@ -18,7 +18,7 @@ from PIL import Image
 
 from scene.proxy import JpegProxy, quality_to_step
 from scene.proxy import jpeg as proxy_module
-from scene.training.data.images import list_images
+from scene.training.data.images import list_images, read_image
 
 QUALITIES = (10, 20, 35, 50, 70, 85)
 
@@ -62,8 +62,7 @@ def main() -> None:
     files = list_images(arguments.photos)
     rows = []
     for index in np.linspace(0, len(files) - 1, min(arguments.count, len(files))).round().astype(int):
-        with Image.open(files[index]) as opened:
-            colour = opened.convert("RGB").crop((0, 0, min(512, opened.width), min(512, opened.height)))
+        colour = Image.fromarray(read_image(files[index])[:512, :512])
         for image in (colour, colour.convert("L")):
             rows += [(q, *magnitudes(image, q), real_bits(image, q)) for q in QUALITIES]
     quality, plain, sparse, bits = np.array(rows).T

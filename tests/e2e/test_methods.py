@@ -208,6 +208,16 @@ def test_a_program_that_goes_wrong_is_an_error(
     assert not list(tmp_path.glob("*.given"))
 
 
+def test_a_program_that_says_no_frame_rate_is_believed(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    program = "import sys; i, o = sys.stdin.buffer, sys.stdout.buffer; i.readline(); "
+    program += "o.write(b'YUV4MPEG2 W{} H{} F0:0 C420\\n'); o.write(i.read())"
+    reference = count_raw_video(pan, "bt601")
+    fmt = reference.header.format
+    command = shlex.join([sys.executable, "-c", program.format(fmt.width, fmt.height)])
+    made = filtered(ffmpeg, parse_filter(f"own={command}"), reference, tmp_path)
+    assert made.path.read_bytes() == pan.read_bytes()
+
+
 def test_a_program_that_vanished_is_missing(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
     program = tmp_path / "own"
     program.write_text("#!/bin/sh\ncat\n")

@@ -137,6 +137,8 @@ def test_a_model_that_is_told_the_quantiser_needs_the_crf(tmp_path, clip, throug
         b"W16 H16 F25:1 I? XCOLORRANGE=FULL",
         b"W16 H16 F24:1 Cmono",
         b"H16 W16 C420p12 F24:1",
+        b"W16 H16 F0:0 Ip A0:0 C420",
+        b"W16 H16 Ip A1:1 C420jpeg",
     ],
 )
 @pytest.mark.parametrize("model", ["none", "some"])
@@ -150,6 +152,22 @@ def test_headers_and_frame_parameters_are_kept(tmp_path, line, model, through):
     assert out.splitlines()[0] == b"YUV4MPEG2 " + line
     assert out.count(b"FRAME XNOTE=a b\n") == 2 and len(out) == len(data)
     assert (out == data) == (model == "none")
+
+
+@pytest.mark.parametrize("rate", [b" F0:0", b""])
+def test_a_header_without_a_rate_is_taken_as_ffmpeg_takes_it(tmp_path, capfd, rate, through):
+    """In nut, which needs one, and by an encode; y4m keeps its header, and there is nothing to say."""
+    data = b"YUV4MPEG2 W64 H48" + rate + b" Ip C420\n" + (b"FRAME\n" + bytes(64 * 48 * 3 // 2)) * 3
+    assert "frame rate" not in through(data, "--model", "none")[1]
+    out, said = through(data, "--model", "none", "--format", "nut")
+    assert "warning: standard input says no frame rate; it is taken for 25 frames/s." in said
+    (tmp_path / "out.nut").write_bytes(out)
+    (tmp_path / "in.y4m").write_bytes(data)
+    times = [Fraction(n, 25) for n in range(3)]
+    assert [frame.time for frame in decoded(tmp_path / "out.nut")] == times
+    assert run_command(["encode", str(tmp_path / "in.y4m"), str(tmp_path / "out.mkv"), "--model", "none"]) == 0
+    assert f"warning: {tmp_path / 'in.y4m'} says no frame rate" in capfd.readouterr().err
+    assert [frame.time for frame in decoded(tmp_path / "out.mkv")] == times
 
 
 @pytest.mark.parametrize(

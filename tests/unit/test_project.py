@@ -57,7 +57,7 @@ ARROWS = {
     "evaluation.page": {"metrics", "evaluation.report", "evaluation.visuals"},
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
-    "benchmarks": BELOW_JOBS | TRAINING,
+    "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
     "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "benchmarks"},
 }
 # One small file a command.
@@ -213,6 +213,8 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["doctor"],
             ["bench", "training"],
             ["bench", "semantics"],
+            ["bench", "encode"],
+            ["completion"],
         )
     ],
 )

@@ -64,7 +64,7 @@ def test_the_header_of_other_programs_is_understood() -> None:
         b"YUV4MPEG2 W0 H360 F24:1\n",
         b"YUV4MPEG2 W65535 H65535 F24:1\n",
         b"YUV4MPEG2 W16384 H16384 F24:1\n",
-        b"YUV4MPEG2 W640 H360\n",
+        b"YUV4MPEG2 W640 H360 F0:1\n",
         b"YUV4MPEG2 W640 H360 F24:0\n",
         b"YUV4MPEG2 W640 H360 F24:1 It\n",
         b"YUV4MPEG2 W640 H360 F24:1 C411\n",
@@ -74,6 +74,13 @@ def test_the_header_of_other_programs_is_understood() -> None:
 def test_headers_that_cannot_be_meant_are_refused(line: bytes) -> None:
     with pytest.raises(InputError):
         head(line)
+
+
+@pytest.mark.parametrize("rate", [b" F0:0", b""])
+def test_a_rate_that_is_unknown_is_ffmpegs(rate: bytes) -> None:
+    header = head(b"YUV4MPEG2 W640 H360" + rate + b" Ip A0:0 C420\n")
+    assert (header.rate, header.rated) == (25, False)
+    assert head(b"YUV4MPEG2 W640 H360 F25:1\n").rated
 
 
 @pytest.mark.parametrize("tail", [b"FRAME\n" + b"\0" * 5, b"FRAMES\n" + b"\0" * 6, b"F", b"\0" * 200])

@@ -106,6 +106,8 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
         kind = wanted or source.kind or "y4m"
         if kind == "nut" and source.info.format.full_range:
             log.warning("%s: its full range cannot be carried by nut; set it at the encoder.", source.name)
+        if kind == "nut" and not source.info.rated:
+            log.warning("%s says no frame rate; it is taken for %g frames/s.", source.name, source.info.rate)
         if isinstance(source, FileSource):
             _warn_of_losses(source, kind)
             if enhancer:

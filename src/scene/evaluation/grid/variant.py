@@ -99,7 +99,7 @@ def _filter(ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Pa
 def _check_format(method: Method, given: Y4MHeader, wanted: Y4MHeader) -> None:
     kinds = [
         f"{header.format.width}x{header.format.height} {header.format.chroma} at {header.format.bit_depth} bit "
-        f"and {header.rate} frames/s"
+        f"and {header.rate if given.rated else 'so many'} frames/s"
         for header in (given, wanted)
     ]
     if kinds[0] != kinds[1]:

@@ -26,7 +26,7 @@ from scene.training.data.frames import FrameSource, Image
 _LOG = logging.getLogger("scene.training")
 
 # To be raised whenever the same source and encoder would give other rows than before.
-_FORMAT = 1
+_FORMAT = 2
 # Frames that are encoded together: so many, or as many as this many pixels (16 MiB a plane) allow.
 _BATCH = 32
 _BATCH_PIXELS = 2**24

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from scene.errors import InputError, MissingError
 from scene.training.data.frames import Image, Part, identify, in_part
@@ -61,19 +63,48 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Image:
-    """A photograph as (H, W, 3) uint8 RGB.
+    """A photograph as (H, W, 3) uint8 RGB, upright as its EXIF orientation says.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or its samples have no known range.
         MissingError: Pillow is not installed.
     """
     try:
         from PIL import Image as PillowImage
+        from PIL import ImageOps
     except ImportError as error:
-        raise MissingError("reading photographs needs Pillow: pip install pillow") from error
+        raise MissingError("reading photographs needs Pillow: pip install 'scene-codec[train]'") from error
     try:
         with PillowImage.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if image.mode in _DEEP_GREY:
+                grey = _eight_bits(np.asarray(upright), *_depth_and_sense(image))
+                return np.repeat(grey[..., None], 3, axis=2)
+            if image.mode in _WITHOUT_RANGE:
+                raise ValueError("its samples are no fractions of a known white; save it with 8 or 16 bits")
+            return np.asarray(upright.convert("RGB"))
     except Exception as error:
         # Decoders raise whatever damaged bytes lead them to.
         raise InputError(f"{path} cannot be read as an image ({error})") from error
+
+
+# Pillow's names. Its own conversion of these to 8 bits makes all that is above 255 white.
+_DEEP_GREY = {"I;16", "I;16L", "I;16B", "I;16N"}
+# Integers of 32 bits or with a sign, and floats.
+_WITHOUT_RANGE = {"I", "F"}
+
+_TIFF_BITS, _TIFF_SENSE, _WHITE_IS_ZERO = 258, 262, 0
+
+
+def _depth_and_sense(image: Any) -> tuple[int, bool]:
+    """Bits of a grey image's samples, and whether 0 is white; TIFF alone has other than 16, and such."""
+    tags = getattr(image, "tag_v2", {})
+    return int(tags.get(_TIFF_BITS, (16,))[0]), tags.get(_TIFF_SENSE) == _WHITE_IS_ZERO
+
+
+def _eight_bits(codes: npt.NDArray[Any], bits: int, inverted: bool) -> Image:
+    """Codes of so many bits as 8-bit ones, rounded to the nearest."""
+    white = (1 << bits) - 1
+    wide = codes.astype(np.uint32)
+    eight = ((wide * 255 + white // 2) // white).astype(np.uint8)
+    return 255 - eight if inverted else eight

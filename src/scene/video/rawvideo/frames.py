@@ -31,6 +31,7 @@ class RawInfo:
         time_base: the unit of time stamps in seconds.
         rate: frames per second, roughly where it varies.
         aspect: sample aspect ratio, None if unknown.
+        rated: whether the source says its rate, which is assumed otherwise.
         y4m_line: the first line of YUV4MPEG2, without its end, empty for other sources.
     """
 
@@ -39,6 +40,7 @@ class RawInfo:
     time_base: Fraction
     rate: Fraction
     aspect: Fraction | None
+    rated: bool = True
     y4m_line: bytes = b""
 
 

@@ -36,6 +36,10 @@ _LINE_LIMIT = 512
 _MAX_SIDE = 16384
 _MAX_SAMPLES = 8192 * 8192
 
+_UNKNOWN_RATE = "0:0"
+# FFmpeg's, so that all commands take such a stream for the same.
+ASSUMED_RATE = Fraction(25)
+
 # Beyond 8, as FFmpeg, VapourSynth and x265 name them.
 _DEPTHS = (9, 10, 12, 14, 16)
 _COLOURS: dict[str, tuple[Chroma, int]] = {
@@ -70,13 +74,16 @@ class Y4MHeader:
     """What the first line says: how pictures are stored and how many there are in a second.
 
     Attributes:
+        rate: frames per second; FFmpeg's 25 where a header that was read says none.
         aspect: sample aspect ratio to write, None for an unknown one. What a header said is asked of `aspect_of`.
+        rated: whether the rate is the header's own.
         line: the line as it was read, without its end; nothing else of it is written again.
     """
 
     format: PictureFormat
     rate: Fraction
     aspect: Fraction | None = Fraction(1)
+    rated: bool = field(default=True, compare=False)
     line: bytes = field(default=b"", compare=False, repr=False)
 
     @property
@@ -116,7 +123,8 @@ def read_header(stream: BinaryIO, *, matrix: Matrix = "bt709") -> Y4MHeader:
         raise InputError(f"the YUV4MPEG2 pixel format C{colour} is not supported")
     chroma, bit_depth = _COLOURS[colour]
     fmt = PictureFormat(width, height, bit_depth, chroma, full_range, matrix)
-    return Y4MHeader(fmt, _rate(tags.get("F", "")), line=line)
+    rate = _rate(tags.get("F", _UNKNOWN_RATE))
+    return Y4MHeader(fmt, rate or ASSUMED_RATE, rated=rate is not None, line=line)
 
 
 def aspect_of(header: Y4MHeader) -> Fraction | None:
@@ -202,7 +210,10 @@ def _side(text: str) -> int:
     return int(text)
 
 
-def _rate(text: str) -> Fraction:
+def _rate(text: str) -> Fraction | None:
+    """Frames per second, None where the header says that it does not know."""
+    if text == _UNKNOWN_RATE:
+        return None
     match = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,10})", text)
     if match is None or int(match[1]) == 0 or int(match[2]) == 0:
         raise InputError(f"the YUV4MPEG2 header gives no usable frame rate ({text!r})")
@@ -286,6 +297,7 @@ def open_y4m(stream: BinaryIO, name: str) -> RawSource:
         time_base=1 / header.rate,
         rate=header.rate,
         aspect=aspect_of(header),
+        rated=header.rated,
         y4m_line=header.line,
     )
     return RawSource(info, _frames(stream, header, fmt))

@@ -191,6 +191,8 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
             fmt = crop.shown(fmt)
         _warn_of_losses(container, stream, frame, fmt, path)
         rate = nominal_rate(stream)
+        if container.format.name == "yuv4mpegpipe" and not _says_rate(path):
+            log.warning("%s says no frame rate; it is taken for %g frames/s.", path, rate)
         if stream.time_base is None:
             raise InputError(f"{path}: its video stream has no clock.")
         return SourceInfo(
@@ -218,6 +220,12 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
             captions="A53_CC" in side_data(frame),
             projections=tuple(sorted(_PROJECTIONS[name] for name in side_data(frame) if name in _PROJECTIONS)),
         )
+
+
+def _says_rate(path: Path) -> bool:
+    """Whether a YUV4MPEG2 file's first line has a frame rate, for which FFmpeg puts 25 otherwise."""
+    with path.open("rb") as file:
+        return re.search(rb" F(?!0:0\b)", file.readline(512)) is not None
 
 
 def best_video(container: InputContainer, path: Path | str) -> VideoStream:
