@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import tempfile
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
-from scene.evaluation.visuals.side_by_side import Pane, SideBySide
+from scene.evaluation.visuals.moving import film
+from scene.evaluation.visuals.side_by_side import Moving, Pane, SideBySide
+from scene.measure.raw_video import write_raw_video
+from scene.picture import Picture, PictureFormat
+from scene.video.ffmpeg import find_ffmpeg
+from scene.video.rawvideo.y4m import Y4MHeader
 
 HOSTILE = "<img src=x onerror=alert(1)>.mp4"
 CLIPS = ("pan.mp4", HOSTILE)
@@ -15,6 +25,7 @@ CODECS = ("x264", "svtav1")
 METHODS = ("none", "contrast:tuned", "unsharp", "scene")
 CRFS = (20, 26, 32, 38, 44)
 FRAMES = 12
+MOVING_LUMA = {"source": 100, "none": 60, "scene": 90}
 BD_METRICS = ("vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y", "xpsnr_y")
 UNDEFINED_NOTE = "overlap 0.31 is below 0.5 </script><b>"
 
@@ -146,6 +157,24 @@ def frames() -> dict[str, Any]:
     }
 
 
+@functools.cache
+def moving() -> Moving:
+    """Flat pictures of which each version has its own luma, and that brighten by 4 codes a frame."""
+    fmt = PictureFormat(160, 120)
+    with tempfile.TemporaryDirectory() as name:
+        videos = []
+        for label, luma in MOVING_LUMA.items():
+            planes = [[np.full(shape, 128, np.uint8) for shape in fmt.plane_shapes] for _ in range(FRAMES)]
+            for number, (own, *_) in enumerate(planes):
+                own[:] = luma + 4 * number
+            pictures = [Picture(fmt, tuple(own)) for own in planes]
+            videos.append(write_raw_video(Path(name) / f"{label}.y4m", Y4MHeader(fmt, Fraction(24)), pictures))
+        place = {"frame": 7, "crop": (80, 80, 80, 60), "folder": Path(name)}
+        made = film(find_ffmpeg(), videos, list(MOVING_LUMA), Fraction(24), **place)
+    assert made is not None
+    return made
+
+
 def side_by_sides() -> list[SideBySide]:
     colours = {"source": "#808080", "none": "#a02020", "scene": "#20a020"}
     return [
@@ -166,6 +195,7 @@ def side_by_sides() -> list[SideBySide]:
                 for label, colour in colours.items()
             ),
             note="CRF 32 of the codec alone.",
+            moving=moving() if clip == CLIPS[0] else None,
         )
         for clip in CLIPS
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from made_results import (
     CLIPS,
@@ -16,6 +18,7 @@ from made_results import (
     FRAMES,
     HOSTILE,
     METHODS,
+    MOVING_LUMA,
     UNDEFINED_NOTE,
     comparison,
     comparison_frames,
@@ -23,6 +26,7 @@ from made_results import (
     results,
     side_by_sides,
 )
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from scene.evaluation.page import page_html
@@ -304,6 +308,90 @@ def test_an_enlarged_picture_shows_its_marked_detail(page: Page) -> None:
     expect(look.locator(".under")).to_have_css("image-rendering", "pixelated")
 
 
+def brightness(page: Page, place: int = 0) -> float:
+    """Of what a canvas of the moving comparison shows, in 8-bit codes of RGB."""
+    shot = page.locator("#look .moving canvas").nth(place).screenshot()
+    with Image.open(io.BytesIO(shot)) as image:
+        return float(np.asarray(image.convert("L"))[20:-20, 20:-20].mean())
+
+
+def rgb(luma: float) -> float:
+    return (luma - 16) * 255 / 219
+
+
+def test_versions_move_in_step_and_are_gone_through_frame_by_frame(page: Page) -> None:
+    look = page.locator("#look")
+    stage = look.get_by_role("group", name="Moving comparison")
+    stage.scroll_into_view_if_needed()
+    # Three times 160 pixels have room beside one another.
+    expect(stage.locator("canvas")).to_have_count(3)
+    expect(stage.locator("figcaption")).to_have_text(["source", "x264 only", "scene"])
+    expect(look.get_by_role("button", name="Pause")).to_be_visible()
+    numbers = {stage.get_attribute("data-frame") for _ in range(20) if page.wait_for_timeout(60) is None}
+    assert len(numbers) > 3
+    stage.focus()
+    page.keyboard.press("Space")
+    expect(look.get_by_role("button", name="Play")).to_be_visible()
+    for key, step in (("ArrowRight", 1), ("ArrowRight", 1), ("ArrowLeft", -1)):
+        number = (int(stage.get_attribute("data-frame") or "") + step) % FRAMES
+        page.keyboard.press(key)
+        expect(stage).to_have_attribute("data-frame", str(number))
+        for place, luma in enumerate(MOVING_LUMA.values()):
+            assert abs(brightness(page, place) - rgb(luma + 4 * number)) < 4
+    expect(look.locator(".moving-label")).to_have_text(f"frame {number}")
+
+
+def test_a_held_key_or_finger_shows_the_other_version(page: Page) -> None:
+    look = page.locator("#look")
+    choose(look, "Show", "one, to flip")
+    stage = look.get_by_role("group", name="Moving comparison")
+    stage.scroll_into_view_if_needed()
+    stage.focus()
+    look.get_by_role("button", name="Pause").click()
+    number = int(stage.get_attribute("data-frame") or "")
+    label = look.locator(".moving-label")
+    expect(label).to_have_text(f"scene · frame {number}")
+    assert abs(brightness(page) - rgb(90 + 4 * number)) < 4
+    page.keyboard.down("f")
+    expect(label).to_have_text(f"x264 only · frame {number}")
+    assert abs(brightness(page) - rgb(60 + 4 * number)) < 4
+    page.keyboard.up("f")
+    expect(label).to_have_text(f"scene · frame {number}")
+    choose(look, "While held", "source")
+    page.mouse.move(*centre(stage))
+    page.mouse.down()
+    expect(label).to_have_text(f"source · frame {number}")
+    page.mouse.up()
+    expect(label).to_have_text(f"scene · frame {number}")
+
+
+def test_the_difference_of_two_versions_is_enlarged(page: Page) -> None:
+    look = page.locator("#look")
+    choose(look, "Show", "the difference, times 8")
+    stage = look.get_by_role("group", name="Moving comparison")
+    stage.scroll_into_view_if_needed()
+    look.get_by_role("button", name="Pause").click()
+    # 30 codes of luma, eight times.
+    assert brightness(page) > 250
+    choose(look, "While held", "scene")
+    assert brightness(page) < 2
+    choose(look, "While held", "source")
+    # 10 codes of luma are 11.6 of RGB.
+    assert abs(brightness(page) - 8 * rgb(26)) < 20
+    choose(look, "Picture", f"{HOSTILE} · x264 · frame 7")
+    expect(look.locator(".in-motion")).to_be_hidden()
+
+
+def test_who_wants_less_motion_starts_it_himself(open_page: Open, report: Path) -> None:
+    page = open_page(report, reduced_motion="reduce")
+    look = page.locator("#look")
+    look.get_by_role("group", name="Moving comparison").scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+    expect(look.locator(".moving-label")).to_have_text("frame 0")
+    look.get_by_role("button", name="Play").click()
+    expect(look.locator(".moving-label")).not_to_have_text("frame 0")
+
+
 def test_no_name_becomes_markup(page: Page) -> None:
     assert page.locator("img").count() == 5
     assert page.locator("script").count() == 5
@@ -388,7 +476,7 @@ def test_the_policy_forbids_everything_but_the_pages_own_script_and_style(report
     text = report.read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
     assert policy is not None
-    assert policy[1].startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert policy[1].startswith("default-src 'none'; img-src data:; media-src data:; style-src 'sha256-")
     assert "unsafe" not in policy[1]
     assert len(re.findall(r"<script\b", text)) == len(re.findall(r"</script>", text)) == 5
     assert CLIPS[1] not in text

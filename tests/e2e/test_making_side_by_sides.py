@@ -68,6 +68,14 @@ def picture(content: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB")).astype(float)
 
 
+def lumas(ffmpeg: FFmpeg, video: Path) -> np.ndarray:
+    """The luma samples of all frames of a video 320 wide, (frames, H, 320)."""
+    samples = ffmpeg.run(["-i", str(video), "-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]).stdout
+    height = 576 if video.suffix == ".mp4" else 192
+    planes = np.frombuffer(samples, np.uint8).reshape(-1, height * 320 * 3 // 2)
+    return planes[:, : height * 320].reshape(-1, height, 320).astype(float)
+
+
 def test_every_codec_has_a_side_by_side_of_every_method(side_by_sides: list[SideBySide]) -> None:
     assert [(shown.clip, shown.codec) for shown in side_by_sides] == [
         ("pan.y4m", "x264"),
@@ -103,6 +111,23 @@ def test_the_source_is_that_frame_of_the_clip(side_by_sides: list[SideBySide], p
     left, top, width, height = shown.crop
     detail = expected[top : top + height, left : left + width]
     assert np.abs(detail - picture(shown.panes[0].crop)).mean() < 0.5
+
+
+def test_source_codec_and_network_move_in_one_video(
+    side_by_sides: list[SideBySide], pan: Path, ffmpeg: FFmpeg, tmp_path: Path
+) -> None:
+    for shown in side_by_sides:
+        moving = shown.moving
+        assert moving is not None
+        assert moving.labels == ("source", "none", "tiny")
+        assert (moving.width, moving.height, moving.pitch) == (320, 192, 192)
+        assert (moving.first, moving.frames, moving.rate) == (0, 5, 25)
+        (tmp_path / "moving.mp4").write_bytes(moving.video)
+        source, plain, tiny = np.moveaxis(lumas(ffmpeg, tmp_path / "moving.mp4").reshape(5, 3, 192, 320), 1, 0)
+        # Lightly compressed, and of the clip's own brightness.
+        assert np.abs(source - lumas(ffmpeg, pan)[:5]).mean() < 2
+        # An untrained network changes nothing, and the codec alone something.
+        assert np.abs(plain - tiny).mean() < 1 < np.abs(plain - source).mean()
 
 
 def test_all_have_the_bitrate_of_the_codec_alone(side_by_sides: list[SideBySide]) -> None:
@@ -142,7 +167,8 @@ def test_a_network_that_is_told_the_quantiser_is_shown_at_the_step_of_its_crf(
     assert [shown.codec for shown in made] == ["x264", "svtav1"]
     for shown in made:
         crf = float(shown.panes[2].caption.split("CRF ")[1].split()[0].rstrip(",:"))
-        assert any(step == pytest.approx(find_encoder(shown.codec).conditioning_step(crf)) for step in conditioned)
+        encoder = find_encoder(shown.codec)
+        assert any(step == pytest.approx(encoder.quantiser_step(crf) * encoder.fit.step) for step in conditioned)
     # At another CRF than the one that was expected to have the rate, there is another variant.
     assert 2 <= len(conditioned) == len(set(conditioned)) <= 4
 

@@ -32,14 +32,15 @@ MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
-BELOW_JOBS = NETWORK | {"proxy", "enhance"} | VIDEO | MEASURING
+BELOW_JOBS = NETWORK | {"proxy", "temporal", "enhance"} | VIDEO | MEASURING
 ARROWS = {
     **{leaf: set() for leaf in LEAVES},
     "model": set(),
     "model.semantics": {"model"},
     "proxy": {"model"},
     "metrics": {"model"},
-    "enhance": NETWORK | {"video", "video.encoders"},
+    "temporal": set(),
+    "enhance": NETWORK | {"temporal", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
@@ -51,14 +52,15 @@ ARROWS = {
     "jobs.batch": BELOW_JOBS | {"jobs"},
     "training.data": BELOW_JOBS,
     "training": BELOW_JOBS | {"training.data"},
+    "calibration": BELOW_JOBS | {"training.data"},
     "evaluation.grid": BELOW_JOBS,
     "evaluation.report": BELOW_JOBS | {"evaluation.grid"},
     "evaluation.visuals": BELOW_JOBS | {"evaluation.grid", "evaluation.report"},
     "evaluation.page": {"metrics", "evaluation.report", "evaluation.visuals"},
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
-    "benchmarks": BELOW_JOBS | TRAINING,
-    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "benchmarks"},
+    "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
+    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "calibration", "benchmarks"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -213,6 +215,8 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["doctor"],
             ["bench", "training"],
             ["bench", "semantics"],
+            ["bench", "encode"],
+            ["completion"],
         )
     ],
 )
@@ -264,6 +268,8 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_public_surface_is_locked() -> None:
     assert set(scene.__all__) == {
+        "CalibrationRequest",
+        "CalibrationResult",
         "CheckpointError",
         "CompareRequest",
         "CompareResult",
@@ -288,6 +294,7 @@ def test_the_public_surface_is_locked() -> None:
         "UsageError",
         "VerificationError",
         "__version__",
+        "calibrate",
         "compare",
         "encode",
         "encode_request",

@@ -16,13 +16,14 @@ from scene.evaluation.grid.methods import NONE, Method, parse_method
 from scene.evaluation.report.equal_rate import crf_at_rate, crf_of_equal_rate
 from scene.evaluation.report.results import Report, make_report
 from scene.evaluation.visuals.draw import most_different_crop, most_different_frame
+from scene.evaluation.visuals.moving import film
 from scene.evaluation.visuals.plan import choose_pairs, plan_side_by_sides
 from scene.evaluation.visuals.side_by_side import Pane, SideBySide, load_side_by_side, store_side_by_side
 from scene.evaluation.visuals.still import lossless_webp, read_picture, to_rgb, webp
 from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip, Recipe
 from scene.measure.encode import codec_run
-from scene.measure.raw_video import RawVideo, count_raw_video
+from scene.measure.raw_video import RawVideo, count_raw_video, write_raw_video
 from scene.metrics.scores import Scores
 from scene.picture import Matrix, Picture, PictureFormat
 from scene.video.encoders.settings import EncoderSettings
@@ -259,6 +260,53 @@ def test_side_by_sides_are_kept_and_damaged_ones_are_not_used(tmp_path: Path) ->
     for damaged in (text[:100], text.replace('"frame"', '"other"'), text.replace('"caption"', '"c"'), "[]", ""):
         path.write_text(damaged)
         assert load_side_by_side(cache, {"a": 1}) is None
+
+
+def test_of_many_pairs_eight_move() -> None:
+    clips = [clip(f"{number}.mp4") for number in range(6)]
+    made = [point for own in clips for codec in ("x264", "x265") for point in points(own, NONE, codec)]
+    plans = plan_side_by_sides(report(clips, [NONE], made, ("x264", "x265")), PROGRAM)
+    assert (len(plans), sum(plan.moving for plan in plans)) == (12, 8)
+    assert {plan.clip.name for plan in plans if plan.moving} == {own.name for own in clips}
+    assert plans[0].key["moving"] is True
+
+
+def test_a_large_clip_moves_around_its_detail_and_its_frame(tmp_path: Path) -> None:
+    fmt = PictureFormat(1280, 720)
+    planes = tuple(np.full(shape, 128, np.uint8) for shape in fmt.plane_shapes)
+    written = write_raw_video(tmp_path / "a.y4m", Y4MHeader(fmt, Fraction(50)), [Picture(fmt, planes)] * 60)
+    place = {"frame": 58, "crop": (1200, 16, 80, 60), "folder": tmp_path}
+    made = film(find_ffmpeg(), [written, written], ["source", "none"], Fraction(50), **place)
+    assert made is not None
+    assert (made.width, made.height, made.pitch, made.first, made.frames, made.rate) == (640, 368, 368, 12, 48, 50)
+    still = replace(written, frames=1)
+    assert film(find_ffmpeg(), [still, still], ["source", "none"], Fraction(50), **place) is None
+
+
+@pytest.mark.parametrize("matrix", ["bt601", "bt709", "bt2020", "other"])
+def test_colours_are_tagged_and_not_converted(tmp_path: Path, matrix: Matrix) -> None:
+    fmt = PictureFormat(64, 48, matrix=matrix)
+    planes = tuple(
+        np.full(shape, level, np.uint8) for shape, level in zip(fmt.plane_shapes, (90, 70, 180), strict=True)
+    )
+    written = write_raw_video(tmp_path / "a.y4m", Y4MHeader(fmt, Fraction(25)), [Picture(fmt, planes)] * 3)
+    place = {"frame": 1, "crop": (0, 0, 64, 48), "folder": tmp_path}
+    made = film(find_ffmpeg(), [written, written], ["source", "none"], Fraction(25), **place)
+    assert made is not None
+    options = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-"]
+    samples = np.frombuffer(find_ffmpeg().run(["-i", str(tmp_path / "moving.mp4"), *options]).stdout, np.uint8)
+    # Both, one above the other.
+    size = 64 * 96
+    first = np.split(samples[: size * 3 // 2].astype(int), [size, size * 5 // 4])
+    assert [round(plane.mean()) for plane in first] == [90, 70, 180]
+
+
+def test_a_video_that_cannot_be_coded_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fmt = PictureFormat(64, 48)
+    gone = RawVideo(tmp_path / "gone.y4m", Y4MHeader(fmt, Fraction(25)), 9)
+    place = {"frame": 1, "crop": (0, 0, 64, 48), "folder": tmp_path}
+    assert film(find_ffmpeg(), [gone, gone], ["source", "none"], Fraction(25), **place) is None
+    assert "no moving comparison" in caplog.text
 
 
 def steps(count: int, first: int = 0, noise: float = 0.0) -> list[np.ndarray]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
+from scene.video.encoders import DEFAULT_ENCODER
+from scene.video.encoders.settings import EncoderSettings, TrialCodecName
+
 if TYPE_CHECKING:
+    from scene.benchmarks.encode import EncodeBenchmark
     from scene.benchmarks.training import TrainingBenchmark
 
 bench = cyclopts.App(name="bench", help="Measure how fast this machine is.", help_format="markdown")
@@ -60,6 +65,68 @@ def training(
 
 
 @bench.command
+def encode(
+    *,
+    sizes: str = "480p,720p,1080p",
+    codec: TrialCodecName = DEFAULT_ENCODER,
+    crf: float | None = None,
+    preset: str | None = None,
+    model: str = "scene",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    frames: int = 48,
+    turns: int = 3,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Measure encoding: frames a second and memory, with the model and without, by turns.
+
+    Takes some minutes where the model runs on a CPU. The clip is made, and uncompressed.
+
+    Parameters
+    ----------
+    sizes:
+        Of the pictures, with commas between: 480p, 720p, 1080p, or WIDTHxHEIGHT.
+    codec:
+        Encoder.
+    crf:
+        Constant rate factor; by default that of scene encode.
+    preset:
+        Speed preset of the encoder; by default that of scene encode.
+    model:
+        A shipped model's name, or a .safetensors file.
+    device:
+        Where the model runs; auto takes a GPU where there is one.
+    frames:
+        Of each encode.
+    turns:
+        Encodes of a size with the model, and as many without.
+    json:
+        Print one JSON object instead of a table.
+    """
+    import dataclasses
+    from json import dumps
+
+    from scene.benchmarks.encode import SIZES, bench_encode
+    from scene.cli.console import progress_display, setup_logging
+    from scene.options import EnhanceOptions
+
+    setup_logging("text")
+    wanted = [SIZES.get(word) or _size(word, "--sizes") for word in sizes.split(",")]
+    settings = EncoderSettings(codec, crf, preset)
+    with progress_display("bench", "encodes") as on_progress:
+        result = bench_encode(
+            *(settings, EnhanceOptions(model=model, device=device)),
+            sizes=wanted,
+            frames=frames,
+            turns=turns,
+            on_progress=on_progress,
+        )
+    if json:
+        print(dumps(dataclasses.asdict(result)))
+    else:
+        _print_encode(result)
+
+
+@bench.command
 def semantics(
     model: str = "scene",
     /,
@@ -88,13 +155,10 @@ def semantics(
     from json import dumps
 
     from scene.benchmarks.semantics import bench_semantics
-    from scene.errors import UsageError
     from scene.model import load_model
 
-    width, cross, height = size.partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal() and 0 < int(width) <= 8192 and 0 < int(height) <= 8192):
-        raise UsageError(f"--size {size!r} must be WIDTHxHEIGHT, each from 1 to 8192.")
-    result = bench_semantics(load_model(model), width=int(width), height=int(height), semantics=encoder, device=device)
+    width, height = _size(size, "--size")
+    result = bench_semantics(load_model(model), width=width, height=height, semantics=encoder, device=device)
     if json:
         print(dumps(dataclasses.asdict(result)))
         return
@@ -103,6 +167,30 @@ def semantics(
     print(f"  {1000 * result.encoder_s:.1f} ms a frame from RGB, {1000 * result.embedding_s:.1f} ms from 8-bit 4:2:0")
     print(f"model {result.model}: {1000 * result.frame_s:.1f} ms a frame")
     print(f"embeddings every {result.interval} frames take {100 * result.share:.2f} % of the time")
+
+
+def _size(text: str, option: str) -> tuple[int, int]:
+    from scene.errors import UsageError
+
+    match = re.fullmatch(r"([0-9]{1,4})x([0-9]{1,4})", text)
+    width, height = (int(side) for side in match.groups()) if match else (0, 0)
+    if not (0 < width <= 8192 and 0 < height <= 8192):
+        raise UsageError(f"{option} {text!r} must be WIDTHxHEIGHT, each from 1 to 8192.")
+    return width, height
+
+
+def _print_encode(result: EncodeBenchmark) -> None:
+    print(
+        f"{result.codec} {result.preset}, CRF {result.crf:g}; {result.model} on {result.device},"
+        f" {result.threads} threads; {result.frames} frames, medians of {result.turns}"
+    )
+    print("size       frames/s  with model  ratio  start s  with model  memory MB  with model")
+    for size in result.sizes:
+        plain, made = size.plain, size.enhanced
+        print(
+            f"{f'{size.width}x{size.height}':9}  {plain.fps:8.1f}  {made.fps:10.1f}  {size.ratio:5.3f}"
+            f"  {plain.start_s:7.1f}  {made.start_s:10.1f}  {plain.memory / 1e6:9.0f}  {made.memory / 1e6:10.0f}"
+        )
 
 
 def _print_training(result: TrainingBenchmark) -> None:
@@ -117,7 +205,8 @@ def _print_training(result: TrainingBenchmark) -> None:
         milliseconds = (f"{1000 * s:.1f}" for s in (part.forward_s, part.backward_s))
         parts.add_row(part.name, *milliseconds, f"{100 * part.share:.1f}")
     limit, loader = result.limit, result.loader
-    console = Console(soft_wrap=True, highlight=False)
+    # As wide as it needs: on a narrow terminal rich would cut names.
+    console = Console(soft_wrap=True, highlight=False, width=200)
     console.print(
         f"{result.patches_per_second:.1f} patches/s"
         f" ({result.batch} x {result.crop} x {result.crop}, {result.precision}, {result.device})"

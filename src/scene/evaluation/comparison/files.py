@@ -196,7 +196,7 @@ class _Bench:
             views.append(View(file.clip.name, said, partial(self._same_depth, file.clip)))
         pair = (1, len(files)) if len(files) > 1 else (0, 1)
         codecs = ", ".join(dict.fromkeys(file.video.codec for file in files))
-        return draw(self.ffmpeg, views, pair, self.folder, clip=reference.name, codec=codecs)
+        return draw(self.ffmpeg, views, pair, self.folder, clip=reference.name, codec=codecs, rate=reference.rate)
 
     def _same_depth(self, clip: Clip, folder: Path) -> RawVideo:
         return self.decode(replace(clip, bit_depth=self.reference.header.format.bit_depth), folder)

@@ -29,12 +29,22 @@ from scene.evaluation.report.tables import (
     files_table,
 )
 from scene.evaluation.report.verdict import verdicts
-from scene.evaluation.visuals.side_by_side import SideBySide
+from scene.evaluation.visuals.side_by_side import Moving, SideBySide
 from scene.metrics.gain_sentence import HONEST
 from scene.metrics.scores import METRICS
 
 # In this order they are one module.
-_SCRIPTS = ("dom.js", "data.js", "notes.js", "tables.js", "chart.js", "plots.js", "side_by_side.js", "page.js")
+_SCRIPTS = (
+    "dom.js",
+    "data.js",
+    "notes.js",
+    "tables.js",
+    "chart.js",
+    "plots.js",
+    "moving.js",
+    "side_by_side.js",
+    "page.js",
+)
 # More figures than this make the file slow to open; clips are then thinned to every second frame, third, ...
 _MOST_FRAME_SCORES = 2_000_000
 # Percent from which a cell is tinted as a small, a clear and a large change.
@@ -290,7 +300,13 @@ def _side_by_side(shown: SideBySide) -> dict[str, Any]:
             }
             for pane in shown.panes
         ],
+        "moving": None if shown.moving is None else _moving(shown.moving),
     }
+
+
+def _moving(moving: Moving) -> dict[str, Any]:
+    names = ("labels", "width", "height", "pitch", "first", "frames", "rate")
+    return {**{name: getattr(moving, name) for name in names}, "video": _data_uri("video/mp4", moving.video)}
 
 
 def _data_uri(kind: str, content: bytes) -> str:

@@ -24,6 +24,7 @@ function startSideBySide() {
   const rightCaption = h("p", { class: "right" });
   const note = h("p", { class: "hint" });
   const details = h("div", { class: "details" });
+  const moving = makeMoving(text);
   let position = 50;
 
   const current = () => sideBySides[Number(picture.value)];
@@ -76,6 +77,7 @@ function startSideBySide() {
     }));
     resize();
     draw();
+    moving.change(current());
   }
 
   function draw() {
@@ -116,6 +118,7 @@ function startSideBySide() {
     h("div", { class: "controls" }, [picture, left, right, zoom].map((c) => c.element)),
     compared,
     note,
+    moving.element,
     h("h3", {}, "The marked detail of every version, enlarged"),
     details,
     reading(

@@ -46,7 +46,7 @@ def make_side_by_sides(
 
     The codec alone is shown at its measured point with a VMAF closest to 75, every method at the CRF that gives the
     same bitrate. The frame and the detail are those where the codec alone and the last network (without one, the last
-    method) differ most. A side-by-side picture that cannot be made is logged and left out.
+    method) differ most; eight of them move. A side-by-side picture that cannot be made is logged and left out.
 
     Args:
         report: of a measured grid.
@@ -258,7 +258,8 @@ class ComparisonBuilder:
         # Of the codec alone, there is only the source to tell it from.
         pair = (1, main + 1) if main else (0, 1)
         names = {"clip": plan.clip.name, "codec": plan.run.codec.name, "note": _note(draft)}
-        return draw(self.ffmpeg, views, pair, draft.folder, **names)
+        rate = plan.clip.rate if plan.moving else None
+        return draw(self.ffmpeg, views, pair, draft.folder, rate=rate, **names)
 
     def _decoder(self, stream: Path, reference: RawVideo) -> Callable[[Path], RawVideo]:
         fmt = reference.header.format

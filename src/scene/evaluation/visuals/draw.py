@@ -5,11 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from scene.evaluation.visuals.moving import film
 from scene.evaluation.visuals.side_by_side import Pane, SideBySide
 from scene.evaluation.visuals.still import lossless_webp, read_picture, to_rgb, webp
 from scene.measure.raw_video import RawVideo, read_lumas
@@ -33,17 +35,26 @@ class View:
 
 
 def draw(
-    ffmpeg: FFmpeg, views: Sequence[View], pair: tuple[int, int], folder: Path, *, clip: str, codec: str, note: str = ""
+    ffmpeg: FFmpeg,
+    views: Sequence[View],
+    pair: tuple[int, int],
+    folder: Path,
+    *,
+    clip: str,
+    codec: str,
+    note: str = "",
+    rate: Fraction | None = None,
 ) -> SideBySide:
-    """Draws every view at the frame, and with the detail, where two of them differ most.
+    """Draws every view at the frame, and with the detail, where two of them differ most; these two in motion too.
 
-    No more than two of them are on the disk at once.
+    No more than these two and the source are on the disk at once.
 
     Args:
-        views: of one size, bit depth and length.
+        views: of one size, bit depth and length; the source first.
         pair: indices of the two that decide.
         folder: where a private folder may be made for raw video.
         clip, codec, note: see `SideBySide`.
+        rate: frames a second; None where nothing is to move.
 
     Raises:
         ProcessError, InputError: a view cannot be decoded.
@@ -54,7 +65,16 @@ def draw(
         frame, difference = most_different_frame(*videos)
         for index, video in zip(pair, videos, strict=True):
             pictures[index] = read_picture(video, frame)
-    crop = most_different_crop(difference)
+        crop = most_different_crop(difference)
+        moving = None
+        if rate is not None:
+            decoded = dict(zip(pair, videos, strict=True))
+            if 0 not in decoded:
+                decoded[0] = views[0].decode(_subfolder(Path(name), 0))
+            shown = sorted(decoded)
+            labels = [views[index].label for index in shown]
+            filmed = [decoded[index] for index in shown]
+            moving = film(ffmpeg, filmed, labels, rate, frame=frame, crop=crop, folder=Path(name))
     for index, view in enumerate(views):
         if index not in pictures:
             with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as name:
@@ -66,7 +86,7 @@ def draw(
         detail = rgb[top : top + height, left : left + width]
         panes.append(Pane(view.label, view.caption, webp(rgb), lossless_webp(detail)))
     fmt = pictures[0].format
-    return SideBySide(clip, codec, frame, fmt.width, fmt.height, crop, tuple(panes), note)
+    return SideBySide(clip, codec, frame, fmt.width, fmt.height, crop, tuple(panes), note, moving)
 
 
 def caption(quality: str, kbps: float, scores: Scores) -> str:

@@ -17,8 +17,10 @@ from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 
 # To be raised whenever the same points would give another side-by-side picture than before.
-_VERSION = 2
+_VERSION = 3
 _MOST = 24
+# Each is some hundred kilobytes of the report.
+_MOST_MOVING = 8
 _MIDDLE_VMAF = 75.0
 
 
@@ -44,12 +46,14 @@ class SideBySidePlan:
     Attributes:
         clip, run: whose it is.
         views: the codec alone, at a measured point that sets the rate, then the methods.
+        moving: whether it is also shown in motion.
         key: all that the side-by-side picture depends on.
     """
 
     clip: Clip
     run: CodecRun
     views: tuple[PlannedView, ...]
+    moving: bool
     key: dict[str, Any]
 
     def crf_at_rate(self, view: PlannedView, kbps: float) -> float:
@@ -69,6 +73,7 @@ def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
     """
     grid = report.grid
     plans = []
+    moving = choose_pairs(len(grid.clips), len(grid.codecs), _MOST_MOVING)
     for clip_number, codec_number in choose_pairs(len(grid.clips), len(grid.codecs), _MOST):
         clip, run = grid.clips[clip_number], grid.codecs[codec_number]
         curves = {
@@ -89,7 +94,8 @@ def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
             if method.serves(run.codec.name) and curves[method.label]:
                 curve = curves[method.label]
                 views.append(PlannedView(method, curve, crf_at_rate(curve, middle.kbps, _step(run))))
-        plan = SideBySidePlan(clip, run, tuple(views), {})
+        moves = (clip_number, codec_number) in moving
+        plan = SideBySidePlan(clip, run, tuple(views), moves, {})
         key = {
             "slide": _VERSION,
             "clip": clip.name,
@@ -105,10 +111,11 @@ def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
                 for view in views
             ],
             "crfs": list(run.crfs),
+            "moving": moves,
             "ffmpeg": ffmpeg.build,
             "metrics": METRICS_VERSION,
         }
-        plans.append(SideBySidePlan(clip, run, tuple(views), key))
+        plans.append(SideBySidePlan(clip, run, tuple(views), moves, key))
     return plans
 
 

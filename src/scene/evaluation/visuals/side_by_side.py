@@ -27,6 +27,29 @@ class Pane:
 
 
 @dataclass(frozen=True, slots=True)
+class Moving:
+    """Versions of a part of a clip in motion, one above the other in one video.
+
+    Attributes:
+        labels: what they are, from the top, as panes are labelled.
+        width, height: of each in pixels.
+        pitch: how many rows each begins below the one before; at least `height`.
+        first, frames: number of the first frame, from 0, and how many there are.
+        rate: frames a second.
+        video: MP4.
+    """
+
+    labels: tuple[str, ...]
+    width: int
+    height: int
+    pitch: int
+    first: int
+    frames: int
+    rate: float
+    video: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class SideBySide:
     """One frame of one clip through one codec.
 
@@ -37,6 +60,7 @@ class SideBySide:
         crop: left, top, width, height of the detail.
         panes: the source first, then the codec alone, then every method.
         note: what the reader has to know of it; may be empty.
+        moving: the same in motion; None if there is none.
     """
 
     clip: str
@@ -47,9 +71,10 @@ class SideBySide:
     crop: tuple[int, int, int, int]
     panes: tuple[Pane, ...]
     note: str = ""
+    moving: Moving | None = None
 
 
-_FORMAT = "slide 1"
+_FORMAT = "slide 2"
 _SUFFIX = ".slide"
 
 
