@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 # that would be a few minutes.
 _LONGEST_STEP = 2**31 - 2
 _FINEST_CLOCK = 1_000_000
+# In microseconds: teletext is not buffered but shown within about 0.1 s after the clock that comes beside it.
+_TELETEXT_DELAY = "50000"
 
 
 class Writer:
@@ -90,6 +92,10 @@ class Writer:
             options |= {"movflags": "+faststart", "movie_timescale": str(scale)}
             if info.time_base.denominator > _FINEST_CLOCK:
                 options["video_track_timescale"] = str(_FINEST_CLOCK)
+        others = [s for s in source.streams if s.index != info.stream_index]
+        wanted = [s for s in others if copied is None or s.index in copied]
+        if container.muxer == "mpegts" and any(codec_name(s) == "dvb_teletext" for s in wanted):
+            options["max_delay"] = _TELETEXT_DELAY
         try:
             self._output = av.open(
                 file_url(path),
@@ -101,9 +107,6 @@ class Writer:
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            wanted = [
-                s for s in source.streams if s.index != info.stream_index and (copied is None or s.index in copied)
-            ]
             heard_and_seen = [s for s in wanted if kind_of(s) in {"audio", "video"}]
             self._copies = CopiedStreams(
                 *(self._output, container, info),
