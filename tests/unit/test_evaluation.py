@@ -19,7 +19,7 @@ from scene.measure.clip import Clip, Recipe, reference_arguments
 from scene.measure.encode import codec_run, encoder_settings, key_frame_interval, settings_key
 from scene.measure.names import display_name
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
-from scene.model import NetworkConfig, build_network, save_network
+from scene.model import Calibration, NetworkConfig, build_network, save_network
 from scene.video.encoders import find_encoder
 from scene.video.encoders.settings import EncoderSettings
 
@@ -162,7 +162,9 @@ def test_a_network_that_is_told_the_quantiser_is_fitted_to_each_codec(tmp_path: 
     own = [method for method in methods if method.label == "net"]
     assert [method.serves("svtav1") for method in own] == [False, True]
     assert [method.serves("x264") for method in own] == [True, False]
-    assert [method.strength for method in own] == [0.8, 0.8 * fit.strength]
+    assert [method.strength for method in own] == [0.8, 0.8]
+    assert [method.calibration for method in own] == [Calibration(), Calibration(strength=fit.strength)]
+    assert f"strength={0.8 * fit.strength:g}:" in own[1].identity
     assert len({method.identity for method in own}) == 2
     assert own[1].step("svtav1", 50) == fit.step * find_encoder("svtav1").quantiser_step(50)
     methods_for(methods, ["x264"])
