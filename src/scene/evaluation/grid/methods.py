@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import MissingError, UsageError
+from scene.measure.encode import PRESET
 from scene.measure.names import display_name
 from scene.video.encoders import ENCODERS, find_encoder
+from scene.video.encoders.base import Encoder
+from scene.video.encoders.params import parse_encoder_args
 from scene.video.encoders.svtav1 import VMAF_TUNE, SvtAv1
 from scene.video.ffmpeg import locate_program
 
@@ -48,7 +51,7 @@ class Method:
         calibration: how the network is applied before the method's codecs; see `scene.enhance.calibrated`.
         semantics: what conditions a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
-        parameters: further settings of the encoder, `key=value`, that belong to the method.
+        parameters: further settings of the encoder that belong to the method; see `encoder_settings`.
     """
 
     label: str
@@ -132,6 +135,9 @@ def check_encoders(methods: Sequence[Method], encoders: Mapping[str, str]) -> No
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
     """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], svtav1:vmaf, a shipped network, or a weights file.
 
+    `x264:tune=ssim` is the encoder with parameters of its own, which may be several, `preset` among them; after a plus
+    they belong to another method, as in `scene+x265:preset=slow:mcstf=1`.
+
     A network may be followed by a strength of its own, as in `scene:0.5`, and one that takes semantic embeddings by the
     control that stands in for them: `scene:none`, `scene:constant`, `scene:random`, `scene:shuffled`.
 
@@ -142,6 +148,11 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
         UsageError: an unknown name, or a parameter out of range.
         InputError, CheckpointError: the weights file is missing or damaged.
     """
+    base, plus, tuned = text.rpartition("+")
+    codec, _, settings = tuned.partition(":")
+    if codec in ENCODERS and "=" in settings:
+        before = parse_method(base, strength=strength) if plus else NONE
+        return _with_parameters(text, before, ENCODERS[codec], settings)
     name, _, parameter = text.partition(":")
     if text in (NONE.label, SVTAV1_VMAF.label):
         return NONE if text == NONE.label else SVTAV1_VMAF
@@ -235,6 +246,26 @@ def fit_to_codecs(method: Method) -> tuple[Method, ...]:
     )
 
 
+def _with_parameters(text: str, method: Method, encoder: Encoder, settings: str) -> Method:
+    """A method before an encoder with further parameters."""
+    if method.parameters or not method.serves(encoder.name):
+        raise UsageError(f"{text!r}: {method.label} is not for {encoder.name}, or has parameters already.")
+    items = parse_encoder_args(settings)
+    presets = [value for key, value in items if key == PRESET]
+    if any(preset not in encoder.presets for preset in presets):
+        raise UsageError(f"{text!r}: {encoder.name} has the presets {', '.join(encoder.presets)}.")
+    own = [(key, value) for key, value in items if key != PRESET]
+    encoder.check_args(own)
+    (fitted,) = (one for one in fit_to_codecs(method) if one.serves(encoder.name))
+    return replace(
+        fitted,
+        label=text,
+        identity=f"{fitted.identity}+{encoder.name}:{settings}",
+        codecs=(encoder.name,),
+        parameters=tuple(f"{key}={value}" for key, value in items),
+    )
+
+
 def methods_for(methods: Sequence[Method], codecs: Sequence[str]) -> tuple[Method, ...]:
     """The methods that have a part in measuring these codecs, in order.
 
@@ -256,7 +287,9 @@ def _network_method(text: str, strength: float, semantics: str) -> Method:
     shipped = text in model_names()
     looks_like_file = text.endswith(".safetensors") or "/" in text or Path(text).exists()
     if not shipped and not looks_like_file:
-        known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, *model_names()])
+        known = ", ".join(
+            ["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, "CODEC:KEY=VALUE", *model_names()]
+        )
         raise UsageError(f"method {text!r} is unknown; choose from {known}, or give a .safetensors file.")
     network = load_model(text)
     label = text if shipped else display_name(Path(text).stem)
