@@ -123,6 +123,22 @@ def test_svtav1s_tune_raises_vmaf_more_than_neg(ffmpeg: FFmpeg, pan: Path, tmp_p
     assert gain_neg < gain - 1
 
 
+def test_an_encoders_parameters_and_preset_reach_it(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    names = ["x264:tune=ssim", "x264:preset=ultrafast", "contrast:1.10+x264:tune=ssim"]
+    grid = Grid(open_clips([pan]), Recipe(), parse_methods(names), (codec_run("x264", crfs=(30,)),))
+    measured = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"))
+    assert not measured.failures
+    points = {point.method.label: point.measurement for point in measured.points}
+    assert set(points) == {"none", *names}
+    plain, tuned, fast, both = (points[name] for name in ("none", *names))
+    assert fast.bytes > 1.2 * plain.bytes
+    run = codec_run("x264", encoder_args="threads=1:keyint={gop}:tune=ssim")
+    reference = count_raw_video(pan, "bt601")
+    same = measure_point(ffmpeg, reference, reference, run, 30, 50, folder=tmp_path)
+    assert tuned.bytes == same.bytes != plain.bytes
+    assert both.scores.psnr_y < tuned.scores.psnr_y - 1
+
+
 def test_the_tuned_settings_are_those_with_the_best_bd_rate(
     ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,8 +132,9 @@ def test_less_than_one_step_is_refused(photos: Path) -> None:
 
 
 def test_the_command_prints_a_table_or_one_object(
-    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
     config = tmp_path / "tiny.toml"
     config.write_text(
         '[network]\nguidance = "features"\nplanes = "luma"\nchannels = 8\n[data]\ncrop = 64\n[run]\nbatch = 2\n'

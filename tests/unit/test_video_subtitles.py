@@ -25,8 +25,8 @@ def test_utf16_is_recoded():
 def test_only_text_is_converted():
     assert conversion("dvd_subtitle", "mp4") is None
     assert conversion("subrip", "mpegts") is None
-    assert conversion("subrip", "mov").encoder == "mov_text"
-    assert conversion("subrip", "webm").encoder == "webvtt"
+    assert conversion("subrip", "mov").codec == "mov_text"
+    assert conversion("subrip", "webm").codec == "webvtt"
 
 
 def test_the_text_of_an_event_with_commas():

@@ -205,7 +205,8 @@ def _print_training(result: TrainingBenchmark) -> None:
         milliseconds = (f"{1000 * s:.1f}" for s in (part.forward_s, part.backward_s))
         parts.add_row(part.name, *milliseconds, f"{100 * part.share:.1f}")
     limit, loader = result.limit, result.loader
-    console = Console(soft_wrap=True, highlight=False)
+    # As wide as it needs: on a narrow terminal rich would cut names.
+    console = Console(soft_wrap=True, highlight=False, width=200)
     console.print(
         f"{result.patches_per_second:.1f} patches/s"
         f" ({result.batch} x {result.crop} x {result.crop}, {result.precision}, {result.device})"

@@ -45,6 +45,7 @@ def compare(
         What standard error gets: text, or one JSON object a line.
     """
     from scene.cli.console import command_line, progress_display, setup_logging
+    from scene.cli.results_report import print_results
     from scene.evaluation.compare import compare as run_comparison
     from scene.evaluation.output import write_comparison
     from scene.evaluation.report.results import json_text
@@ -61,6 +62,9 @@ def compare(
     )
     with progress_display("compare", "files", log_format) as on_progress:
         result = run_comparison(request, on_progress)
-    print(json_text(result.results) if json else result.table, end="")
+    if json:
+        print(json_text(result.results), end="")
+    else:
+        print_results(result.results, out)
     if out is not None:
         write_comparison(result, out)

@@ -48,13 +48,12 @@ def demo(
     from functools import partial
 
     from scene.cli.console import progress_display, setup_logging
+    from scene.cli.results_report import print_results
     from scene.cli.sample import make_sample
     from scene.errors import UsageError
     from scene.evaluation.evaluate import evaluate
     from scene.evaluation.grid.methods import parse_method
-    from scene.evaluation.report.markdown import results_markdown
     from scene.evaluation.report.results import results_document
-    from scene.evaluation.report.verdict import verdicts
     from scene.evaluation.requests import EvaluationRequest
     from scene.jobs.encode import EncodeRequest, encode
     from scene.options import EnhanceOptions
@@ -95,11 +94,8 @@ def demo(
     still = out / "still.png"
     _draw_still(program, source, {plain: ("codec only", _STILL_CRF), enhanced: (label, crf)}, still)
 
-    document = results_document(result.report)
-    for verdict in verdicts(document):
-        print(f"{verdict.sentence}\n{verdict.advice}.\n")
-    print(results_markdown(document))
-    print("Files:")
+    print_results(results_document(result.report), None)
+    print("\nFiles:")
     for path in (source, plain, enhanced, still, *result.files):
         print(f"  {path}")
 

@@ -49,7 +49,8 @@ def evaluate(
     models
         Methods, separated by commas: none (always included), contrast[:FACTOR], unsharp[:AMOUNT], contrast:tuned and
         unsharp:tuned (the best setting for VMAF, found on these clips), svtav1:vmaf (SVT-AV1's own tune), a shipped
-        model[:STRENGTH], or a .safetensors file. Default: none,contrast,unsharp,asconvsr,scene.
+        model[:STRENGTH], or a .safetensors file; x264:tune=ssim is an encoder with other parameters, and
+        METHOD+x264:tune=ssim another method before it. Default: none,contrast,unsharp,asconvsr,scene.
     filters
         A further method, NAME=PROGRAM ARGUMENTS: a program that reads YUV4MPEG2 on standard input and writes it on
         standard output; as often as needed.
@@ -89,9 +90,9 @@ def evaluate(
     from functools import partial
 
     from scene.cli.console import command_line, progress_display, setup_logging
+    from scene.cli.results_report import print_results
     from scene.errors import SceneError
     from scene.evaluation.evaluate import evaluate as run_evaluation
-    from scene.evaluation.report.markdown import results_markdown
     from scene.evaluation.report.results import results_document
     from scene.evaluation.requests import EvaluationRequest
     from scene.video.encoders.svtav1 import SvtAv1
@@ -122,7 +123,7 @@ def evaluate(
         command=command_line(),
     )
     report = run_evaluation(request, partial(progress_display, log_format=log_format)).report
-    print(results_markdown(results_document(report)), end="")
+    print_results(results_document(report), out)
     if failures := report.measured.failures:
         raise SceneError(
             f"{len(failures)} of {len(failures) + len(report.measured.points)} points could not "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from scene.evaluation.report.provenance import is_comparison, protocol_lines
 from scene.evaluation.report.remarks import remarks
 from scene.evaluation.report.results import Document
+from scene.evaluation.report.spoken import spoken
 from scene.evaluation.report.table import NOT_AVAILABLE, Cell, Table
 from scene.evaluation.report.tables import (
     anchors,
@@ -40,6 +41,10 @@ EFFECT_LEGEND = (
 
 def results_markdown(results: Document) -> str:
     """The text of table.md for a results document; tables that it has no data for are left out."""
+    return "".join(f"{escape(line)}\n\n" for line in spoken(results)) + _tables(results)
+
+
+def _tables(results: Document) -> str:
     if is_comparison(results):
         return _comparison(results)
     environment = results["environment"]
@@ -132,11 +137,7 @@ def escape(text: str) -> str:
 def _cell(cell: str | Cell | None) -> str:
     if isinstance(cell, str):
         return escape(cell)
-    if cell is None or cell.value is None:
+    if cell is None:
         return NOT_AVAILABLE
-    text = cell.text
-    if cell.worst is not None:
-        text += f" ({cell.worst:+.{cell.decimals}f})"
-    if not cell.complete:
-        text += f" \\[{cell.clips}/{cell.of_clips}\\]"
+    text = escape(cell.in_full)
     return f"**{text}**" if cell.best else text

@@ -48,6 +48,14 @@ class Cell:
             return NOT_AVAILABLE
         return f"{round(self.value, self.decimals) + 0.0:{'+' if self.signed else ''}.{self.decimals}f}"
 
+    @property
+    def in_full(self) -> str:
+        """The value, the worst clip's in brackets, and how many clips have one where some have none."""
+        if self.value is None:
+            return NOT_AVAILABLE
+        worst = "" if self.worst is None else f" ({self.worst:+.{self.decimals}f})"
+        return f"{self.text}{worst}" + ("" if self.complete else f" [{self.clips}/{self.of_clips}]")
+
 
 # Text is plain: whoever renders it escapes it. None is a cell that nothing belongs into.
 Row = tuple[str | Cell | None, ...]

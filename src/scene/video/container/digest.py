@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
 from scene.video.container.formats import Container
+from scene.video.described import described_streams
 from scene.video.source.probe import is_cover
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ _HEVC_FRAMING = frozenset({32, 33, 34, 35})
 _VVC_FRAMING = frozenset({12, 13, 14, 15, 16, 20})
 _START_CODE = b"\0\0\1"
 _AV1_TEMPORAL_DELIMITER = b"\x12\0"
+# Such as "Subtitle: dvb_teletext ([6][0][0][0] / 0x0006)", or with a codec that has a name of the container's only,
+# "Audio: none (apac / 0x63617061)".
+_DESCRIBED = re.compile(r": \w+: (?P<codec>\w+)(?: \((?P<tag>\S+) / 0x)?")
 
 
 @dataclass(slots=True)
@@ -78,12 +84,32 @@ def kind_of(stream: Stream) -> str:
 
 
 def codec_name(stream: Stream) -> str:
-    """FFmpeg's name of a stream's codec, whichever decoder reads it; "unknown" where it has none."""
+    """FFmpeg's name of a stream's codec, whichever decoder reads it; the container's where FFmpeg has none."""
     # PyAV's annotations do not admit it, but a stream without a decoder has no context, and may have no name.
     context: Any = stream.codec_context
     if context is not None:
         return str(context.codec.canonical_name)
-    return str(getattr(stream, "name", None) or "unknown")
+    name = getattr(stream, "name", None)
+    if name:
+        return str(name)
+    codec, tag = _described(stream)
+    return tag if codec == "none" else codec
+
+
+def is_unknown(stream: Stream) -> bool:
+    """Whether FFmpeg has no name for a stream's codec, and no muxer any way to write it."""
+    if stream.codec_context is not None or getattr(stream, "name", None):
+        return False
+    return _described(stream)[0] == "none"
+
+
+def _described(stream: Stream) -> tuple[str, str]:
+    """FFmpeg's name of a stream's codec, "none" where it has none, and the container's, "unknown" where it has none."""
+    text = described_streams(cast(InputContainer, stream.container)).get(stream.index, "")
+    match = _DESCRIBED.search(text)
+    if match is None:
+        return "none", "unknown"
+    return match["codec"], match["tag"] or "unknown"
 
 
 def _content(codec: str, data: bytes) -> Iterator[bytes]:

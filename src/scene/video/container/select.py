@@ -19,7 +19,7 @@ from scene.video.source.probe import best_video, is_cover
 _KINDS = {"v": "video", "a": "audio", "s": "subtitle", "d": "data", "t": "attachment"}
 _SPECIFIER = re.compile(
     r"(?P<minus>-)?(?:0:(?=.))?(?:"
-    r"(?P<all>all|0)"
+    r"(?P<all>all|(?<!:)0)"
     r"|(?P<kind>[vasdt])(?::(?P<nth>\d+))?(?P<kind_language>:m:language:(?P<of_kind>[\w-]+))?"
     r"|m:language:(?P<of_any>[\w-]+)"
     r"|(?P<index>\d+)"

@@ -25,11 +25,11 @@ class Conversion:
     """How one subtitle codec becomes another.
 
     Attributes:
-        encoder: FFmpeg's name of the codec to write.
+        codec: FFmpeg's name of the codec to write, and of its encoder.
         convert: a packet's bytes to those of the new codec, None for a packet that shows nothing.
     """
 
-    encoder: str
+    codec: str
     convert: Callable[[bytes], bytes | None]
 
 

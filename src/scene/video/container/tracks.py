@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import logging
-from contextlib import suppress
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any, cast
 
 import av
-from av.audio.stream import AudioStream
 from av.container import OutputContainer
 from av.packet import Packet
 from av.rational import AVRational
 from av.stream import Discard, Stream
 
 from scene.errors import InputError, UsageError
-from scene.video.container.digest import TrackDigest, codec_name, kind_of
-from scene.video.container.formats import Container
+from scene.video.container.copies import add_copy, holds
+from scene.video.container.digest import TrackDigest, codec_name, is_unknown, kind_of
+from scene.video.container.formats import CONTAINERS, Container
 from scene.video.container.subtitles import BLANK, Conversion, blanks, conversion, parts
 from scene.video.container.tags import copy_tags, describe
 from scene.video.source.open import open_input, reason
@@ -38,8 +37,6 @@ SIMULTANEOUS = frozenset({"matroska", "webm"})
 # Those of no duration would be lost at its end.
 _UNTOLD = frozenset({None, 0, 2**31 - 1, 2**32 - 1, 2**63 - 1})
 _MAX_DURATION = 2**31 - 1
-# How FFmpeg names layouts without speakers.
-_GUESSED_LAYOUTS = {"1 channels": "mono", "2 channels": "stereo"}
 
 
 class CopiedStreams:
@@ -48,6 +45,7 @@ class CopiedStreams:
     Args:
         output: not yet begun, and open in `container`'s muxer.
         tolerant: leave out packets that are too damaged to be written.
+        elsewhere: gives the suffixes of containers that hold all audio and video of the output.
     """
 
     def __init__(
@@ -57,11 +55,13 @@ class CopiedStreams:
         info: SourceInfo,
         *,
         tolerant: bool,
+        elsewhere: Callable[[], list[str]],
     ) -> None:
         self._output = output
         self._container = container
         self._path = info.path
         self._tolerant = tolerant
+        self._elsewhere = elsewhere
         self._refused: set[int] = set()
         self._streams: dict[int, Stream] = {}
         self._conversions: dict[int, Conversion] = {}
@@ -82,25 +82,47 @@ class CopiedStreams:
             return
         if kind_of(stream) == "cover" and self._add_cover(stream):
             return
-        copy = self._add_template(stream) or self._add_conversion(stream)
+        copy = self._add_copy(stream) or self._add_conversion(stream)
         if copy is not None:
             copy_tags(stream, copy, self._container, self._path)
             self._streams[stream.index] = copy
-            self._sums[stream.index] = TrackDigest(kind_of(stream), codec_name(copy), describe(stream))
+            converted = self._conversions.get(stream.index)
+            codec = codec_name(stream) if converted is None else converted.codec
+            self._sums[stream.index] = TrackDigest(kind_of(stream), codec, describe(stream))
         elif kind_of(stream) in {"audio", "video"}:
-            other = "" if self._container.attachments else "use .mkv, or "
-            raise UsageError(
-                f"{self._container.name} files cannot hold {describe(stream)} of {self._path}; {other}leave it out "
-                f"with `maps` -0:{stream.index}."
-            )
+            raise UsageError(self._refusal(stream))
         else:
             self._left_out.append(stream.index)
-            log.warning(
-                "%s: %s cannot be held by %s files and is left out.",
-                self._path,
-                describe(stream),
-                self._container.name,
-            )
+            log.warning("%s: %s is left out.", self._path, self._reason(stream))
+
+    def _refusal(self, stream: Stream) -> str:
+        others = [suffix for suffix in self._elsewhere() if CONTAINERS[suffix] != self._container]
+        way = f"use {' or '.join(others[:2])}, or " if others else ""
+        what, name = f"{describe(stream)} of {self._path}", self._container.name
+        without = f"leave it out with `maps` -0:{stream.index}"
+        if is_unknown(stream):
+            return f"FFmpeg does not know the codec of {what}; {without}."
+        if self._is_limit_of_ffmpeg(stream):
+            return f"FFmpeg cannot write {what} into {name} files; {way}{without}."
+        return f"{name} files cannot hold {what}; {way}{without}."
+
+    def _reason(self, stream: Stream) -> str:
+        """Why a stream is left out, in words to follow its file's name."""
+        if is_unknown(stream):
+            return f"FFmpeg does not know the codec of {describe(stream)}, which"
+        if self._is_limit_of_ffmpeg(stream):
+            return f"{describe(stream)} cannot be written into {self._container.name} files by FFmpeg and"
+        return f"{describe(stream)} cannot be held by {self._container.name} files and"
+
+    def _is_limit_of_ffmpeg(self, stream: Stream) -> bool:
+        """Whether the container may well hold a stream that FFmpeg's muxer does not take.
+
+        The source is such a file; or FFmpeg hardly knows the codec; or the container is Matroska, which has a way for
+        all that has a number in AVI.
+        """
+        same = CONTAINERS.get(self._path.suffix.lower()) == self._container
+        coded = kind_of(stream) in {"audio", "video"}
+        return same or (coded and (stream.codec_context is None or self._container.attachments))
 
     def prepare(self, packet: Packet[Any]) -> list[Packet[Any]]:
         """The packets to write for one of the source's, none if there is nothing to write."""
@@ -183,17 +205,13 @@ class CopiedStreams:
         self._sums[stream.index] = cover
         return True
 
-    def _add_template(self, stream: Stream) -> Stream | None:
-        if not _holds(self._container, stream):
+    def _add_copy(self, stream: Stream) -> Stream | None:
+        if not holds(self._container, stream):
             return None
         try:
-            copy = cast(Stream, self._output.add_stream_from_template(cast(Any, stream), opaque=True))
+            return add_copy(self._output, stream)
         except (ValueError, av.FFmpegError):
             return None
-        guessed = _guessed_layout(stream)
-        if guessed is not None:
-            cast(AudioStream, copy).codec_context.layout = guessed
-        return copy
 
     def _add_conversion(self, stream: Stream) -> Stream | None:
         found = conversion(codec_name(stream), self._container.muxer) if stream.type == "subtitle" else None
@@ -205,7 +223,7 @@ class CopiedStreams:
             describe(stream),
             self._container.name,
         )
-        converted = self._output.add_stream(found.encoder)
+        converted = self._output.add_stream(found.codec)
         # The encoder insists on an ASS header although nothing passes through it.
         cast(Any, converted.codec_context).subtitle_header = b"[Script Info]\n"
         self._conversions[stream.index] = found
@@ -246,51 +264,6 @@ def _is_written_anew(stream: Stream) -> bool:
     if stream.type != "data":
         return False
     return stream.discard == Discard.all or "timecode" in stream.metadata
-
-
-def _holds(container: Container, stream: Stream) -> bool:
-    """Whether a muxer takes a stream: it is asked to begin a file with it, in memory."""
-    if stream.type == "attachment":
-        return container.attachments
-    if stream.type == "data":
-        # Without a codec only its tag, which is mp4's own, tells what it is.
-        foreign = codec_name(stream) == "bin_data" and "mp4" not in stream.container.format.name
-        if foreign or codec_name(stream) not in container.data:
-            return False
-    if _is_pcm_without_speakers(stream) and container.muxer == "mp4":
-        return False
-    if container.codecs is not None and codec_name(stream) not in container.codecs:
-        return False
-    if kind_of(stream) == "cover":
-        return container.covers
-    trial = av.open(io.BytesIO(), "w", format=container.muxer, container_options=dict(container.options))
-    try:
-        trial.add_stream_from_template(cast(Any, stream), opaque=True)
-        trial.start_encoding()
-    except (ValueError, av.FFmpegError):
-        return False
-    finally:
-        with suppress(ValueError, av.FFmpegError):
-            trial.close()
-    return True
-
-
-def _is_pcm_without_speakers(stream: Stream) -> bool:
-    """Which mp4 refuses only at the end."""
-    return (
-        isinstance(stream, AudioStream)
-        and stream.codec_context is not None
-        and codec_name(stream).startswith("pcm_")
-        and stream.codec_context.layout.name.endswith(" channels")
-        and _guessed_layout(stream) is None
-    )
-
-
-def _guessed_layout(stream: Stream) -> str | None:
-    """Which speakers one or two channels are for, where the source does not say: mp4 insists on it for PCM."""
-    if isinstance(stream, AudioStream) and stream.codec_context is not None:
-        return _GUESSED_LAYOUTS.get(stream.codec_context.layout.name)
-    return None
 
 
 def _with_data(packet: Packet[Any], data: bytes) -> Packet[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,7 +16,8 @@ from av.rational import AVRational
 from av.stream import Stream
 
 from scene.errors import InputError, SceneError, UsageError
-from scene.video.container.digest import OutputManifest, TrackDigest, codec_name
+from scene.video.container.copies import holders
+from scene.video.container.digest import OutputManifest, TrackDigest, codec_name, kind_of
 from scene.video.container.formats import Container
 from scene.video.container.matroska import write_display_size
 from scene.video.container.tags import copy_tags, file_tags
@@ -34,6 +36,8 @@ log = logging.getLogger(__name__)
 # that would be a few minutes.
 _LONGEST_STEP = 2**31 - 2
 _FINEST_CLOCK = 1_000_000
+# In microseconds: teletext is not buffered but shown within about 0.1 s after the clock that comes beside it.
+_TELETEXT_DELAY = "50000"
 
 
 class Writer:
@@ -88,6 +92,10 @@ class Writer:
             options |= {"movflags": "+faststart", "movie_timescale": str(scale)}
             if info.time_base.denominator > _FINEST_CLOCK:
                 options["video_track_timescale"] = str(_FINEST_CLOCK)
+        others = [s for s in source.streams if s.index != info.stream_index]
+        wanted = [s for s in others if copied is None or s.index in copied]
+        if container.muxer == "mpegts" and any(codec_name(s) == "dvb_teletext" for s in wanted):
+            options["max_delay"] = _TELETEXT_DELAY
         try:
             self._output = av.open(
                 file_url(path),
@@ -99,7 +107,12 @@ class Writer:
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            self._copies = CopiedStreams(self._output, container, info, tolerant=tolerant)
+            heard_and_seen = [s for s in wanted if kind_of(s) in {"audio", "video"}]
+            self._copies = CopiedStreams(
+                *(self._output, container, info),
+                tolerant=tolerant,
+                elsewhere=lambda: holders(heard_and_seen, self._is_held_by),
+            )
             for stream in source.streams:
                 if stream.index == info.stream_index:
                     self._before = sum(track.kind == "video" for track in self._copies.sums)
@@ -108,7 +121,7 @@ class Writer:
                     # Matroska numbers tracks without attached files.
                     self._track = sum(s.type != "attachment" for s in self._output.streams) - 1
                     self._sum = TrackDigest("video", codec_name(self._video), "the video")
-                elif copied is None or stream.index in copied:
+                elif stream in wanted:
                     self._copies.add(stream)
             self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
             if container.chapters:
@@ -134,8 +147,8 @@ class Writer:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
             raise UsageError(
-                f"{self._container.name} files cannot hold the streams of {self._info.path} ({reason(error)}); "
-                "use .mkv."
+                f"FFmpeg cannot write the streams of {self._info.path} into one {self._container.name} file "
+                f"({reason(error)}); use .mkv, or leave some out with `maps`."
             ) from None
 
     def write(self, unit: Unit) -> None:
@@ -230,6 +243,17 @@ class Writer:
                 self._copies.refused(source, error)
             else:
                 self._copies.wrote(source, copy)
+
+    def _is_held_by(self, container: Container) -> bool:
+        """Whether another container holds the encoded video."""
+        if container.muxer in self._codec.unheld_by:
+            return False
+        trial = av.open(io.BytesIO(), "w", format=container.muxer)
+        try:
+            trial.add_mux_stream(self._codec.raw_muxer if self._codec.is_external else self._plan.ffmpeg_name)
+        except ValueError:
+            return False
+        return True
 
     def _add_encoder(self, template: Stream) -> EncoderSession:
         container = self._container
