@@ -17,7 +17,7 @@ from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 
 # To be raised whenever the same points would give another side-by-side picture than before.
-_VERSION = 3
+_VERSION = 4
 _MOST = 24
 # Each is some hundred kilobytes of the report.
 _MOST_MOVING = 8
