@@ -20,7 +20,7 @@ from scene.video.container.copies import holders
 from scene.video.container.digest import OutputManifest, TrackDigest, codec_name, kind_of
 from scene.video.container.formats import Container
 from scene.video.container.matroska import write_display_size
-from scene.video.container.tags import copy_tags, file_tags
+from scene.video.container.tags import copy_tags, file_tags, has_own_keys
 from scene.video.container.tracks import SIMULTANEOUS, CopiedStreams
 from scene.video.encoders.base import StatisticsPass
 from scene.video.encoding.external import open_session
@@ -96,6 +96,11 @@ class Writer:
         wanted = [s for s in others if copied is None or s.index in copied]
         if container.muxer == "mpegts" and any(codec_name(s) == "dvb_teletext" for s in wanted):
             options["max_delay"] = _TELETEXT_DELAY
+        # FFmpeg's muxer of mp4 writes a cover or tags of the second kind.
+        own_keys = not (container.covers and any(kind_of(s) == "cover" for s in wanted))
+        tags = file_tags(source.metadata, container, made_with, info.path, own_keys=own_keys)
+        if own_keys and has_own_keys(tags, container):
+            options["movflags"] += "+use_metadata_tags"
         try:
             self._output = av.open(
                 file_url(path),
@@ -123,7 +128,7 @@ class Writer:
                     self._sum = TrackDigest("video", codec_name(self._video), "the video")
                 elif stream in wanted:
                     self._copies.add(stream)
-            self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
+            self._output.metadata.update(tags)
             if container.chapters:
                 self._output.set_chapters(source.chapters())
             elif source.chapters():
