@@ -18,6 +18,7 @@ from markupsafe import Markup
 from scene.evaluation.report.looks import COLOURS, looks
 from scene.evaluation.report.provenance import facts, is_comparison, provenance_tables
 from scene.evaluation.report.results import Document
+from scene.evaluation.report.spoken import spoken
 from scene.evaluation.report.table import Cell, Table
 from scene.evaluation.report.tables import (
     CLIP_FIGURES,
@@ -87,6 +88,7 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
             script_hash=_hash(script),
             title=_headline(document),
             verdicts=verdicts(document),
+            said=spoken(document) if comparison else [],
             sentence=_sentence(document),
             comparison=comparison,
             files=files_table(document) if comparison else None,
