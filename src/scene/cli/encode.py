@@ -29,6 +29,7 @@ def encode(
     on_error: Literal["fail", "skip"] = "fail",
     allow_network: Annotated[bool, Parameter(negative="")] = False,
     verify: Literal["quick", "full"] = "quick",
+    compare: bool = True,
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: Literal["text", "json"] = "text",
 ) -> None:
@@ -58,6 +59,7 @@ def encode(
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         allow_network: Follow HLS playlists and concat scripts, to other files and over the network.
         verify: How much of an output is decoded before it appears: some key frames, or all frames.
+        compare: Try short parts of the video without the model too, and say what it won; takes some seconds.
         overwrite: Replace outputs that exist.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
@@ -87,6 +89,8 @@ def encode(
             audio=not no_audio,
             deinterlace=deinterlace,
             verify=verify,
+            # A search says it itself.
+            compare=compare and not target,
         )
         for source, output in zip(sources, destinations(sources, destination, settings.codec), strict=True)
     ]

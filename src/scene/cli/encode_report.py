@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from scene.cli.console import LogFormat, announce, progress_display
 from scene.errors import SceneError
+from scene.metrics.gain_sentence import HONEST, gain_sentence
+from scene.metrics.targets import title
 
 if TYPE_CHECKING:
     from scene.jobs.batch.target import TargetEncodeRequest
     from scene.jobs.encode import EncodeRequest, EncodeResult
+    from scene.jobs.gain import Gain
     from scene.jobs.guard import GuardReport
 
 
@@ -40,6 +43,9 @@ def _encode(request: EncodeRequest | TargetEncodeRequest, log_format: LogFormat)
     if isinstance(request, scene.EncodeRequest):
         with progress_display("encode", "frames", log_format) as on_progress:
             result = scene.encode(request, on_progress)
+        if result.gain is not None:
+            for sentence in gain_sentences(result.gain, request.settings.codec):
+                announce(sentence)
         announce(_summary(result), _fields(result))
         return
     from scene.cli.search_report import json_document, sentences
@@ -50,6 +56,20 @@ def _encode(request: EncodeRequest | TargetEncodeRequest, log_format: LogFormat)
     found = json_document(request.search, both.found)
     del found["command"]
     announce(_summary(both.encoded), {**_fields(both.encoded), "search": found})
+
+
+def gain_sentences(gain: Gain, codec: str) -> list[str]:
+    """What an encode at a CRF won: bits at equal quality, which is what to want, and what it is at this CRF."""
+    rates: dict[str, float | None] = {HONEST: None, **gain.equal_score_percent}
+    rate, change = round(gain.rate_percent, 1), gain.changes[HONEST]
+    bits = f"{abs(rate):.1f} % {'fewer' if rate < 0 else 'more'} bits than" if rate else "as many bits as"
+    said = f"{title(HONEST)} {change:+.2f} with {bits} {codec} alone ({gain.frames} frames were tried)"
+    if change > 0:
+        said = f"the gain is quality: {said}; for a smaller file raise --crf, or give --target"
+    return [
+        gain_sentence(rates, subject="this video"),
+        f"At the same CRF {said}." if change > 0 else f"At the same CRF: {said}.",
+    ]
 
 
 def _plain(request: EncodeRequest | TargetEncodeRequest) -> EncodeRequest:
