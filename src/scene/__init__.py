@@ -21,6 +21,7 @@ from scene.errors import (
 )
 
 if TYPE_CHECKING:
+    from scene.calibration.run import CalibrationRequest, CalibrationResult, calibrate
     from scene.enhance import Enhancer, open_enhancer
     from scene.evaluation.compare import CompareResult, compare
     from scene.evaluation.evaluate import EvaluationResult, evaluate
@@ -40,6 +41,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = [
+    "CalibrationRequest",
+    "CalibrationResult",
     "CheckpointError",
     "CompareRequest",
     "CompareResult",
@@ -64,6 +67,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "__version__",
+    "calibrate",
     "compare",
     "encode",
     "encode_request",
@@ -77,6 +81,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CalibrationRequest": "scene.calibration.run",
+    "CalibrationResult": "scene.calibration.run",
+    "calibrate": "scene.calibration.run",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
     "EncodeRequest": "scene.jobs.encode",

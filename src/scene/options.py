@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 DeviceName = Literal["auto", "cpu", "cuda"]
+TemporalMode = Literal["auto", "off", "causal"]
 
 DEFAULT_MODEL = "scene"
 # The model that is none.
@@ -30,6 +31,10 @@ class EnhanceOptions:
 
     semantic_interval: int = DEFAULT_SEMANTIC_INTERVAL
     """Frames between two embeddings within a shot; 0 for one a shot."""
+
+    temporal: TemporalMode = "auto"
+    """Filter along the motion before the model: auto where the model is calibrated with one, two frames ahead; causal
+    for the same without waiting for frames to come; off for none."""
 
     device: DeviceName = "auto"
     """Where the model runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -69,6 +69,20 @@ class Picture:
 
     format: PictureFormat
     planes: tuple[Plane, ...]
+
+
+def crop(picture: Picture, window: tuple[slice, slice]) -> Picture:
+    """The part of a picture, of even size at even offsets, in luma samples; its planes alias the picture's."""
+    fmt = picture.format
+    rows, columns = window
+    small = replace(fmt, width=columns.stop - columns.start, height=rows.stop - rows.start)
+    planes = []
+    for index, plane in enumerate(picture.planes):
+        down = 2 if index and fmt.chroma == "420" else 1
+        across = 2 if index and fmt.chroma in {"420", "422"} else 1
+        part = plane[rows.start // down : rows.stop // down, columns.start // across : columns.stop // across]
+        planes.append(part)
+    return Picture(small, tuple(planes))
 
 
 class Frame(Protocol):

@@ -123,6 +123,20 @@ def test_svtav1s_tune_raises_vmaf_more_than_neg(ffmpeg: FFmpeg, pan: Path, tmp_p
     assert gain_neg < gain - 1
 
 
+def test_an_encoders_parameters_and_preset_reach_it(ffmpeg: FFmpeg, pan: Path, tmp_path: Path) -> None:
+    """And a tune for SSIM does what it says."""
+    names = ["x264:tune=ssim", "x264:preset=ultrafast", "contrast:1.10+x264:tune=ssim"]
+    grid = Grid(open_clips([pan]), Recipe(frames=4), parse_methods(names), (codec_run("x264", crfs=(30,)),))
+    measured = measure_grid(grid, ffmpeg, PointCache(tmp_path / "cache"))
+    assert not measured.failures
+    points = {point.method.label: point.measurement for point in measured.points}
+    assert set(points) == {"none", *names}
+    plain, tuned, fast, both = (points[name] for name in ("none", *names))
+    assert fast.bytes > 1.2 * plain.bytes
+    assert tuned.scores.psnr_y > plain.scores.psnr_y
+    assert both.scores.psnr_y < tuned.scores.psnr_y - 1
+
+
 def test_the_tuned_settings_are_those_with_the_best_bd_rate(
     ffmpeg: FFmpeg, pan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

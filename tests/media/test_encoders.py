@@ -119,7 +119,7 @@ def test_networks_are_told_a_constant_quantiser(source, tmp_path, monkeypatch, c
     network = make_network(tmp_path / "told.safetensors", quantiser=(2, 200))
     given = ["--codec", codec, *_FAST[codec], "--encoder-args", arguments]
     assert encode(source, tmp_path / "out.mkv", "--model", network, *given) == 0
-    assert steps == [find_encoder(codec).conditioning_step(crf)]
+    assert steps == [find_encoder(codec).quantiser_step(crf) * find_encoder(codec).fit.step]
 
 
 def _no_gpu() -> bool:

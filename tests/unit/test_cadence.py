@@ -12,11 +12,11 @@ from tiny_guided import SMALL, WIDTH, CountingEncoder, guided, picture, semantic
 from scene.benchmarks.semantics import bench_semantics
 from scene.enhance import Enhancer, open_conditioner
 from scene.enhance.cadence import SMOOTHING, EmbeddingCadence
-from scene.enhance.shots import ShotDetector
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.model import Network, Semantics
 from scene.model.semantics.student import StudentConfig, StudentEncoder, save_student
 from scene.picture import Picture, PictureFormat
+from scene.temporal.shots import ShotDetector
 
 
 def luma(value: Picture) -> torch.Tensor:

@@ -19,11 +19,12 @@ from skimage import data as photographs
 from tiny_training import TINY, changed
 
 from scene.enhance import Enhancer
+from scene.enhance.colour import rgb_to_pictures
 from scene.enhance.enhancer import Precision
 from scene.errors import MissingError, UsageError
 from scene.measure.raw_video import count_raw_video
 from scene.model import NetworkConfig, build_network
-from scene.picture import Picture
+from scene.picture import Picture, PictureFormat
 from scene.progress import Progress
 from scene.training import encoder_validation, validation
 from scene.training.config import ValidationConfig
@@ -36,7 +37,6 @@ from scene.training.encoder_validation import (
     EncoderValidator,
     Enhance,
     MetricBdRates,
-    _pictures,
     _summarise,
 )
 from scene.training.validation import ProxyValidation
@@ -154,7 +154,7 @@ def test_a_validator_enhances_with_x264s_step_and_in_the_precision_of_the_traini
     ).eval()
     with torch.no_grad():
         network.tail.weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
-    source = _pictures(list(pan(np.asarray(photographs.coffee()), 2, 216, 176, seed=0)))
+    source = rgb_to_pictures(list(pan(np.asarray(photographs.coffee()), 2, 216, 176, seed=0)), PictureFormat(216, 176))
     made: dict[float | None, list[Picture]] = {}
 
     class X264:
@@ -325,7 +325,7 @@ def test_photographs_are_taken_evenly() -> None:
 )
 def test_colours_become_limited_range_bt709(colour: tuple[int, int, int], codes: tuple[int, int, int]) -> None:
     frame = np.full((4, 6, 3), colour, np.uint8)
-    (picture,) = _pictures([frame])
+    (picture,) = rgb_to_pictures([frame], PictureFormat(*frame.shape[1::-1]))
     assert [plane.shape for plane in picture.planes] == [(4, 6), (2, 3), (2, 3)]
     assert [plane.dtype for plane in picture.planes] == [np.dtype(np.uint8)] * 3
     assert [(plane.min(), plane.max()) for plane in picture.planes] == [(code, code) for code in codes]

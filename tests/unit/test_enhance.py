@@ -26,7 +26,7 @@ class Shift(nn.Module):
 
     def __init__(self, planes: str, *delta: float) -> None:
         super().__init__()
-        self.config = SimpleNamespace(planes=planes, guidance="features", quantiser=None)
+        self.config = SimpleNamespace(planes=planes, guidance="features", quantiser=None, body=True)
         self.identity = "shift"
         self.delta = torch.tensor(delta).view(1, -1, 1, 1)
         self.seen: list[torch.Tensor] = []

@@ -19,7 +19,7 @@ from scene.measure.clip import Clip, Recipe, reference_arguments
 from scene.measure.encode import codec_run, encoder_settings, key_frame_interval, settings_key
 from scene.measure.names import display_name
 from scene.metrics.scores import BD_METRICS, FRAME_METRICS, Scores
-from scene.model import NetworkConfig, build_network, save_network
+from scene.model import Calibration, NetworkConfig, build_network, save_network
 from scene.video.encoders import find_encoder
 from scene.video.encoders.settings import EncoderSettings
 
@@ -162,12 +162,46 @@ def test_a_network_that_is_told_the_quantiser_is_fitted_to_each_codec(tmp_path: 
     own = [method for method in methods if method.label == "net"]
     assert [method.serves("svtav1") for method in own] == [False, True]
     assert [method.serves("x264") for method in own] == [True, False]
-    assert [method.strength for method in own] == [0.8, 0.8 * fit.strength]
+    assert [method.strength for method in own] == [0.8, 0.8]
+    assert [method.calibration for method in own] == [Calibration(), Calibration(strength=fit.strength)]
+    assert f"strength={0.8 * fit.strength:g}:" in own[1].identity
     assert len({method.identity for method in own}) == 2
     assert own[1].step("svtav1", 50) == fit.step * find_encoder("svtav1").quantiser_step(50)
     methods_for(methods, ["x264"])
     methods_for(methods, ["svtav1"])
     assert fit_to_codecs(methods[-1]) == (methods[-1],)
+
+
+def test_an_encoder_with_other_parameters_is_a_method_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "net.safetensors"
+    config = NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=(6.0, 60.0))
+    save_network(build_network(config), file)
+    tuned, above = "x264:preset=slower:tune=ssim", f"{file}+svtav1:enable-tf=0"
+    _, alone, before, filtered = parse_methods([tuned, above, "contrast:1.1+x265:mcstf=1"], strength=0.8)
+    assert (alone.label, alone.codecs, alone.network) == (tuned, ("x264",), None)
+    settings = encoder_settings(codec_run("x264"), 30, 50, alone.parameters)
+    assert settings == EncoderSettings("x264", 30, "slower", "threads=1:keyint=50:tune=ssim")
+    assert before.codecs == ("svtav1",) and before.strength == 0.8
+    # The network is applied as it is before this encoder.
+    assert before.calibration == Calibration(strength=find_encoder("svtav1").fit.strength)
+    assert before.step("svtav1", 50) == find_encoder("svtav1").fit.step * find_encoder("svtav1").quantiser_step(50)
+    assert (filtered.contrast, filtered.codecs) == (1.1, ("x265",))
+    assert len({method.identity for method in (alone, before, filtered)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x264:preset=9", "presets ultrafast"),
+        ("x264:crf=3", "use `crf`"),
+        ("x264:tune=nice", "tune=nice"),
+        ("svtav1:vmaf+x264:tune=ssim", "not for x264"),
+        ("nosuch+x264:tune=ssim", "unknown"),
+    ],
+)
+def test_parameters_that_an_encoder_has_not_are_refused(name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        parse_method(name)
 
 
 def test_the_anchor_is_always_there_and_labels_are_unique(tmp_path: Path) -> None:

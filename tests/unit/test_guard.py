@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +14,9 @@ import torch
 from tiny_guided import CountingEncoder, guided, picture, semantic_enhancer
 
 from scene.errors import SceneError, UsageError
-from scene.jobs.guard import PROBE_FRAMES, Guard, ShotProbe, crop, guarded, window_of
+from scene.jobs.guard import PROBE_FRAMES, Guard, ShotProbe, guarded, window_of
 from scene.metrics.rate_saving import Saving
-from scene.picture import Picture, PictureFormat
+from scene.picture import Picture, PictureFormat, crop
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 from scene.video.source.decode import Unit
@@ -43,14 +43,18 @@ class FakeEnhancer:
         self.sizes: list[int] = []
         self.shots = 0
 
-    def start_shot(self) -> None:
+    def renew_embedding(self) -> None:
         self.shots += 1
+
+    def filter_in_time(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        return iter(pictures)
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Picture]:
         self.sizes.append(len(pictures))
         return [Picture(p.format, (p.planes[0] + 1, *p.planes[1:])) for p in pictures]
 
-    def stream(self, pictures: Sequence[Picture]) -> Iterator[Picture]:
+    def enhance_filtered(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        pictures = list(pictures)
         for first in range(0, len(pictures), self.batch):
             yield from self(pictures[first : first + self.batch])
 
@@ -86,7 +90,7 @@ def run(guard: Guard[Any], frames: Sequence[FakeFrame]) -> tuple[list[FakeFrame]
     out: list[FakeFrame] = []
     waited = 0
     for number, frame in enumerate(frames, start=1):
-        out += guard.take(frame)
+        out += guard.take(frame, frame.picture())
         waited = max(waited, number - len(out))
     return [*out, *guard.finish()], waited
 

@@ -32,14 +32,15 @@ MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
-BELOW_JOBS = NETWORK | {"proxy", "enhance"} | VIDEO | MEASURING
+BELOW_JOBS = NETWORK | {"proxy", "temporal", "enhance"} | VIDEO | MEASURING
 ARROWS = {
     **{leaf: set() for leaf in LEAVES},
     "model": set(),
     "model.semantics": {"model"},
     "proxy": {"model"},
     "metrics": {"model"},
-    "enhance": NETWORK | {"video", "video.encoders"},
+    "temporal": set(),
+    "enhance": NETWORK | {"temporal", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
@@ -51,6 +52,7 @@ ARROWS = {
     "jobs.batch": BELOW_JOBS | {"jobs"},
     "training.data": BELOW_JOBS,
     "training": BELOW_JOBS | {"training.data"},
+    "calibration": BELOW_JOBS | {"training.data"},
     "evaluation.grid": BELOW_JOBS,
     "evaluation.report": BELOW_JOBS | {"evaluation.grid"},
     "evaluation.visuals": BELOW_JOBS | {"evaluation.grid", "evaluation.report"},
@@ -58,7 +60,7 @@ ARROWS = {
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
     "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
-    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "benchmarks"},
+    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "calibration", "benchmarks"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -266,6 +268,8 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_public_surface_is_locked() -> None:
     assert set(scene.__all__) == {
+        "CalibrationRequest",
+        "CalibrationResult",
         "CheckpointError",
         "CompareRequest",
         "CompareResult",
@@ -290,6 +294,7 @@ def test_the_public_surface_is_locked() -> None:
         "UsageError",
         "VerificationError",
         "__version__",
+        "calibrate",
         "compare",
         "encode",
         "encode_request",

@@ -6,7 +6,9 @@ import itertools
 
 import pytest
 
+from scene.enhance.calibrated import conditioning_step
 from scene.errors import UsageError
+from scene.model import Calibration, NetworkConfig, build_network
 from scene.video.encoders import ENCODERS, find_encoder
 
 
@@ -50,9 +52,12 @@ def test_what_there_is_not_is_refused() -> None:
 
 def test_networks_are_conditioned_on_less_before_an_encoder_that_keeps_more() -> None:
     for codec in ("x264", "x265", "vvenc"):
-        assert find_encoder(codec).conditioning_step(30) == find_encoder(codec).quantiser_step(30)
         assert (find_encoder(codec).fit.step, find_encoder(codec).fit.strength) == (1.0, 1.0)
     fit = find_encoder("svtav1").fit
     assert 0 < fit.step < 1
     assert 0 < fit.strength < 1
-    assert find_encoder("svtav1").conditioning_step(35) == fit.step * find_encoder("svtav1").quantiser_step(35)
+    network = build_network(NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=(6.0, 60.0)))
+    svtav1 = find_encoder("svtav1")
+    assert conditioning_step(network, svtav1, 35) == fit.step * svtav1.quantiser_step(35)
+    network.calibrations = {"svtav1": Calibration(step=0.5)}
+    assert conditioning_step(network, svtav1, 35) == 0.5 * svtav1.quantiser_step(35)

@@ -11,7 +11,21 @@ import sys
 import cyclopts
 
 from scene import __version__
-from scene.cli import bench, compare, completion, demo, distill, doctor, encode, evaluate, filter, models, search, train
+from scene.cli import (
+    bench,
+    calibrate,
+    compare,
+    completion,
+    demo,
+    distill,
+    doctor,
+    encode,
+    evaluate,
+    filter,
+    models,
+    search,
+    train,
+)
 from scene.cli.console import LogFormat, complain
 from scene.cli.standard_streams import secure_standard_streams
 from scene.errors import SceneError
@@ -25,6 +39,7 @@ app = cyclopts.App(
     suppress_keyboard_interrupt=False,
 )
 app.command(bench.bench)
+app.command(calibrate.calibrate)
 app.command(compare.compare)
 app.command(completion.completion)
 app.command(demo.demo)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from scene.enhance.shots import ShotDetector
 from scene.errors import UsageError
 from scene.options import DEFAULT_SEMANTIC_INTERVAL
+from scene.temporal.shots import ShotDetector
 
 # Share of the way to a new embedding that the one in use goes at each renewal within a shot.
 SMOOTHING = 0.5

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -137,6 +138,16 @@ def picture_rgb(studio: Sequence[torch.Tensor], fmt: PictureFormat) -> torch.Ten
         return studio_to_rgb(studio[0], None, fmt.matrix)
     cb, cr = (upsample_chroma(plane, fmt) for plane in studio[1:])
     return studio_to_rgb(studio[0], (cb, cr), fmt.matrix)
+
+
+def rgb_to_pictures(frames: Sequence[npt.NDArray[np.uint8]], fmt: PictureFormat) -> list[Picture]:
+    """8-bit R'G'B' frames, (H, W, 3), as pictures of a limited-range 8-bit Y'CbCr format of their size."""
+    rgb = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) / 255
+    # A colour is its difference from black.
+    luma, cb, cr = rgb_delta_to_studio(rgb, fmt.matrix)
+    studio = ((luma, 16), (subsample_chroma(cb, fmt), 128), (subsample_chroma(cr, fmt), 128))
+    planes = [(plane[:, 0] * 255 + offset).round().to(torch.uint8).numpy() for plane, offset in studio]
+    return [Picture(fmt, tuple(plane[index] for plane in planes)) for index in range(len(frames))]
 
 
 def upsample_chroma(plane: torch.Tensor, fmt: PictureFormat) -> torch.Tensor:

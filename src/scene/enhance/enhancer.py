@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from scene.enhance.arrays import stream_array, stream_tensor
+from scene.enhance.bank import bank_change
 from scene.enhance.cadence import EmbeddingCadence
 from scene.enhance.colour import (
     add_code_delta,
@@ -33,8 +34,11 @@ from scene.enhance.colour import (
 from scene.enhance.device import resolve_device
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
-from scene.options import DEFAULT_SEMANTIC_INTERVAL
+from scene.model.calibration import Calibration
+from scene.options import DEFAULT_SEMANTIC_INTERVAL, TemporalMode
 from scene.picture import Picture, PictureFormat, Plane
+from scene.temporal import TemporalFilter
+from scene.temporal.filter import REACH
 
 if TYPE_CHECKING:
     from scene.model import Network
@@ -45,17 +49,23 @@ Precision = Literal["float32", "bfloat16"]
 
 
 class Enhancer:
-    """Runs a network over pictures: out = clip(in + round(strength * (network(x) - x) * scale)), in codes.
+    """Runs a model over pictures: out = clip(in + round(strength * change(x) * scale)), in codes.
+
+    The change is that of the network, of the calibration's bank, or both. A calibration with a temporal filter has
+    pictures filtered along the motion before everything else.
 
     Args:
         network: of `scene.model`; it is moved to the device and set to evaluation.
-        strength: how much of the network's change to apply; 0 never calls it, values above 1 exaggerate.
+        strength: how much of the change to apply; 0 leaves every picture as it is, values above 1 exaggerate, but for
+            the temporal filter.
+        calibration: how the network is applied before the encoder to come; see `calibration_for`.
+        temporal: whether the calibration's temporal filter is used, and looks ahead.
         device: "auto", "cpu" or "cuda".
         semantics: what conditions a network that takes embeddings; see `open_conditioner`, which is asked where none is
             given. Networks without embeddings ignore it.
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
         step: quantiser step of the encoder to come, in 8-bit code values, for a quantiser-conditioned network; see
-            `Encoder.conditioning_step`. Other networks ignore it.
+            `conditioning_step`, and for a calibration with a bank or a temporal filter. Others ignore it.
         precision: of the convolutions of a network that predicts a change; others are always float32. No change stays
             none in bfloat16, and others differ by one or two hundredths of themselves.
 
@@ -74,6 +84,8 @@ class Enhancer:
         network: Network,
         *,
         strength: float = 1.0,
+        calibration: Calibration | None = None,
+        temporal: TemporalMode = "auto",
         device: str = "auto",
         semantics: Conditioner | None = None,
         interval: int = DEFAULT_SEMANTIC_INTERVAL,
@@ -88,19 +100,32 @@ class Enhancer:
             raise UsageError(
                 f"model {network.identity} is conditioned on the encoder's quantiser step, and none was given."
             )
+        if step is None and calibration is not None and (calibration.has_bank or calibration.temporal is not None):
+            raise UsageError(f"the calibration of {network.identity} needs the quantiser step of the encoder to come.")
+        if calibration is not None and calibration.has_bank and network.config.planes != "luma":
+            raise UsageError(f"model {network.identity} works on {network.config.planes}, and a bank on luma only.")
         self.device = resolve_device(device)
         self.strength = strength
+        self._calibration = calibration or Calibration()
+        self._temporal: TemporalFilter | None = None
+        if self._calibration.temporal is not None and temporal != "off":
+            ahead = REACH if temporal == "auto" else 0
+            self._temporal = TemporalFilter(0, strength=min(strength, 1), lookahead=ahead)
         self._semantics: Conditioner | None = None
         if network.config.guidance == "embedding":
             self._semantics = semantics or open_conditioner(network, device=device)
         self._cadence = EmbeddingCadence(interval)
         self.identity = network.identity
         self.conditioned = network.config.quantiser is not None
+        self.step_factor = self._calibration.step
         # Pictures a call that keep the device busy; more only costs memory and delay.
         self.batch = 4 if self.device.type == "cuda" else 1
         self._planes = network.config.planes
-        self._step = None if step is None else torch.tensor([step], device=self.device)
+        self._step: torch.Tensor | None = None
+        if step is not None:
+            self.set_quantiser_step(step)
         self._half = precision == "bfloat16" and network.config.global_skip
+        self._has_body = network.config.body
         self._network = network.eval().to(self.device)
 
     def check(self, fmt: PictureFormat) -> None:
@@ -113,21 +138,40 @@ class Enhancer:
     def set_quantiser_step(self, step: float) -> None:
         """Takes another quantiser step than that of the beginning, before the first picture."""
         self._step = torch.tensor([step], device=self.device)
+        if self._temporal is not None:
+            self._temporal.sigma = self._calibration.sigma(step)
 
     def start_shot(self) -> None:
         """The next picture begins a shot. Callers that leave pictures out must call this at each shot that they find.
 
-        A shot's embeddings depend on its pictures from the first on; shots in an unbroken sequence are detected.
+        What is done to a shot depends on its pictures from the first on; shots in an unbroken sequence are detected.
         """
+        self.renew_embedding()
+        if self._temporal is not None:
+            self._temporal.start_shot()
+
+    def renew_embedding(self) -> None:
+        """The next picture begins a shot for `enhance_filtered`, which may not see all that `filter_in_time` sees."""
         self._cadence.start_shot()
 
     def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
-        """Enhances pictures of one format, in order; takes `batch` of them before it gives the first of those.
+        """Enhances pictures of one format, in order.
+
+        It takes `batch` of them before it gives the first of those, and two more for a temporal filter that looks
+        ahead. Where one video comes in several calls, the last pictures of each are filtered without those to come.
 
         Raises:
             UsageError: see `check`.
             ValueError: the pictures of a batch differ in format.
         """
+        return self.enhance_filtered(self.filter_in_time(pictures))
+
+    def filter_in_time(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """The temporal filter alone, where there is one: the first half of `stream`."""
+        return iter(pictures) if self._temporal is None else self._temporal.stream(pictures)
+
+    def enhance_filtered(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """Everything but the temporal filter: the second half of `stream`."""
         remaining = iter(pictures)
         while batch := list(islice(remaining, self.batch)):
             yield from self(batch)
@@ -176,7 +220,7 @@ class Enhancer:
             UsageError: see `check`.
             ValueError: the pictures differ in format.
         """
-        if not pictures or self.strength == 0:
+        if not pictures or self.strength == 0 or not (self._has_body or self._calibration.has_bank):
             return list(pictures)
         fmt = pictures[0].format
         if any(picture.format != fmt for picture in pictures):
@@ -246,9 +290,24 @@ class Enhancer:
         return [y, subsample_chroma(cb_delta, fmt), subsample_chroma(cr_delta, fmt)][: len(studio)]
 
     def _change(self, x: torch.Tensor, embedding: torch.Tensor | None) -> torch.Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-            enhanced = self._network(x, embedding, self._step)
-        return cast(torch.Tensor, enhanced - x)
+        if not self._has_body:
+            change = torch.zeros_like(x)
+        else:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
+                enhanced = self._network(x, embedding, self._step)
+            change = cast(torch.Tensor, enhanced - x)
+            if self._calibration.strength != 1:
+                change = change * self._calibration.strength
+        if self._calibration.has_bank:
+            change = change + self._bank_change(x)
+        return change
+
+    def _bank_change(self, luma: torch.Tensor) -> torch.Tensor:
+        """(N, 1, H, W) on the studio scale to the bank's change of it."""
+        assert self._step is not None
+        bank, step = self._calibration.bank, float(self._step)
+        changes = [bank_change(picture, bank, step) for picture in (luma[:, 0] * 255).cpu().numpy()]
+        return torch.from_numpy(np.stack(changes))[:, None].to(luma) / 255
 
 
 def _chroma_name(fmt: PictureFormat) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scene.enhance.calibrated import calibration_for, conditioning_step
 from scene.enhance.enhancer import Enhancer
 from scene.enhance.semantics import open_conditioner
 from scene.errors import UsageError
@@ -17,7 +18,7 @@ def open_enhancer(
 
     Args:
         options: which network and how; None for the defaults.
-        codec: of the encoder to come, see `Encoder.conditioning_step`.
+        codec: of the encoder to come, see `scene.enhance.calibrated`.
         crf: of it, None where it is not known; models that are conditioned on the quantiser need it.
 
     Raises:
@@ -34,6 +35,7 @@ def open_enhancer(
     elif options.semantics != "auto":
         raise UsageError(f"model {network.identity} takes no semantic embedding; leave `semantics` out.")
     encoder = find_encoder(codec)
+    calibration = calibration_for(network, encoder)
     conditioned = network.config.quantiser is not None
     if conditioned and crf is None:
         raise UsageError(
@@ -42,9 +44,11 @@ def open_enhancer(
         )
     return Enhancer(
         network,
-        strength=options.strength * (encoder.fit.strength if conditioned else 1.0),
+        strength=options.strength,
+        calibration=calibration,
+        temporal=options.temporal,
         device=options.device,
         semantics=guide,
         interval=options.semantic_interval,
-        step=None if crf is None else encoder.conditioning_step(crf),
+        step=None if crf is None else conditioning_step(network, encoder, crf),
     )

@@ -149,8 +149,8 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
             if two_passes:
                 folder = stack.enter_context(TemporaryDirectory(prefix="scene-passes-", ignore_cleanup_errors=True))
                 first = run_first_pass(plan, Path(folder), request.skip_damage, on_progress, conditioned=conditioned)
-                if enhancer is not None and first.step is not None:
-                    enhancer.set_quantiser_step(first.step)
+                if enhancer is not None and first.crf is not None:
+                    enhancer.set_quantiser_step(plan.encoder.quantiser_step(first.crf) * enhancer.step_factor)
                 writer.start(first.second)
             else:
                 writer.start()

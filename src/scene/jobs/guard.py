@@ -8,20 +8,21 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import tee
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from scene.enhance import Enhancer
 from scene.enhance.colour import studio_luma
-from scene.enhance.shots import ShotDetector
 from scene.errors import SceneError
 from scene.measure.libvmaf import LEAST_SIDES
 from scene.measure.score import score_all, scored_depth, write_lumas
 from scene.metrics.rate_saving import RatePoint, Saving, judge, percent
 from scene.metrics.scores import METRICS
-from scene.picture import Frame, Picture, PictureFormat, Plane
+from scene.picture import Frame, Picture, PictureFormat, Plane, crop
+from scene.temporal.shots import ShotDetector
 from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.trial import Trial, check_part, try_encode
@@ -81,7 +82,7 @@ class Guard(Generic[F]):
         self._enhancer = enhancer
         self._probe = probe
         self._detector = ShotDetector()
-        self._waiting: list[F] = []
+        self._waiting: list[tuple[F, Picture]] = []
         self._pays: bool | None = None
         self._number = self._first = 0
         self._shots = self._passed = 0
@@ -93,8 +94,12 @@ class Guard(Generic[F]):
         """What has been done so far."""
         return GuardReport(self._shots, self._passed, self._seconds)
 
-    def take(self, frame: F) -> Iterator[F]:
-        """Takes the next frame, and gives those that are ready by now, in order.
+    def filter_in_time(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
+        """See `Enhancer.filter_in_time`."""
+        return self._enhancer.filter_in_time(pictures)
+
+    def take(self, frame: F, filtered: Picture) -> Iterator[F]:
+        """Takes the next frame, and that after the temporal filter; gives those that are ready by now, in order.
 
         Raises:
             UsageError, InputError: see `Enhancer.check`.
@@ -104,21 +109,22 @@ class Guard(Generic[F]):
             self._shots += 1
             self._first, self._pays = self._number, None
             # It sees no more of a shot that is passed through than the first frames, and might miss the cut.
-            self._enhancer.start_shot()
+            self._enhancer.renew_embedding()
         self._number += 1
         if self._pays is False:
             yield frame
             return
-        self._waiting.append(frame)
+        self._waiting.append((frame, filtered))
         if len(self._waiting) >= (PROBE_FRAMES if self._pays is None else self._enhancer.batch):
             yield from self.finish()
 
     def finish(self) -> Iterator[F]:
         """Gives the frames that are still waiting; errors as for `take`."""
-        frames, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
+        frames = [frame for frame, _ in waiting]
         if frames:
             plain = [frame.picture() for frame in frames]
-            enhanced = list(self._enhancer.stream(plain))
+            enhanced = list(self._enhancer.enhance_filtered(filtered for _, filtered in waiting))
             if self._pays is None:
                 self._pays = self._judge(plain, enhanced, [frame.pts for frame in frames])
                 self._passed += not self._pays
@@ -145,11 +151,14 @@ class Guard(Generic[F]):
 
 def guarded(units: Iterator[Unit], guard: Guard[DecodedFrame]) -> Iterator[Unit]:
     """A source's units with its frames after a guard. Packets do not wait with the frames, but keep their order."""
+    # Two views of one iterator: what is filtered, with frames to come, and what waits for it.
+    units, read = tee(units)
+    pictures = guard.filter_in_time(unit.frame.picture() for unit in read if unit.frame is not None)
     for unit in units:
         if unit.packets:
             yield Unit(unit.packets)
         if unit.frame is not None:
-            for frame in guard.take(unit.frame):
+            for frame in guard.take(unit.frame, next(pictures)):
                 yield Unit(frame=frame)
     for frame in guard.finish():
         yield Unit(frame=frame)
@@ -240,20 +249,6 @@ def window_of(fmt: PictureFormat) -> tuple[slice, slice]:
         width -= width % _ROW
     top, left = (fmt.height - height) // 4 * 2, (fmt.width - width) // 4 * 2
     return slice(top, top + height), slice(left, left + width)
-
-
-def crop(picture: Picture, window: tuple[slice, slice]) -> Picture:
-    """The part of a picture, of even size at even offsets, in luma samples; its planes alias the picture's."""
-    fmt = picture.format
-    rows, columns = window
-    small = replace(fmt, width=columns.stop - columns.start, height=rows.stop - rows.start)
-    planes = []
-    for index, plane in enumerate(picture.planes):
-        down = 2 if index and fmt.chroma == "420" else 1
-        across = 2 if index and fmt.chroma in {"420", "422"} else 1
-        part = plane[rows.start // down : rows.stop // down, columns.start // across : columns.stop // across]
-        planes.append(part)
-    return Picture(small, tuple(planes))
 
 
 def _write_lumas(path: Path, lumas: Sequence[Plane], bit_depth: int) -> None:

@@ -20,11 +20,12 @@ class FirstPass:
 
     Attributes:
         second: the second pass; None where the encoder makes one, and the first only looked for the quantiser.
-        step: that conditions a network; None without one, or where the encoder reports no quantiser.
+        crf: that the rate comes to, for a model that is conditioned on the quantiser; None without one, or where the
+            encoder reports no quantiser.
     """
 
     second: StatisticsPass | None
-    step: float | None
+    crf: float | None
 
 
 def wants_first_pass(codec: Encoder, settings: EncoderSettings, *, conditioned: bool) -> bool:
@@ -74,5 +75,5 @@ def run_first_pass(
         on_progress(Progress(frames, bound, {"pass": "1/2", "fps": round(fps, 2), "bytes": size}))
 
     crf = encode_first_pass(plan, statistics, tolerant=tolerant, on_frame=report)
-    step = plan.encoder.conditioning_step(crf) if conditioned and crf is not None else None
-    return FirstPass(StatisticsPass(2, statistics) if plan.encoder.has_statistics else None, step)
+    second = StatisticsPass(2, statistics) if plan.encoder.has_statistics else None
+    return FirstPass(second, crf if conditioned else None)

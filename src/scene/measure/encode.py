@@ -18,6 +18,7 @@ from scene.video.encoders.settings import EncoderSettings
 
 GOP_SECONDS = 2
 _GOP = "{gop}"
+PRESET = "preset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +80,17 @@ def encoder_settings(run: CodecRun, crf: float, gop: int, parameters: tuple[str,
 
     Args:
         gop: the key-frame interval in frames.
-        parameters: further `key=value` settings of the encoder's own.
+        parameters: further `key=value` settings of the encoder's own; `preset` takes the place of the run's.
     """
-    arguments = ":".join(filter(None, (run.encoder_args.replace(_GOP, str(gop)), *parameters)))
-    return EncoderSettings(run.codec.name, crf, run.preset, arguments)
+    preset = run.preset
+    arguments = [run.encoder_args.replace(_GOP, str(gop))]
+    for parameter in parameters:
+        key, _, value = parameter.partition("=")
+        if key == PRESET:
+            preset = value
+        else:
+            arguments.append(parameter)
+    return EncoderSettings(run.codec.name, crf, preset, ":".join(filter(None, arguments)))
 
 
 def settings_key(settings: EncoderSettings) -> dict[str, object]:

@@ -57,7 +57,7 @@ def judge(changed: RatePoint, plain: RatePoint, other: RatePoint) -> Saving:
     savings = {}
     gains = []
     for name in plain.scores:
-        after, before, beside = (_linear(name, reading.scores[name]) for reading in (changed, plain, other))
+        after, before, beside = (linear_score(name, reading.scores[name]) for reading in (changed, plain, other))
         gains.append(after - before)
         slope = _slope(beside - before, math.log(other.rate / plain.rate))
         if slope is not None:
@@ -105,6 +105,6 @@ def _slope(score: float, log_rate: float) -> float | None:
     return slope if 0 < slope < math.inf else None
 
 
-def _linear(name: str, score: float) -> float:
+def linear_score(name: str, score: float) -> float:
     """A score on a scale that is about linear in the logarithm of the rate."""
     return -10 * math.log10(max(1 - score, _STRUCTURE_FLOOR)) if name == "ms_ssim" else score

@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from scene.errors import CheckpointError, UsageError
 from scene.files import write_atomically
+from scene.model.calibration import Calibration, from_json, to_json
 from scene.model.controls import Control
 from scene.model.network import Network, NetworkConfig, Semantics
 from scene.model.tensors import read_tensors
@@ -31,6 +32,8 @@ def save_network(network: Network, path: Path, record: Mapping[str, Any] | None 
     }
     if network.semantics is not None:
         metadata["semantics"] = json.dumps(dataclasses.asdict(network.semantics), sort_keys=True)
+    if network.calibrations:
+        metadata["calibrations"] = json.dumps(to_json(network.calibrations), sort_keys=True)
     write_atomically(path, save(tensors, metadata))
 
 
@@ -45,6 +48,7 @@ def read_network(path: Path) -> Network:
     config = _read_config(path, file.metadata)
     network = Network(config)
     network.semantics = _read_semantics(path, file.metadata, config)
+    network.calibrations = _read_calibrations(path, file.metadata)
     tensors = file.require(network.state_dict())
     network.load_state_dict(tensors)
     network.identity = f"{path.stem}@{file.content_hash[:12]}"
@@ -67,6 +71,8 @@ def _shape(config: NetworkConfig) -> dict[str, Any]:
     if config.quantiser is None:
         # Versions from before there was such an input go on reading the file.
         del shape["quantiser"]
+    if config.body:
+        del shape["body"]
     return shape
 
 
@@ -82,6 +88,13 @@ def _read_config(path: Path, metadata: Mapping[str, str]) -> NetworkConfig:
         return NetworkConfig(**json.loads(metadata["network"]))
     except (KeyError, TypeError, json.JSONDecodeError, UsageError) as error:
         raise CheckpointError(f"{path} describes a network that cannot be built ({error})") from error
+
+
+def _read_calibrations(path: Path, metadata: Mapping[str, str]) -> dict[str, Calibration]:
+    try:
+        return from_json(json.loads(metadata.get("calibrations", "{}")))
+    except (AttributeError, KeyError, TypeError, ValueError, UsageError) as error:
+        raise CheckpointError(f"{path} holds calibrations that cannot be used ({error})") from error
 
 
 def _read_semantics(path: Path, metadata: Mapping[str, str], config: NetworkConfig) -> Semantics | None:

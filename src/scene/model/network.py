@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from scene.errors import UsageError
 from scene.model.assembled import AssembledConv2d
+from scene.model.calibration import Calibration
 from scene.model.control import ControlModule, Normalisation
 from scene.model.controls import Control
 
@@ -46,6 +47,8 @@ class NetworkConfig:
         normalisation: of the coefficients.
         block_skip: add a block's input to its output.
         global_skip: the network predicts the change to its input; it is then the identity before training.
+        body: False for a model that is only the numbers of `Network.calibrations`: it has no convolutions and gives
+            back what it is given.
         quantiser: lowest and highest quantiser step, in 8-bit code values, that the network is trained for and
             given as one more plane of its input (beyond the paper); None for one that is not quantiser-conditioned.
     """
@@ -62,6 +65,7 @@ class NetworkConfig:
     normalisation: Normalisation = "none"
     block_skip: bool = True
     global_skip: bool = True
+    body: bool = True
     quantiser: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
@@ -80,9 +84,11 @@ class NetworkConfig:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 8192:
                 raise UsageError(f"{name} = {value!r} must be a whole number from 1 to 8192")
-        for name in ("block_skip", "global_skip"):
+        for name in ("block_skip", "global_skip", "body"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} = {getattr(self, name)!r} must be true or false")
+        if not self.body and (self.guidance != "features" or self.planes != "luma"):
+            raise UsageError('a model without body has guidance = "features" and planes = "luma"')
         if self.quantiser is not None:
             # JSON and TOML give lists and whole numbers.
             object.__setattr__(self, "quantiser", _checked_steps(self.quantiser))
@@ -162,6 +168,7 @@ class Network(nn.Module):
         references: (R, embedding_width, G, G), embeddings of some training pictures. Their mean is subtracted from
             every embedding, for the conditioning of the first 1x1 convolution, whose bias could do the same; controls
             draw from them. No parameters; absent with guidance "features".
+        calibrations: by name of an encoder, how the model is applied before it; empty before `scene calibrate`.
     """
 
     references: Tensor
@@ -171,6 +178,9 @@ class Network(nn.Module):
         self.config = config
         self.identity = "untrained"
         self.semantics: Semantics | None = None
+        self.calibrations: dict[str, Calibration] = {}
+        if not config.body:
+            return
         folded = _UNSHUFFLED_CHANNELS[config.planes]
         conditioned = 0 if config.quantiser is None else 1
         self.head = nn.Conv2d(folded + conditioned, config.channels, 3, padding=1)
@@ -209,6 +219,8 @@ class Network(nn.Module):
         Raises:
             UsageError: guidance is "embedding" and no embedding was given, or no step where it is needed.
         """
+        if not self.config.body:
+            return x
         height, width = x.shape[-2:]
         if self.config.planes == "yuv420":
             folded = x

@@ -16,10 +16,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from scene.enhance.colour import rgb_delta_to_studio, subsample_chroma
+from scene.enhance.colour import rgb_to_pictures
 from scene.errors import MissingError
 from scene.measure.cache import Measurement
 from scene.measure.encode import (
@@ -116,11 +113,12 @@ class EncoderValidator:
 
     def __init__(self, source: FrameSource, config: ValidationConfig, *, jobs: int | None = None) -> None:
         width, height = config.size
+        fmt = PictureFormat(width, height)
         self.config = config
         self._run = codec_run(DEFAULT_ENCODER, crfs=config.crf)
         self._jobs = jobs or os.cpu_count() or 1
         self._clips = [
-            _pictures(list(pan(_middle(source, index), config.frames, width, height, seed=index)))
+            rgb_to_pictures(list(pan(_middle(source, index), config.frames, width, height, seed=index)), fmt)
             for index in spread(len(source), config.clips)
         ]
         self._ffmpeg = _require_ffmpeg(self._run, self._clips[0][:2])
@@ -236,18 +234,6 @@ def _require_ffmpeg(run: CodecRun, trial: Sequence[Picture]) -> FFmpeg:
     except ImportError as error:
         raise MissingError("validation by an encoder needs PyAV: pip install av") from error
     return ffmpeg
-
-
-def _pictures(frames: Sequence[Image]) -> list[Picture]:
-    """Frames, (H, W, 3) uint8 RGB with even sides, as 8-bit limited-range BT.709 4:2:0."""
-    height, width = frames[0].shape[:2]
-    fmt = PictureFormat(width, height)
-    rgb = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2) / 255
-    # A colour is its difference from black.
-    luma, cb, cr = rgb_delta_to_studio(rgb, fmt.matrix)
-    studio = ((luma, 16), (subsample_chroma(cb, fmt), 128), (subsample_chroma(cr, fmt), 128))
-    planes = [(plane[:, 0] * 255 + offset).round().to(torch.uint8).numpy() for plane, offset in studio]
-    return [Picture(fmt, tuple(plane[index] for plane in planes)) for index in range(len(frames))]
 
 
 def _write(path: Path, pictures: Sequence[Picture]) -> RawVideo:

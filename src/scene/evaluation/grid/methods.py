@@ -11,18 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import MissingError, UsageError
+from scene.measure.encode import PRESET
 from scene.measure.names import display_name
 from scene.video.encoders import ENCODERS, find_encoder
+from scene.video.encoders.base import Encoder
+from scene.video.encoders.params import parse_encoder_args
 from scene.video.encoders.svtav1 import VMAF_TUNE, SvtAv1
 from scene.video.ffmpeg import locate_program
 
 if TYPE_CHECKING:
-    from scene.model import Network
+    from scene.model import Calibration, Network
 
 # To be raised whenever the same weights would give other pictures than before.
 _ENHANCE_VERSION = 2
 # To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
 _SEMANTICS_VERSION = 2
+# To be raised whenever the same numbers would give other pictures than before.
+_CALIBRATION_VERSION = 1
 
 _NUMBER = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,6})?")
 _CONTROLS = ("none", "constant", "random", "shuffled")
@@ -43,9 +48,10 @@ class Method:
         network: a network of `scene.model`, or None.
         command: a program and its arguments that reads and writes YUV4MPEG2, or None.
         strength: how much of the network's change is applied.
+        calibration: how the network is applied before the method's codecs; see `scene.enhance.calibrated`.
         semantics: what conditions a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
-        parameters: further settings of the encoder, `key=value`, that belong to the method.
+        parameters: further settings of the encoder that belong to the method; see `encoder_settings`.
     """
 
     label: str
@@ -55,6 +61,7 @@ class Method:
     network: Network | None = None
     command: tuple[str, ...] | None = None
     strength: float = 1.0
+    calibration: Calibration | None = None
     semantics: str = "auto"
     codecs: tuple[str, ...] | None = None
     parameters: tuple[str, ...] = ()
@@ -76,7 +83,9 @@ class Method:
         if self.network is None or self.network.config.quantiser is None:
             return None
         low, high = self.network.config.quantiser
-        return min(max(find_encoder(codec).conditioning_step(crf), low), high)
+        from scene.enhance.calibrated import conditioning_step
+
+        return min(max(conditioning_step(self.network, find_encoder(codec), crf), low), high)
 
     def identity_at(self, step: float | None) -> str:
         """What tells its pictures apart from those of other methods and, where it has a step, of other steps."""
@@ -126,6 +135,9 @@ def check_encoders(methods: Sequence[Method], encoders: Mapping[str, str]) -> No
 def parse_method(text: str, *, strength: float = 1.0) -> Method:
     """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], svtav1:vmaf, a shipped network, or a weights file.
 
+    `x264:tune=ssim` is the encoder with parameters of its own, which may be several, `preset` among them; after a plus
+    they belong to another method, as in `scene+x265:preset=slow:mcstf=1`.
+
     A network may be followed by a strength of its own, as in `scene:0.5`, and one that takes semantic embeddings by the
     control that stands in for them: `scene:none`, `scene:constant`, `scene:random`, `scene:shuffled`.
 
@@ -136,6 +148,11 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
         UsageError: an unknown name, or a parameter out of range.
         InputError, CheckpointError: the weights file is missing or damaged.
     """
+    base, plus, tuned = text.rpartition("+")
+    codec, _, settings = tuned.partition(":")
+    if codec in ENCODERS and "=" in settings:
+        before = parse_method(base, strength=strength) if plus else NONE
+        return _with_parameters(text, before, ENCODERS[codec], settings)
     name, _, parameter = text.partition(":")
     if text in (NONE.label, SVTAV1_VMAF.label):
         return NONE if text == NONE.label else SVTAV1_VMAF
@@ -207,20 +224,45 @@ def parse_methods(names: Sequence[str], *, strength: float = 1.0, filters: Seque
 
 
 def fit_to_codecs(method: Method) -> tuple[Method, ...]:
-    """A method as it is used before each codec: several of one label where the codecs' `EncoderFit` differ."""
+    """A method as it is used before each codec: several of one label where that differs."""
     if method.network is None or not method.conditioned or method.codecs is not None:
         return (method,)
-    groups: dict[float, list[str]] = {}
-    for codec in (encoder.name for encoder in ENCODERS.values() if encoder.measured_crfs):
-        groups.setdefault(method.strength * find_encoder(codec).fit.strength, []).append(codec)
+    from scene.enhance.calibrated import calibration_for
+
+    groups: dict[Calibration, list[str]] = {}
+    for encoder in ENCODERS.values():
+        if encoder.measured_crfs:
+            # The step is the method's own business.
+            calibration = replace(calibration_for(method.network, encoder), step=1.0)
+            groups.setdefault(calibration, []).append(encoder.name)
     return tuple(
         replace(
             method,
-            identity=_network_identity(method.network, strength, method.semantics),
-            strength=strength,
+            identity=_network_identity(method.network, method.strength, method.semantics, calibration),
+            calibration=calibration,
             codecs=tuple(names),
         )
-        for strength, names in groups.items()
+        for calibration, names in groups.items()
+    )
+
+
+def _with_parameters(text: str, method: Method, encoder: Encoder, settings: str) -> Method:
+    """A method before an encoder with further parameters."""
+    if method.parameters or not method.serves(encoder.name):
+        raise UsageError(f"{text!r}: {method.label} is not for {encoder.name}, or has parameters already.")
+    items = parse_encoder_args(settings)
+    presets = [value for key, value in items if key == PRESET]
+    if any(preset not in encoder.presets for preset in presets):
+        raise UsageError(f"{text!r}: {encoder.name} has the presets {', '.join(encoder.presets)}.")
+    own = [(key, value) for key, value in items if key != PRESET]
+    encoder.check_args(own)
+    (fitted,) = (one for one in fit_to_codecs(method) if one.serves(encoder.name))
+    return replace(
+        fitted,
+        label=text,
+        identity=f"{fitted.identity}+{encoder.name}:{settings}",
+        codecs=(encoder.name,),
+        parameters=tuple(f"{key}={value}" for key, value in items),
     )
 
 
@@ -245,7 +287,9 @@ def _network_method(text: str, strength: float, semantics: str) -> Method:
     shipped = text in model_names()
     looks_like_file = text.endswith(".safetensors") or "/" in text or Path(text).exists()
     if not shipped and not looks_like_file:
-        known = ", ".join(["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, *model_names()])
+        known = ", ".join(
+            ["none", "contrast[:FACTOR]", "unsharp[:AMOUNT]", SVTAV1_VMAF.label, "CODEC:KEY=VALUE", *model_names()]
+        )
         raise UsageError(f"method {text!r} is unknown; choose from {known}, or give a .safetensors file.")
     network = load_model(text)
     label = text if shipped else display_name(Path(text).stem)
@@ -257,9 +301,13 @@ def _network_method(text: str, strength: float, semantics: str) -> Method:
     return Method(label, identity, network=network, strength=strength, semantics=semantics)
 
 
-def _network_identity(network: Network, strength: float, semantics: str) -> str:
+def _network_identity(network: Network, strength: float, semantics: str, calibration: Calibration | None = None) -> str:
     fingerprint = network.identity.rpartition("@")[2]
-    identity = f"network:{fingerprint}:strength={strength:g}:v{_ENHANCE_VERSION}"
+    applied = strength if calibration is None else strength * calibration.strength
+    identity = f"network:{fingerprint}:strength={applied:g}:v{_ENHANCE_VERSION}"
+    if calibration is not None and (calibration.temporal is not None or calibration.has_bank):
+        numbers = hashlib.sha256(repr((strength, calibration)).encode()).hexdigest()
+        identity += f":calibration={numbers[:12]}:v{_CALIBRATION_VERSION}"
     if network.config.guidance == "embedding":
         identity += f":semantics={semantics}:v{_SEMANTICS_VERSION}"
     return identity

@@ -60,7 +60,14 @@ def _enhance(
     assert method.network is not None
     guided = method.network.config.guidance == "embedding"
     semantics = open_conditioner(method.network, method.semantics, device=device) if guided else None
-    enhancer = Enhancer(method.network, strength=method.strength, device=device, semantics=semantics, step=step)
+    enhancer = Enhancer(
+        method.network,
+        strength=method.strength,
+        calibration=method.calibration,
+        device=device,
+        semantics=semantics,
+        step=step,
+    )
     with reference.path.open("rb") as source:
         header = read_header(source, matrix=reference.header.format.matrix)
 

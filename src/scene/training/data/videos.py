@@ -31,6 +31,20 @@ class _Window(NamedTuple):
     frames: int
 
 
+def list_videos(folder: Path) -> list[Path]:
+    """Every video file below a folder, sorted.
+
+    Raises:
+        InputError: the folder does not exist or holds none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder of videos")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
+    if not files:
+        raise InputError(f"{folder} holds no video ({', '.join(sorted(_SUFFIXES))})")
+    return files
+
+
 class VideoSource:
     """Every video file below a folder, in the order of names; a sequence is a window of consecutive frames.
 
@@ -47,11 +61,7 @@ class VideoSource:
     """
 
     def __init__(self, folder: Path, part: Part) -> None:
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder of videos")
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-        if not files:
-            raise InputError(f"{folder} holds no video ({', '.join(sorted(_SUFFIXES))})")
+        files = list_videos(folder)
         self._folder = folder
         self._windows: list[_Window] = []
         facts: list[object] = ["videos", part]

@@ -41,7 +41,7 @@ class StatisticsPass:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFit:
-    """How a quantiser-conditioned network is used before an encoder that it was not trained for.
+    """How a quantiser-conditioned network is used before an encoder that it was neither trained nor calibrated for.
 
     Attributes:
         step: factor on the encoder's own step, for the step that conditions the network.
@@ -279,10 +279,6 @@ class Encoder:
             raise UsageError(f"CRF {crf} makes no sense.")
         if not 0 <= crf <= self.max_crf:
             raise UsageError(f"CRF {crf:g} is not in {self.name}'s range of 0 to {self.max_crf:g}.")
-
-    def conditioning_step(self, crf: float) -> float:
-        """The step that conditions a network before an encode; errors as of `quantiser_step`."""
-        return self.quantiser_step(crf) * self.fit.step
 
     def constant_quantiser(self, items: Iterable[Item], bit_depth: int) -> float | None:
         """The constant quantiser that parameters ask for instead of a CRF, on the CRF's scale; None where they do not.

@@ -1,0 +1,110 @@
+"""Short clips to calibrate on: windows of videos, and photographs panned with a camera's noise."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from scene.enhance.colour import rgb_to_pictures
+from scene.errors import InputError
+from scene.measure.clip import Recipe, make_reference, open_clips
+from scene.picture import Picture, PictureFormat, crop
+from scene.training.data.images import list_images, read_image
+from scene.training.data.pan import pan, spread
+from scene.training.data.videos import list_videos
+from scene.video.ffmpeg import FFmpeg
+from scene.video.rawvideo.y4m import read_frames, read_header
+
+# Large enough for every metric, small enough that an encoder takes a fraction of a second. A row of a multiple of eight
+# macroblocks: with others x264 gives other bytes each time.
+SIZE = (512, 256)
+FRAMES = 16
+_PAN_RATE = Fraction(24)
+# Of the photographs in turn: standard deviations of noise in 8-bit codes, from a clean source to a dark scene.
+_NOISES = (0.0, 1.5, 3.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationClip:
+    """A clip in memory.
+
+    Attributes:
+        name: for messages and logs.
+        pictures: of one format and even sides.
+        rate: frames per second.
+        digest: of the file that it was made of.
+    """
+
+    name: str
+    pictures: tuple[Picture, ...]
+    rate: Fraction
+    digest: str
+
+
+def video_clips(ffmpeg: FFmpeg, folder: Path, *, frames: int = FRAMES) -> list[CalibrationClip]:
+    """The middle window of the first frames of every video below a folder.
+
+    Raises:
+        InputError: there is none, one cannot be decoded, is too short or smaller than the window.
+    """
+    return [_window(ffmpeg, path, frames) for path in list_videos(folder)]
+
+
+def photograph_clips(folder: Path, count: int, *, frames: int = FRAMES) -> list[CalibrationClip]:
+    """Photographs below a folder, evenly over their names, panned; two of three with noise.
+
+    Raises:
+        InputError: there is none, or one cannot be read.
+    """
+    files = list_images(folder)
+    return [
+        _panned(files[index], index, _NOISES[number % len(_NOISES)], frames)
+        for number, index in enumerate(spread(len(files), count))
+    ]
+
+
+def _window(ffmpeg: FFmpeg, path: Path, frames: int) -> CalibrationClip:
+    (clip,) = open_clips([path])
+    width, height = SIZE
+    if clip.width < width or clip.height < height:
+        raise InputError(f"{clip.name} is {clip.width}x{clip.height}; clips to calibrate on need {width}x{height}.")
+    with tempfile.TemporaryDirectory(prefix="scene-calibrate-", ignore_cleanup_errors=True) as name:
+        reference = make_reference(ffmpeg, clip, Recipe(frames), Path(name) / "reference.y4m")
+        if reference.frames < frames:
+            raise InputError(f"{clip.name} has {reference.frames} frames; clips to calibrate on need {frames}.")
+        with reference.path.open("rb") as stream:
+            header = read_header(stream, matrix=clip.matrix)
+            pictures = tuple(_middle(picture) for picture in read_frames(stream, header))
+    return CalibrationClip(clip.name, pictures, clip.rate, clip.sha256)
+
+
+def _middle(picture: Picture) -> Picture:
+    width, height = SIZE
+    top, left = (picture.format.height - height) // 4 * 2, (picture.format.width - width) // 4 * 2
+    part = crop(picture, (slice(top, top + height), slice(left, left + width)))
+    # Views would keep the whole picture in memory.
+    return replace(part, planes=tuple(plane.copy() for plane in part.planes))
+
+
+def _panned(path: Path, seed: int, sigma: float, frames: int) -> CalibrationClip:
+    images = list(pan(read_image(path), frames, *SIZE, seed=seed))
+    fmt = PictureFormat(*SIZE)
+    pictures = tuple(_noisy(rgb_to_pictures(images, fmt), sigma, seed))
+    return CalibrationClip(path.name, pictures, _PAN_RATE, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _noisy(pictures: Sequence[Picture], sigma: float, seed: int) -> Iterator[Picture]:
+    """With normal noise on luma and half of it on chroma, as sensors have it after a camera's own processing."""
+    random = np.random.default_rng(seed)
+    for picture in pictures:
+        planes = []
+        for index, plane in enumerate(picture.planes):
+            noise = random.normal(0, sigma / (2 if index else 1), plane.shape)
+            planes.append(np.clip(np.rint(plane + noise), 0, 255).astype(np.uint8))
+        yield Picture(picture.format, tuple(planes))

@@ -1,0 +1,219 @@
+"""A calibration from start to file: clips, evolution, choice on held-out clips, checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scene.calibration.clips import CalibrationClip, photograph_clips, video_clips
+from scene.calibration.evolution import Encoding, evolve
+from scene.calibration.judge import METRICS, Judge, Savings
+from scene.calibration.objective import objective
+from scene.errors import InputError, UsageError
+from scene.measure.encode import CodecRun, codec_run
+from scene.measure.score import require_ffmpeg
+from scene.model import Calibration, Network, NetworkConfig, build_network, load_model, resolve_model, save_network
+from scene.model.calibration import Gains
+from scene.model.checkpoint import read_record
+from scene.options import BYPASS
+from scene.progress import OnProgress, Progress, silent
+from scene.video.encoders import DEFAULT_ENCODER
+
+log = logging.getLogger(__name__)
+
+# The widest steps that any encoder here has: a model without a network has no range of a training.
+_STEPS = (0.5, 1000.0)
+# Where an evolution begins without a calibration: of a few tried by hand on training clips, about the best.
+_START_BANK: Gains = ((0.0, 0.08, 0.06, 0.02, 0.0), (0.0,) * 5, (0.0,) * 5)
+_START_TEMPORAL = (7.0, 0.4)
+# Of the encoder's measuring ladder, for candidates: from good to poor quality, without the ends.
+_CANDIDATE_CRFS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationRequest:
+    """A model to be fitted to an encoder.
+
+    Attributes:
+        destination: the new checkpoint; beside it, with the suffix .jsonl, the log from which a run resumes.
+        model: a shipped name or a file; "none" for a model without a network: a bank behind a temporal filter.
+        codec: of the encoder.
+        preset, encoder_args: of the encoder; None for those that are measured with.
+        videos: folder of videos to calibrate on.
+        photographs: folder of photographs to calibrate on, which are panned.
+        held_out_videos, held_out_photographs: folders to choose by; none of them may be among the former.
+        pans: photographs that are taken of each folder.
+        generations, population, clips_a_generation: of the evolution.
+        seed: of the evolution.
+        jobs: encodes side by side; the number of cores.
+    """
+
+    destination: Path
+    model: str = BYPASS
+    codec: str = DEFAULT_ENCODER
+    preset: str | None = None
+    encoder_args: str | None = None
+    videos: Path | None = None
+    photographs: Path | None = None
+    held_out_videos: Path | None = None
+    held_out_photographs: Path | None = None
+    pans: int = 4
+    generations: int = 20
+    population: int = 10
+    clips_a_generation: int = 4
+    seed: int = 0
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationResult:
+    """What was found.
+
+    Attributes:
+        calibration: that was chosen.
+        savings: on the held-out clips, by metric in percent of the rate, one value a clip.
+        start: the same of the calibration that the evolution began with.
+        clips: the held-out clips' names.
+        objective: of `savings`.
+    """
+
+    calibration: Calibration
+    savings: Savings
+    start: Savings
+    clips: tuple[str, ...]
+    objective: float
+
+
+def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> CalibrationResult:
+    """Evolves a model's free numbers by a real encoder, and writes the model with them.
+
+    Candidates are judged on the clips to calibrate on; of the start and the evolution's last centres the one is written
+    that saves most on the held-out clips. An existing calibration of the model for this encoder is the start. The same
+    request resumes from the log; counted in candidates.
+
+    Raises:
+        UsageError: no clips, or arguments that make no sense.
+        InputError, CheckpointError: a clip or the model cannot be read, or the log is of another request.
+        MissingError: the encoder, ffmpeg with libvmaf, or the package cma is missing.
+        SceneError: an encode or a comparison failed.
+    """
+    network, record = _open_model(request.model)
+    run = codec_run(request.codec, preset=request.preset, encoder_args=request.encoder_args)
+    ffmpeg = require_ffmpeg(METRICS, "a calibration")
+
+    def clips(videos: Path | None, photographs: Path | None) -> list[CalibrationClip]:
+        found = video_clips(ffmpeg, videos) if videos is not None else []
+        return found + (photograph_clips(photographs, request.pans) if photographs is not None else [])
+
+    if request.destination.suffix != ".safetensors":
+        raise UsageError(f"{request.destination}: give the model a name that ends with .safetensors.")
+    fitting = clips(request.videos, request.photographs)
+    held_out = clips(request.held_out_videos, request.held_out_photographs)
+    if not fitting or not held_out:
+        raise UsageError("give `videos` or `photographs` to calibrate on, and others that are held out.")
+    same = {clip.digest for clip in fitting} & {clip.digest for clip in held_out}
+    if same:
+        names = ", ".join(clip.name for clip in held_out if clip.digest in same)
+        raise InputError(f"{names} cannot both be calibrated on and be held out.")
+    start = network.calibrations.get(run.codec.name) or Calibration(_START_TEMPORAL, _START_BANK)
+    if network.config.body and run.codec.name not in network.calibrations:
+        start = Calibration(_START_TEMPORAL, strength=run.codec.fit.strength, step=run.codec.fit.step)
+    encoding = Encoding(start, network=network.config.body)
+    judge = Judge(network, fitting, run, _middle(run), jobs=request.jobs)
+    try:
+        centres = _evolve(request, encoding, judge, len(fitting), on_progress)
+    finally:
+        judge.close()
+    final = Judge(network, held_out, run, _middle(run), jobs=request.jobs)
+    try:
+        everything = range(len(held_out))
+        candidates = [start, *(encoding.calibration(centre) for centre in centres)]
+        readings = [final.savings(candidate, everything) for candidate in candidates]
+    finally:
+        final.close()
+    best = max(range(len(candidates)), key=lambda index: objective(readings[index]))
+    network.calibrations[run.codec.name] = candidates[best]
+    means = {metric: round(statistics.fmean(values), 2) for metric, values in readings[best].items()}
+    # A model calibrated for several encoders has an account of each.
+    accounts = record.get("calibrations")
+    history = {
+        **(accounts if isinstance(accounts, dict) else {}),
+        run.codec.name: _account(request, run, fitting, held_out, means),
+    }
+    save_network(network, request.destination, {**record, "calibrations": history})
+    return CalibrationResult(
+        candidates[best], readings[best], readings[0], tuple(clip.name for clip in held_out), objective(readings[best])
+    )
+
+
+def _open_model(name: str) -> tuple[Network, dict[str, object]]:
+    if name == BYPASS:
+        return build_network(NetworkConfig(guidance="features", planes="luma", body=False, quantiser=_STEPS)), {}
+    return load_model(name), read_record(resolve_model(name))
+
+
+def _middle(run: CodecRun) -> tuple[float, ...]:
+    inner = run.crfs[1:-1]
+    if len(inner) < _CANDIDATE_CRFS:
+        raise UsageError("a calibration needs an encoder with at least five measured CRFs.")
+    last = len(inner) - 1
+    return tuple(inner[round(position * last / (_CANDIDATE_CRFS - 1))] for position in range(_CANDIDATE_CRFS))
+
+
+def _evolve(
+    request: CalibrationRequest, encoding: Encoding, judge: Judge, clips: int, on_progress: OnProgress
+) -> list[list[float]]:
+    """The centres to choose from: of the last generation, and of those at two thirds and half of the way."""
+    done, total = 0, request.generations * request.population
+
+    def measure(vector: Sequence[float], chosen: Sequence[int]) -> float:
+        nonlocal done
+        value = objective(judge.savings(encoding.calibration(vector), chosen))
+        done += 1
+        on_progress(Progress(done, total, {"objective": round(value, 2)}))
+        return value
+
+    centres = []
+    for generation in evolve(
+        measure,
+        encoding.width,
+        clips,
+        generations=request.generations,
+        population=request.population,
+        clips_a_generation=min(request.clips_a_generation, clips),
+        seed=request.seed,
+        log=request.destination.with_suffix(".jsonl"),
+    ):
+        done = max(done, (generation.number + 1) * request.population)
+        centres.append(generation.mean)
+        log.info(
+            "generation %d: best %.2f, median %.2f",
+            generation.number,
+            max(generation.objectives),
+            statistics.median(generation.objectives),
+        )
+    count = len(centres)
+    return [centres[index] for index in sorted({count // 2, 2 * count // 3, count - 1})]
+
+
+def _account(
+    request: CalibrationRequest,
+    run: CodecRun,
+    fitting: Sequence[CalibrationClip],
+    held_out: Sequence[CalibrationClip],
+    means: dict[str, float],
+) -> dict[str, object]:
+    """What a checkpoint says of how its numbers came about; savings in percent of the rate."""
+    return {
+        "preset": run.preset,
+        "encoder_args": run.encoder_args,
+        "clips": [clip.name for clip in fitting],
+        "held_out": [clip.name for clip in held_out],
+        "generations": request.generations,
+        "population": request.population,
+        "seed": request.seed,
+        "held_out_savings": means,
+    }

@@ -1,0 +1,243 @@
+"""Calibrations: what they hold, how they are applied, how they are found."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scene.calibration.evolution import Encoding, evolve
+from scene.calibration.objective import WEIGHTS, objective, saving_on_curve
+from scene.enhance import Enhancer, open_enhancer
+from scene.enhance.bank import bank_change
+from scene.errors import CheckpointError, InputError, UsageError
+from scene.evaluation.grid.methods import parse_methods
+from scene.metrics.rate_saving import BOUND, RatePoint
+from scene.model import Calibration, Network, NetworkConfig, build_network, load_model, save_network
+from scene.model.calibration import NO_GAINS, Gains
+from scene.options import EnhanceOptions
+from scene.picture import Picture, PictureFormat
+
+ZERO = (0.0,) * 5
+BANK: Gains = ((-0.1, 0.1, 0.05, 0.0, 0.0), (0.0, 0.02, 0.0, 0.0, 0.0), (0.0, 0.0, 0.1, 0.0, 0.0))
+STEPS = (0.5, 1000.0)
+
+
+def model(**calibrations: Calibration) -> Network:
+    network = build_network(NetworkConfig(guidance="features", planes="luma", body=False, quantiser=STEPS))
+    network.calibrations = dict(calibrations)
+    return network
+
+
+def noisy_shot(frames: int = 6, bit_depth: int = 8) -> list[Picture]:
+    random = np.random.default_rng(0)
+    fmt = PictureFormat(160, 128, bit_depth)
+    texture = random.normal(128, 30, (132, 164))
+    still = (texture[4:, 4:] + texture[:-4, :-4] + texture[2:-2, 2:-2]) / 3
+    pictures = []
+    for _ in range(frames):
+        luma = np.clip(np.rint(still + random.normal(0, 3, still.shape)), 0, 255).astype(np.uint8)
+        planes = [luma, *(np.full(shape, 128, np.uint8) for shape in fmt.plane_shapes[1:])]
+        if bit_depth > 8:
+            planes = [plane.astype(np.uint16) << (bit_depth - 8) for plane in planes]
+        pictures.append(Picture(fmt, tuple(planes)))
+    return pictures
+
+
+def test_a_calibration_outlives_its_file(tmp_path: Path) -> None:
+    calibrations = {"x264": Calibration((7.0, 0.4), BANK), "x265": Calibration(None, NO_GAINS, 0.5, 0.25)}
+    save_network(model(**calibrations), tmp_path / "lite.safetensors")
+    network = load_model(tmp_path / "lite.safetensors")
+    assert network.calibrations == calibrations
+    assert not network.config.body and network.count_parameters() == 0
+
+
+def test_a_model_without_calibrations_is_written_as_before(tmp_path: Path) -> None:
+    network = build_network(NetworkConfig(guidance="features", planes="luma", channels=4))
+    save_network(network, tmp_path / "net.safetensors")
+    header = (tmp_path / "net.safetensors").read_bytes()
+    assert b"calibrations" not in header and b"body" not in header
+
+
+@pytest.mark.parametrize(
+    "damage", [{"bank": [[0] * 5] * 2}, {"temporal": [-1, 0]}, {"strength": -1}, {"step": 0}, {"step": "much"}, None]
+)
+def test_a_damaged_calibration_is_refused(damage: dict[str, object] | None, tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    good = {"temporal": None, "bank": [[0] * 5] * 3, "strength": 1, "step": 1}
+    calibrations = [] if damage is None else {"x264": {**good, **damage}}
+    shape = {"guidance": "features", "planes": "luma", "body": False, "quantiser": list(STEPS)}
+    metadata = {"format": "scene-network", "format_version": "1", "network": json.dumps(shape)}
+    path = tmp_path / "lite.safetensors"
+    path.write_bytes(save({}, {**metadata, "calibrations": json.dumps({"x264": good})}))
+    load_model(path)
+    path.write_bytes(save({}, {**metadata, "calibrations": json.dumps(calibrations)}))
+    with pytest.raises(CheckpointError, match="calibrations"):
+        load_model(path)
+
+
+def test_sigma_follows_the_step() -> None:
+    calibration = Calibration((7.0, 0.5))
+    assert calibration.sigma(20) == 7
+    assert calibration.sigma(80) == pytest.approx(14)
+    assert Calibration().sigma(20) == 0
+
+
+def test_a_bank_of_one_gain_everywhere_is_a_contrast_of_detail() -> None:
+    """The bands add up to the picture less what is left of it at a thirty-second of its size."""
+    luma = np.random.default_rng(0).uniform(0, 255, (160, 192)).astype(np.float32)
+    whole = bank_change(luma, ((1.0,) * 5, ZERO, ZERO), 20)
+    assert abs(float((luma - whole).std())) < 0.05 * float(luma.std())
+    assert np.allclose(bank_change(luma, ((0.1,) * 5, ZERO, ZERO), 20), 0.1 * whole, atol=1e-3)
+    # log2(80 / 20) / 2 is 1.
+    assert np.allclose(bank_change(luma, (ZERO, (0.1,) * 5, ZERO), 80), 0.1 * whole, atol=1e-3)
+    assert np.allclose(bank_change(luma, NO_GAINS, 20), 0)
+
+
+def test_activity_tells_texture_from_flat_parts() -> None:
+    luma = np.full((128, 256), 100, np.float32)
+    luma[:, 128:] += np.random.default_rng(0).normal(0, 40, (128, 128)).astype(np.float32)
+    luma[64, 60] += 2
+    by_activity = bank_change(luma, (ZERO, ZERO, (0.2, 0.0, 0.0, 0.0, 0.0)), 10)
+    plain = bank_change(luma, ((0.2, 0.0, 0.0, 0.0, 0.0), ZERO, ZERO), 10)
+    assert np.corrcoef(by_activity[:, 150:].ravel(), plain[:, 150:].ravel())[0, 1] > 0.9
+    assert by_activity[64, 60] * plain[64, 60] < 0
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 7), (17, 33)])
+def test_banks_take_any_size(size: tuple[int, int]) -> None:
+    assert bank_change(np.full(size, 50, np.float32), BANK, 20).shape == size
+
+
+def test_an_enhancer_filters_in_time_then_applies_the_bank() -> None:
+    shot = noisy_shot()
+    both = list(Enhancer(model(), calibration=Calibration((8.0, 0.0), BANK), step=20).stream(shot))
+    steady = list(Enhancer(model(), calibration=Calibration((8.0, 0.0)), step=20).stream(shot))
+    banked = list(Enhancer(model(), calibration=Calibration(None, BANK), step=20).stream(steady))
+    assert steady[0] is not shot[0] and steady[1] is shot[1]
+    for ours, theirs in zip(both, banked, strict=True):
+        assert np.array_equal(ours.planes[0], theirs.planes[0])
+    change = bank_change(steady[0].planes[0].astype(np.float32), BANK, 20)
+    assert np.abs(both[0].planes[0].astype(float) - steady[0].planes[0] - change).max() <= 0.51
+
+
+def test_strength_nought_and_modes(tmp_path: Path) -> None:
+    shot = noisy_shot()
+    path = tmp_path / "lite.safetensors"
+    save_network(model(x264=Calibration((8.0, 0.0), BANK)), path)
+
+    def enhanced(**options: object) -> list[Picture]:
+        return list(open_enhancer(EnhanceOptions(str(path), **options), crf=30).stream(shot))  # type: ignore[arg-type]
+
+    assert all(a is b for a, b in zip(enhanced(strength=0), shot, strict=True))
+    auto, causal, off = (enhanced(temporal=mode) for mode in ("auto", "causal", "off"))
+    # The first frame has nothing before it.
+    assert np.array_equal(causal[0].planes[0], off[0].planes[0])
+    assert not np.array_equal(auto[0].planes[0], off[0].planes[0])
+    assert not np.array_equal(causal[4].planes[0], off[4].planes[0])
+    with pytest.raises(UsageError, match="quantiser"):
+        open_enhancer(EnhanceOptions(str(path)))
+
+
+def test_ten_bits_are_filtered_as_eight() -> None:
+    calibration = Calibration((8.0, 0.0), BANK)
+    eight, ten = (
+        list(Enhancer(model(), calibration=calibration, step=20).stream(noisy_shot(bit_depth=depth)))
+        for depth in (8, 10)
+    )
+    for a, b in zip(eight, ten, strict=True):
+        assert np.abs(a.planes[0] * 4.0 - b.planes[0]).max() <= 4
+
+
+def test_methods_are_told_apart_by_the_numbers_of_their_encoder(tmp_path: Path) -> None:
+    path = tmp_path / "lite.safetensors"
+    save_network(model(x264=Calibration((8.0, 0.0), BANK), x265=Calibration((4.0, 0.0), BANK)), path)
+    _, *methods = parse_methods([str(path)])
+    x264, x265, svtav1 = (next(m for m in methods if m.serves(codec)) for codec in ("x264", "x265", "svtav1"))
+    assert {method.label for method in methods} == {"lite"}
+    assert len({x264.identity, x265.identity, svtav1.identity}) == 3
+    assert x264.calibration == Calibration((8.0, 0.0), BANK)
+    assert x264.step("x264", 30) == pytest.approx(20)
+
+
+def test_a_saving_is_read_off_the_encoders_own_curve() -> None:
+    curve = [RatePoint(100 * 2**n, {"psnr_y": 30.0 + 3 * n}) for n in range(4)]
+    assert saving_on_curve(RatePoint(100, {"psnr_y": 30.0}), curve, "psnr_y") == pytest.approx(0)
+    # Half a step up the curve, for the rate of the point itself.
+    assert saving_on_curve(RatePoint(200, {"psnr_y": 34.5}), curve, "psnr_y") == pytest.approx(math.log(2) / 2)
+    # Beyond the curve nothing is known.
+    assert saving_on_curve(RatePoint(800, {"psnr_y": 60.0}), curve, "psnr_y") == pytest.approx(0)
+    assert saving_on_curve(RatePoint(1, {"psnr_y": 39.0}), curve, "psnr_y") == BOUND
+
+
+def test_the_objective_punishes_clips_that_lose() -> None:
+    even = {metric: [4.0, 4.0] for metric in WEIGHTS}
+    uneven = {metric: [12.0, -4.0] for metric in WEIGHTS}
+    assert objective(even) == pytest.approx(4 * sum(WEIGHTS.values()))
+    assert objective(uneven) < objective(even)
+    # VMAF alone, which contrast fools, may lose on a clip.
+    assert objective({**even, "vmaf": [12.0, -4.0]}) == pytest.approx(objective(even))
+
+
+def test_a_vector_is_a_calibration_within_its_ranges() -> None:
+    start = Calibration((7.0, 0.4), BANK, 0.8, 0.5)
+    encoding = Encoding(start, network=True)
+    assert encoding.calibration([0.0] * encoding.width) == start
+    far = encoding.calibration([-50.0] * encoding.width)
+    assert far.temporal is not None and far.temporal[0] == 0 and far.strength == 0 and far.step > 0
+    assert Encoding(start, network=False).width == encoding.width - 2
+
+
+def _sphere(vector: list[float], clips: list[int]) -> float:
+    return -sum((x - 1) ** 2 for x in vector) + 0.01 * sum(clips)
+
+
+ARGUMENTS = {"generations": 30, "population": 8, "clips_a_generation": 2, "seed": 3}
+
+
+def test_an_evolution_finds_the_best_and_resumes(tmp_path: Path) -> None:
+    log, calls = tmp_path / "log.jsonl", 0
+
+    def judged(vector: list[float], clips: list[int]) -> float:
+        nonlocal calls
+        calls += 1
+        return _sphere(vector, clips)
+
+    whole = list(evolve(judged, 4, 5, log=tmp_path / "whole.jsonl", **ARGUMENTS))  # type: ignore[arg-type]
+    assert np.abs(np.array(whole[-1].mean) - 1).max() < 0.2
+    assert {clip for generation in whole for clip in generation.clips} == set(range(5))
+    calls = 0
+    for generation in evolve(judged, 4, 5, log=log, **ARGUMENTS):  # type: ignore[arg-type]
+        if generation.number == 10:
+            break
+    assert calls == 11 * 8
+    # Killed in the middle of a line.
+    with log.open("a") as file:
+        file.write('{"generation": 11, "cli')
+    again = list(evolve(judged, 4, 5, log=log, **ARGUMENTS))  # type: ignore[arg-type]
+    assert calls == 30 * 8
+    assert again == whole
+    assert log.read_text() == (tmp_path / "whole.jsonl").read_text()
+
+
+def test_the_log_of_another_evolution_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    list(evolve(_sphere, 4, 5, log=log, **{**ARGUMENTS, "generations": 2}))  # type: ignore[arg-type]
+    before = log.read_text()
+    with pytest.raises(InputError, match="other arguments"):
+        list(evolve(_sphere, 4, 5, log=log, **{**ARGUMENTS, "seed": 4}))  # type: ignore[arg-type]
+    assert log.read_text() == before
+    log.write_text("hello\nworld\n")
+    with pytest.raises(InputError, match="line 1"):
+        list(evolve(_sphere, 4, 5, log=log, **ARGUMENTS))  # type: ignore[arg-type]
+    assert log.read_text() == "hello\nworld\n"
+
+
+@pytest.mark.parametrize("wrong", [{"generations": 0}, {"population": 1}, {"clips_a_generation": 6}])
+def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, int], tmp_path: Path) -> None:
+    with pytest.raises(UsageError):
+        list(evolve(_sphere, 4, 5, log=tmp_path / "log.jsonl", **{**ARGUMENTS, **wrong}))  # type: ignore[arg-type]
