@@ -102,7 +102,10 @@ def test_the_pictures_that_are_compared_are_those_of_the_file(tmp_path):
             assert np.array_equal(one.to_ndarray(), other.to_ndarray())
 
 
-@pytest.mark.parametrize("arguments", [("--no-compare",), ("--bitrate", 300), ("--encoder-args", "zones=0,5,q=9")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--no-compare",), ("--bitrate", 300), ("--encoder-args", "qp=0"), ("--encoder-args", "zones=0,5,q=9")],
+)
 def test_nothing_is_said_where_it_is_not_wanted_or_cannot_be_tried(clip, tmp_path, capfd, arguments):
     network = make_network(tmp_path / "same.safetensors", identity=True)
     options = ("--preset", "ultrafast", "--device", "cpu", "--model", network, *arguments)

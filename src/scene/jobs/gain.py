@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from scene.errors import MissingError, SceneError, UsageError
-from scene.jobs.guard import ShotProbe, crop, window_of
+from scene.jobs.guard import ShotProbe, window_of
 from scene.measure.score import require_ffmpeg
 from scene.metrics.gain_sentence import BESIDE, HONEST
 from scene.metrics.rate_saving import BOUND, RatePoint, judge, percent
-from scene.picture import Picture
+from scene.picture import Picture, crop
+from scene.video.encoders.params import FIXED_QUALITY, parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.decode import Unit
 from scene.video.source.probe import SourceInfo
@@ -122,6 +123,8 @@ class GainProbe:
 def open_gain_probe(settings: EncoderSettings, info: SourceInfo) -> GainProbe | None:
     """A probe for the video of these settings, which have no bitrate; None where nothing can be tried or measured."""
     metrics = (HONEST, *BESIDE)
+    if any(name in FIXED_QUALITY for name, _ in parse_encoder_args(settings.encoder_args)):
+        return None
     try:
         ffmpeg = require_ffmpeg(metrics, "comparing")
         rows, columns = window_of(info.format)
