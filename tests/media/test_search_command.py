@@ -323,10 +323,15 @@ def test_mistakes(clip, arguments, message, capfd):
 
 def test_sources_that_cannot_be_measured(tmp_path, capfd):
     small = make_clip(tmp_path / "small.mkv", data.astronaut(), frames=2, size=(320, 200))
+    square = make_clip(tmp_path / "square.mkv", data.astronaut(), frames=2, size=(200, 200))
     for source, target, message in (
         (tmp_path / "none.mkv", "vmaf=90", "does not exist"),
-        (make_video(tmp_path / "tiny.mkv", frames=2), "vmaf=90", "pictures of 64x48 are too small; VMAF needs 176"),
-        (small, "vmaf-v1=90", "too small; VMAF v1 needs 216 samples on each side"),
+        (
+            make_video(tmp_path / "tiny.mkv", frames=2),
+            "vmaf=90",
+            "64x48 are too small; VMAF needs 176x176.",
+        ),
+        (square, "vmaf-v1=90", "200x200 are too small; VMAF v1 needs 216x176 or 176x216."),
     ):
         assert search(source, "--target", target) == 3
         assert message in capfd.readouterr().err
@@ -338,6 +343,7 @@ def test_sources_that_cannot_be_measured(tmp_path, capfd):
     assert search(rgb, "--target", "vmaf=60") == 3
     assert "is RGB, and the metrics look at luma" in capfd.readouterr().err
     assert search(small, "--target", "vmaf=60", "--model", "none", *FAST) == 0
+    assert search(small, "--target", "vmaf-v1=60", "--model", "none", *FAST) == 0
 
 
 def test_what_an_encode_refuses_is_refused_before_the_search(tmp_path, capfd):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from scene.cli.console import LogFormat
-from scene.evaluation.report.equal_rate import crf_of_equal_rate
+from scene.evaluation.visuals.equal_rate import crf_of_equal_rate
 
 if TYPE_CHECKING:
     from scene.video.ffmpeg import FFmpeg

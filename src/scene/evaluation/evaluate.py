@@ -18,7 +18,7 @@ from scene.evaluation.requests import DEFAULT_CODECS, DEFAULT_MODELS, Evaluation
 from scene.evaluation.tuning import is_tuned, place_tuned, tune
 from scene.evaluation.visuals.build import make_side_by_sides
 from scene.measure.cache import PointCache, default_cache_folder
-from scene.measure.clip import Clip, Recipe, open_clips
+from scene.measure.clip import Clip, Recipe, open_clips, require_measurable
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.names import display_name
 from scene.progress import StageProgress, silent_stages
@@ -130,7 +130,9 @@ def plan_evaluation(request: EvaluationRequest) -> EvaluationPlan:
     labels = [method.label for method in methods[1:]] + [name for name in models if is_tuned(name)]
     if request.against is not None and request.against not in labels:
         raise UsageError(f"`against` {display_name(request.against)!r} is not among the methods: {', '.join(labels)}.")
-    return EvaluationPlan(open_clips(paths), _recipe(request, protocol), runs, models, methods)
+    clips, recipe = open_clips(paths), _recipe(request, protocol)
+    require_measurable(clips, recipe)
+    return EvaluationPlan(clips, recipe, runs, models, methods)
 
 
 def _paths(request: EvaluationRequest, protocol: Protocol | None) -> list[Path]:

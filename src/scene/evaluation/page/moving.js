@@ -37,6 +37,7 @@ function makeMoving(text) {
 
   const moving = () => picture.moving;
   const name = (index) => text(picture, moving().labels[index]);
+  const now = () => Math.min(moving().frames - 1, Math.floor(video.currentTime * moving().rate + 0.01));
   const order = () => (view.value === "all" ? moving().labels.map((_, index) => index) : [Number((holding ? held : shown).value)]);
 
   function change(next) {
@@ -72,9 +73,9 @@ function makeMoving(text) {
   }
 
   function draw() {
-    const { width, height, pitch, first, rate, frames } = moving();
+    const { width, height, pitch, first } = moving();
     const cut = (context, index) => context.drawImage(video, 0, index * pitch, width, height, 0, 0, width, height);
-    const number = first + Math.min(frames - 1, Math.floor(video.currentTime * rate + 0.01));
+    const number = first + now();
     const frame = `frame ${number}`;
     const difference = view.value === "difference";
     order().forEach((index, place) => {
@@ -90,6 +91,7 @@ function makeMoving(text) {
     label.setAttribute("aria-live", video.paused ? "polite" : "off");
     label.textContent = view.value === "all" ? frame : `${words} \u00b7 ${frame}`;
     stage.dataset.frame = String(number);
+    stage.dataset.still = String(video.paused && !video.seeking);
   }
 
   function start() {
@@ -104,10 +106,16 @@ function makeMoving(text) {
   }
 
   function step(count) {
+    const playing = !video.paused;
     stop();
+    if (!playing) show(count);
+  }
+
+  // The frame that is so many further on.
+  function show(count) {
+    if (!moving()) return;
     const { frames, rate } = moving();
-    const now = Math.floor(video.currentTime * rate + 0.01);
-    video.currentTime = (((now + count + frames) % frames) + 0.5) / rate;
+    video.currentTime = (((now() + count + frames) % frames) + 0.5) / rate;
   }
 
   function hold(on) {
@@ -136,7 +144,9 @@ function makeMoving(text) {
 
   const names = { playing: "Pause", pause: "Play" };
   for (const [kind, word] of Object.entries(names)) video.addEventListener(kind, () => { play.textContent = word; });
-  for (const kind of ["loadeddata", "seeked", "pause"]) video.addEventListener(kind, () => video.readyState >= 2 && draw());
+  for (const kind of ["loadeddata", "seeked"]) video.addEventListener(kind, () => video.readyState >= 2 && draw());
+  // In the middle of a frame there is no doubt which one it is.
+  video.addEventListener("pause", () => show(0));
   video.addEventListener("error", () => {
     broken.hidden = false;
     viewport.hidden = true;

@@ -73,7 +73,7 @@ def read_image(path: Path) -> Image:
         from PIL import Image as PillowImage
         from PIL import ImageOps
     except ImportError as error:
-        raise MissingError("reading photographs needs Pillow: pip install 'scene-codec[train]'") from error
+        raise MissingError("reading photographs needs Pillow: pip install pillow") from error
     try:
         with PillowImage.open(path) as image:
             upright = ImageOps.exif_transpose(image)
