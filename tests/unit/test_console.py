@@ -122,3 +122,13 @@ def test_an_empty_word_is_no_name(arguments: list[str], what: str, capsys: pytes
 def test_no_parameters_are_as_good_as_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["encode", "gone.mkv", "out.mkv", *words]) == 3
     assert "gone.mkv does not exist" in capsys.readouterr().err
+
+
+def test_the_time_to_the_end_goes_by_what_units_cost(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nine of ten are done, and the tenth is half of the work."""
+    readings = (0, Progress(0, 10, cost=(0, 18.0))), (90, Progress(9, 10, cost=(9.0, 18.0)))
+    show("json", clock, monkeypatch, *readings)
+    event = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (event["done"], event["total"], event["eta_s"]) == (9, 10, 90.0)

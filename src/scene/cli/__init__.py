@@ -27,6 +27,7 @@ from scene.cli import (
     train,
 )
 from scene.cli.console import LogFormat, complain
+from scene.cli.habits import translate
 from scene.cli.standard_streams import secure_standard_streams
 from scene.errors import SceneError, UsageError
 from scene.signals import Ended, raise_on_signals
@@ -70,7 +71,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     try:
         _refuse_empty_words(arguments)
         app(
-            arguments,
+            translate(arguments),
             exit_on_error=False,
             print_error=False,
             result_action="return_none",

@@ -71,11 +71,12 @@ def evaluate(request: EvaluationRequest, stages: StageProgress = silent_stages) 
 
     Raises:
         UsageError: fields that contradict one another, an unknown method, codec or protocol key.
-        InputError: a clip, a protocol or a weights file is missing or damaged.
+        InputError: a clip, a protocol or a weights file is missing or damaged, or a clip is too small for the metrics.
         MissingError: ffmpeg, an encoder, a filter's program or Ray is missing.
         SceneError: the cache or `out` cannot be written to.
     """
     plan = plan_evaluation(request)
+    require_measurable(plan.clips, plan.recipe)
     program = find_ffmpeg(request.ffmpeg)
     cache = PointCache(request.cache or default_cache_folder())
     cores = os.cpu_count() or 1
@@ -130,9 +131,7 @@ def plan_evaluation(request: EvaluationRequest) -> EvaluationPlan:
     labels = [method.label for method in methods[1:]] + [name for name in models if is_tuned(name)]
     if request.against is not None and request.against not in labels:
         raise UsageError(f"`against` {display_name(request.against)!r} is not among the methods: {', '.join(labels)}.")
-    clips, recipe = open_clips(paths), _recipe(request, protocol)
-    require_measurable(clips, recipe)
-    return EvaluationPlan(clips, recipe, runs, models, methods)
+    return EvaluationPlan(open_clips(paths), _recipe(request, protocol), runs, models, methods)
 
 
 def _paths(request: EvaluationRequest, protocol: Protocol | None) -> list[Path]:

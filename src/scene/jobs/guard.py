@@ -269,4 +269,6 @@ def _at_depth(plane: Plane, bit_depth: int, wanted: int) -> Plane:
 def _in_words(saving: Saving) -> str:
     if not saving.by_metric:
         return "no metric tells"
-    return "saves " + ", ".join(f"{_TITLES[name]} {percent(value):+.1f} %" for name, value in saving.by_metric.items())
+    # Negative is a saving, as everywhere.
+    changes = (f"{_TITLES[name]} {-percent(value):+.1f} %" for name, value in saving.by_metric.items())
+    return f"rate at equal {', '.join(changes)}"

@@ -38,6 +38,7 @@ class Clip:
         matrix: how its luma and chroma relate to RGB.
         raw: ffmpeg's name of the pixel format of a file that holds nothing but samples, None for all others.
         crop: what the container hides of the coded pictures; width and height are of what is shown.
+        frames: how many there are, about; None where nothing says.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class Clip:
     matrix: Matrix
     raw: str | None = None
     crop: Crop | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,7 @@ def _open_clip(path: Path) -> Clip:
         bit_depth=8 if fmt.bit_depth == 8 else 10,
         matrix=fmt.matrix,
         crop=info.crop,
+        frames=info.frames,
     )
 
 
@@ -213,6 +216,7 @@ def _open_raw(path: Path) -> Clip:
         # UVG's; a raw file says nothing of it.
         matrix="bt709",
         raw=layout.pixel_format,
+        frames=path.stat().st_size // layout.frame_bytes,
     )
 
 
