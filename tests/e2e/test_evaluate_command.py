@@ -186,7 +186,7 @@ def test_a_protocol_is_carried_out_and_the_command_line_goes_before_it(
         (["rubbish.mp4", "--models", "nonsense"], 2, "method 'nonsense' is unknown"),
         (["rubbish.mp4", "--models", "contrast:x"], 2, "'contrast:x'"),
         (["rubbish.mp4", "--models", "gone.safetensors"], 3, "gone.safetensors does not exist"),
-        (["rubbish.mp4", "--codecs", "h264"], 2, "codec 'h264' is unknown"),
+        (["rubbish.mp4", "--codecs", "vp9"], 2, "codec 'vp9' is unknown"),
         (["rubbish.mp4", "--crf", "18,x"], 2, "'18,x' is no list of CRFs"),
         (["rubbish.mp4", "--crf", "18,99"], 2, "CRF 99 is not in x264's range"),
         (["rubbish.mp4", "--frames", "0"], 2, "--frames"),
