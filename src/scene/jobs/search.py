@@ -24,7 +24,7 @@ from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders import find_encoder, trial_encoders
 from scene.video.encoders.base import Encoder
-from scene.video.encoders.params import parse_encoder_args
+from scene.video.encoders.params import FIXED_QUALITY, parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.plan import check_colour, check_settings, plan_encode
 from scene.video.encoding.trial import check_trial
@@ -43,8 +43,6 @@ DEFAULT_SAMPLE_SECONDS = 3.0
 _SHOWN = ("vmaf", "vmaf_neg")
 # Steps to the second CRF where the first one is the unprocessed pictures' answer.
 _NEAR = 4
-# Encoder parameters with which a CRF has no say.
-_FIXED_QUALITY = {"qp", "lossless"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def _check(request: SearchRequest) -> Encoder:
     if request.settings.bitrate is not None:
         raise UsageError("a search has no bitrate; give `max_kbps` as a bound.")
     for name, value in parse_encoder_args(request.settings.encoder_args):
-        if name in _FIXED_QUALITY:
+        if name in FIXED_QUALITY:
             raise UsageError(f"`encoder_args` {name}={value} leaves nothing to search; leave it out.")
     if not request.targets:
         raise UsageError("give at least one `targets`, such as vmaf-neg=93.")
