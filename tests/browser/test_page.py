@@ -426,6 +426,11 @@ def test_versions_move_in_step_and_are_gone_through_frame_by_frame(page: Page) -
         for place, luma in enumerate(MOVING_LUMA.values()):
             assert abs(brightness(page, place) - rgb(luma + 4 * number)) < 4
     expect(look.locator(".moving-label")).to_have_text(f"frame {number}")
+    page.keyboard.down("f")
+    expect(stage.locator("figcaption")).to_have_text(["source", "x264 only", "x264 only"])
+    assert abs(brightness(page, 2) - rgb(60 + 4 * number)) < 4
+    page.keyboard.up("f")
+    expect(stage.locator("figcaption")).to_have_text(["source", "x264 only", "scene"])
 
 
 def test_a_held_key_or_finger_shows_the_other_version(page: Page) -> None:
@@ -454,18 +459,18 @@ def test_a_held_key_or_finger_shows_the_other_version(page: Page) -> None:
 
 def test_the_difference_of_two_versions_is_enlarged(page: Page) -> None:
     look = page.locator("#look")
-    choose(look, "Show", "the difference, times 8")
+    choose(look, "Show", "the difference, times 4")
     stage = look.get_by_role("group", name="Moving comparison")
     stage.scroll_into_view_if_needed()
     look.get_by_role("button", name="Pause").click()
     stopped(stage)
-    # 30 codes of luma, eight times.
-    assert brightness(page) > 250
+    # 30 codes of luma are 35 of RGB.
+    assert abs(brightness(page) - 4 * rgb(46)) < 12
     choose(look, "While held", "scene")
     assert brightness(page) < 2
     choose(look, "While held", "source")
     # 10 codes of luma are 11.6 of RGB.
-    assert abs(brightness(page) - 8 * rgb(26)) < 20
+    assert abs(brightness(page) - 4 * rgb(26)) < 12
     choose(look, "Picture", f"{HOSTILE} · x264 · frame 7")
     expect(look.locator(".in-motion")).to_be_hidden()
 

@@ -144,6 +144,19 @@ def test_a_codec_that_ffmpeg_does_not_know(tmp_path, capfd, suffix):
     assert [kind for kind, _ in streams(target)] == ["video", "audio"]
 
 
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv", ".ts"])
+def test_data_that_ffmpeg_does_not_know(tmp_path, capfd, suffix):
+    """As iPhones' timed metadata."""
+    source = with_second_stream(tmp_path / "made.mp4", "bin_data", [(0, b"data"), (100, b"more")])
+    data, source = source.read_bytes(), tmp_path / "in.mov"
+    assert b"gpmd" in data
+    source.write_bytes(data.replace(b"gpmd", b"mebx"))
+    assert encode(source, tmp_path / f"out{suffix}", "--model", "none") == 0
+    said = capfd.readouterr().err
+    assert "FFmpeg does not know the codec of stream 1 (mebx data), which is left out" in said
+    assert "cannot be held by" not in said
+
+
 def test_a_codec_without_a_decoder_is_copied(tmp_path, capfd):
     """AC-4, which FFmpeg knows by name only."""
     source, target = with_audio_tag(tmp_path, b"ac-4"), tmp_path / "out.mov"

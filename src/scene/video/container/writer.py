@@ -151,9 +151,10 @@ class Writer:
         try:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
+            other = "" if self._container.attachments else "use .mkv, or "
             raise UsageError(
                 f"FFmpeg cannot write the streams of {self._info.path} into one {self._container.name} file "
-                f"({reason(error)}); use .mkv, or leave some out with `maps`."
+                f"({reason(error)}); {other}leave some out with `maps`."
             ) from None
 
     def write(self, unit: Unit) -> None:
