@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -134,3 +138,16 @@ def test_many_are_planned_each_by_itself(clip, tmp_path, capfd):
     printed, err = capfd.readouterr()
     assert printed.startswith(f"{clip} -> {out / 'in.mkv'}\n") and "none.mkv does not exist" in err
     assert "1 of 2 files failed" in err and list(out.iterdir()) == []
+
+
+def test_a_reader_that_leaves_ends_it_without_a_word(clip, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    copies = [shutil.copy(clip, tmp_path / f"{number}.mkv") for number in range(3)]
+    command = [sys.executable, "-m", "scene", "encode", *copies, out, *FAST, "--model", "none", "--dry-run"]
+    read, write = os.pipe()
+    process = subprocess.Popen(list(map(str, command)), stdout=write, stderr=subprocess.PIPE, text=True)
+    os.close(write)
+    os.close(read)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 0 and "unexpected" not in err and err.count(" of 3)") == 1

@@ -90,6 +90,7 @@ def test_rate_and_scores_are_those_of_the_encode(tmp_path, capfd, pix_fmt, colou
     alone = ["--encoder-args", "threads=1"]
     found = searched(capfd, source, *targets, "--model", "none", *FAST, *alone)
     assert found["met"] and found["whole"] and found["chosen"] == "unprocessed" and found["enhanced"] is None
+    assert found["rate_difference_percent"] is None
     answer = found["unprocessed"]
     assert answer["scores"]["vmaf_neg"] >= 85
     out = tmp_path / "out.mkv"
@@ -152,6 +153,7 @@ def test_a_network_is_told_every_crf(clip, tmp_path, monkeypatch, capfd, codec, 
         key: enhanced[key] for key in ("crf", "kbps", "scores")
     }
     assert found["saving_percent"] == 0
+    assert found["rate_difference_percent"] == {"vmaf": 0, "vmaf_neg": 0}
     assert plain["exact_kbps"] <= plain["kbps"]
 
 

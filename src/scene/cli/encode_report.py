@@ -79,9 +79,9 @@ def gain_sentences(gain: Gain, codec: str) -> list[str]:
 
 
 def _plan(request: EncodeRequest | TargetEncodeRequest, log_format: LogFormat) -> None:
-    from scene.jobs.batch.dry_run import dry_run
+    import scene
 
-    plan = dry_run(request)
+    plan = scene.dry_run(request)
     if log_format == "json":
         names = {"source": str(plan.source), "destination": str(plan.destination)}
         announce(f"{plan.destination}: not written", {**asdict(plan), **names})
