@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scene.evaluation.compare import CompareResult, compare
     from scene.evaluation.evaluate import EvaluationResult, evaluate
     from scene.evaluation.requests import CompareRequest, EvaluationRequest
+    from scene.jobs.batch.dry_run import DryRun, dry_run
     from scene.jobs.batch.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
@@ -46,6 +47,7 @@ __all__ = [
     "CheckpointError",
     "CompareRequest",
     "CompareResult",
+    "DryRun",
     "EncodeRequest",
     "EncodeResult",
     "EncoderSettings",
@@ -69,6 +71,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "compare",
+    "dry_run",
     "encode",
     "encode_request",
     "encode_to_target",
@@ -86,6 +89,7 @@ _HOMES = {
     "calibrate": "scene.calibration.run",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
+    "DryRun": "scene.jobs.batch.dry_run",
     "EncodeRequest": "scene.jobs.encode",
     "EncodeResult": "scene.jobs.encode",
     "EncoderSettings": "scene.video.encoders.settings",
@@ -101,6 +105,7 @@ _HOMES = {
     "TargetEncodeRequest": "scene.jobs.batch.target",
     "TargetEncodeResult": "scene.jobs.batch.target",
     "compare": "scene.evaluation.compare",
+    "dry_run": "scene.jobs.batch.dry_run",
     "encode": "scene.jobs.encode",
     "encode_request": "scene.jobs.search",
     "encode_to_target": "scene.jobs.batch.target",

@@ -15,11 +15,13 @@ class Progress:
         done: units finished.
         total: units in all, None while that is unknown.
         fields: further figures worth showing, for example {"fps": 31.2, "bytes": 183000}.
+        cost: of what is done, and of all, in any unit, where units differ in how long they take; else None.
     """
 
     done: int
     total: int | None
     fields: Mapping[str, float | int | str] = field(default_factory=dict)
+    cost: tuple[float, float] | None = None
 
 
 OnProgress = Callable[[Progress], None]

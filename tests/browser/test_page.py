@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import os
 import re
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from made_results import (
     CLIPS,
+    CODECS,
     CRFS,
     FRAMES,
     HOSTILE,
@@ -30,6 +32,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from scene.evaluation.page import page_html
+from scene.evaluation.report.looks import COLOURS, looks
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -308,11 +311,95 @@ def test_an_enlarged_picture_shows_its_marked_detail(page: Page) -> None:
     expect(look.locator(".under")).to_have_css("image-rendering", "pixelated")
 
 
+def saved(page: Page, button: Locator, folder: Path) -> Path:
+    with page.expect_download() as download:
+        button.click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_a_table_is_saved_as_csv_as_it_is_shown(page: Page, tmp_path: Path) -> None:
+    table = page.locator("#summary .scroll:has-text('Mean BD-rate')")
+    path = saved(page, table.get_by_role("button", name="CSV"), tmp_path)
+    assert path.name == "Mean-BD-rate-over-clips.csv"
+    rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+    assert rows[0] == ["Codec", "Method", "VMAF NEG", "VMAF", "VMAF v1", "MS-SSIM", "PSNR", "XPSNR"]
+    assert [row[:2] for row in rows[1:]] == [[codec, method] for codec in CODECS for method in METHODS[1:]]
+    assert rows[3][2:] == ["-8.5", "-7.5", "-9.5", "-10.5", "-11.5", "-12.5"]
+    assert rows[2][6] == "N/A" and rows[6][6] == "-16.0 [1/2]"
+
+
+def test_points_are_saved_with_every_digit_and_no_name_is_a_formula(open_page: Open, tmp_path: Path) -> None:
+    document = results()
+    for entry in document["points"]:
+        entry["clip"] = "=1+2, or so" if entry["clip"] == HOSTILE else entry["clip"]
+    report = tmp_path / "report.html"
+    report.write_text(page_html(document, {}, []), encoding="utf-8")
+    page = open_page(report)
+    path = saved(page, page.locator("#rate").get_by_role("button", name="Save every point as CSV"), tmp_path)
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+    assert len(rows) == len(document["points"])
+    assert {row["clip"] for row in rows} == {"pan.mp4", "'=1+2, or so"}
+    for row, entry in zip(rows, document["points"], strict=True):
+        assert float(row["ms_ssim"]) == entry["ms_ssim"] and float(row["kbps"]) == entry["kbps"]
+    # Nothing stands still in this clip.
+    assert rows[0]["flicker"] == ""
+
+
+def test_a_plot_is_saved_as_png_in_the_colours_of_the_page(page: Page, tmp_path: Path) -> None:
+    section = page.locator("#rate")
+    choose(section, "Clip", "pan.mp4")
+    section.get_by_role("button", name="unsharp").click()
+    path = saved(page, section.get_by_role("button", name="Save the plot as PNG"), tmp_path)
+    assert path.name == "pan-mp4-x264-VMAF-NEG.png"
+    shown = section.locator(".chart").bounding_box()
+    assert shown is not None
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert pixels.shape[1] == round(2 * shown["width"]) and pixels.shape[0] > 2 * shown["height"]
+    for method, number in looks(results()).items():
+        colour = tuple(bytes.fromhex(COLOURS[number][0][1:]))
+        count = int((pixels == colour).all(axis=2).sum())
+        assert count == 0 if method == "unsharp" else count > 300, method
+
+
+def test_vmaf_is_clipped_where_it_is_shown_and_says_so(open_page: Open, tmp_path: Path) -> None:
+    document, scores = results(), frames()
+    for entry in document["points"]:
+        entry["vmaf"] += 20
+        entry["vmaf_clipped"] = min(100, entry["vmaf"])
+    for entry in scores["frames"]:
+        entry["scores"]["vmaf"] = [score + 20 for score in entry["scores"]["vmaf"]]
+    report = tmp_path / "report.html"
+    report.write_text(page_html(document, scores, []), encoding="utf-8")
+    page = open_page(report)
+    rate, by_frame = page.locator("#rate"), page.locator("#frames")
+    choose(rate, "Clip", "pan.mp4")
+    choose(rate, "Metric", "VMAF clipped at 100")
+    page.mouse.move(*centre(rate.locator(".chart .look0 .marker").nth(0)))
+    expect(rate.locator(".tip")).to_contain_text("VMAF clipped at 100 100.00")
+    choose(rate, "Metric", "VMAF not clipped, as BD-rates take it")
+    page.mouse.move(*centre(rate.locator(".chart .look0 .marker").nth(0)))
+    expect(rate.locator(".tip")).to_contain_text("116.00")
+    choose(by_frame, "Metric", "VMAF clipped at 100")
+    choose(by_frame, "CRF of the codec alone", "20")
+    by_frame.locator(".chart").focus()
+    page.keyboard.press("ArrowRight")
+    expect(by_frame.locator(".tip")).to_contain_text("x264 only 100.00")
+
+
 def brightness(page: Page, place: int = 0) -> float:
     """Of what a canvas of the moving comparison shows, in 8-bit codes of RGB."""
     shot = page.locator("#look .moving canvas").nth(place).screenshot()
     with Image.open(io.BytesIO(shot)) as image:
         return float(np.asarray(image.convert("L"))[20:-20, 20:-20].mean())
+
+
+def stopped(stage: Locator) -> int:
+    """The number of the frame that is shown, once nothing moves any more."""
+    expect(stage).to_have_attribute("data-still", "true")
+    return int(stage.get_attribute("data-frame") or "")
 
 
 def rgb(luma: float) -> float:
@@ -333,12 +420,17 @@ def test_versions_move_in_step_and_are_gone_through_frame_by_frame(page: Page) -
     page.keyboard.press("Space")
     expect(look.get_by_role("button", name="Play")).to_be_visible()
     for key, step in (("ArrowRight", 1), ("ArrowRight", 1), ("ArrowLeft", -1)):
-        number = (int(stage.get_attribute("data-frame") or "") + step) % FRAMES
+        number = (stopped(stage) + step) % FRAMES
         page.keyboard.press(key)
         expect(stage).to_have_attribute("data-frame", str(number))
         for place, luma in enumerate(MOVING_LUMA.values()):
             assert abs(brightness(page, place) - rgb(luma + 4 * number)) < 4
     expect(look.locator(".moving-label")).to_have_text(f"frame {number}")
+    page.keyboard.down("f")
+    expect(stage.locator("figcaption")).to_have_text(["source", "x264 only", "x264 only"])
+    assert abs(brightness(page, 2) - rgb(60 + 4 * number)) < 4
+    page.keyboard.up("f")
+    expect(stage.locator("figcaption")).to_have_text(["source", "x264 only", "scene"])
 
 
 def test_a_held_key_or_finger_shows_the_other_version(page: Page) -> None:
@@ -348,7 +440,7 @@ def test_a_held_key_or_finger_shows_the_other_version(page: Page) -> None:
     stage.scroll_into_view_if_needed()
     stage.focus()
     look.get_by_role("button", name="Pause").click()
-    number = int(stage.get_attribute("data-frame") or "")
+    number = stopped(stage)
     label = look.locator(".moving-label")
     expect(label).to_have_text(f"scene · frame {number}")
     assert abs(brightness(page) - rgb(90 + 4 * number)) < 4
@@ -367,17 +459,18 @@ def test_a_held_key_or_finger_shows_the_other_version(page: Page) -> None:
 
 def test_the_difference_of_two_versions_is_enlarged(page: Page) -> None:
     look = page.locator("#look")
-    choose(look, "Show", "the difference, times 8")
+    choose(look, "Show", "the difference, times 4")
     stage = look.get_by_role("group", name="Moving comparison")
     stage.scroll_into_view_if_needed()
     look.get_by_role("button", name="Pause").click()
-    # 30 codes of luma, eight times.
-    assert brightness(page) > 250
+    stopped(stage)
+    # 30 codes of luma are 35 of RGB.
+    assert abs(brightness(page) - 4 * rgb(46)) < 12
     choose(look, "While held", "scene")
     assert brightness(page) < 2
     choose(look, "While held", "source")
     # 10 codes of luma are 11.6 of RGB.
-    assert abs(brightness(page) - 8 * rgb(26)) < 20
+    assert abs(brightness(page) - 4 * rgb(26)) < 12
     choose(look, "Picture", f"{HOSTILE} · x264 · frame 7")
     expect(look.locator(".in-motion")).to_be_hidden()
 
@@ -451,7 +544,7 @@ def test_a_comparison_of_files_shows_its_points(open_page: Open, tmp_path: Path)
     row = page.locator("#summary").get_by_role("row").filter(has_text="a.mkv")
     expect(row.get_by_role("cell").nth(0)).to_have_text("h264")
     expect(row.get_by_role("cell").nth(2)).to_have_text("87.00")
-    expect(page.locator(".verdict")).to_have_count(0)
+    expect(page.locator(".won")).to_contain_text(f"{HOSTILE} has as many bits as a.mkv, and VMAF NEG +0.00")
     expect(page.locator("#rate .chart .marker")).to_have_count(2)
     expect(page.locator("#frames .chart .curve")).to_have_count(2)
     expect(page.locator("#clips")).to_be_hidden()

@@ -166,6 +166,25 @@ def test_another_size_is_for_the_caller_to_scale(run, pan: Path, ffmpeg: FFmpeg,
     assert "scale" in err
 
 
+@pytest.mark.parametrize(("size", "measured"), [("216:176", True), ("214:214", False), ("320:174", False)])
+def test_what_is_too_small_for_a_metric_is_refused_before_it_is_measured(
+    run, pan: Path, ffmpeg: FFmpeg, tmp_path: Path, size: str, measured: bool
+) -> None:
+    """The least size, and sizes with which VMAF v1 and MS-SSIM fail."""
+    reference, encode = tmp_path / "ref.y4m", tmp_path / "dis.mp4"
+    ffmpeg.run(["-i", str(pan), "-frames:v", "3", "-vf", f"scale={size}", str(reference)])
+    ffmpeg.run(["-i", str(reference), "-c:v", "libx264", "-crf", "30", str(encode)])
+    code, out, err = run(reference, encode, "--out", tmp_path / "out")
+    if measured:
+        assert code == 0, err
+        return
+    assert (code, out) == (3, "")
+    told = f"pictures of {size.replace(':', 'x')} are too small to be measured, which takes 216x176 or 176x216; scale"
+    assert err.startswith(f"scene: ref.y4m: {told}")
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("first", "word"), [(0, "late"), (2, "early"), (1, None)])
 def test_a_shift_of_one_frame_is_warned_about(
     run, ffmpeg: FFmpeg, tmp_path: Path, first: int, word: str | None

@@ -110,6 +110,22 @@ preset = "12"
 """
 
 
+def test_what_a_protocol_halves_to_less_than_the_metrics_need_is_refused(
+    pan: Path, ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halving = PROTOCOL.replace("frames = 3", "frames = 3\nhalve_above = 200")
+    (tmp_path / "p.toml").write_text(halving)
+    clip = tmp_path / "clip.y4m"
+    ffmpeg.run(["-i", input_name(pan), "-vf", "scale=320:240", input_name(clip)])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit) as leaving:
+        main(["evaluate", str(clip), "--protocol", str(tmp_path / "p.toml"), "--out", str(tmp_path / "out")])
+    out, err = capsys.readouterr()
+    assert (leaving.value.code, out) == (3, "")
+    assert "clip.y4m: pictures of 160x120 are too small to be measured" in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_protocol_is_carried_out_and_the_command_line_goes_before_it(
     pan: Path, ffmpeg: FFmpeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +186,7 @@ def test_a_protocol_is_carried_out_and_the_command_line_goes_before_it(
         (["rubbish.mp4", "--models", "nonsense"], 2, "method 'nonsense' is unknown"),
         (["rubbish.mp4", "--models", "contrast:x"], 2, "'contrast:x'"),
         (["rubbish.mp4", "--models", "gone.safetensors"], 3, "gone.safetensors does not exist"),
-        (["rubbish.mp4", "--codecs", "h264"], 2, "codec 'h264' is unknown"),
+        (["rubbish.mp4", "--codecs", "vp9"], 2, "codec 'vp9' is unknown"),
         (["rubbish.mp4", "--crf", "18,x"], 2, "'18,x' is no list of CRFs"),
         (["rubbish.mp4", "--crf", "18,99"], 2, "CRF 99 is not in x264's range"),
         (["rubbish.mp4", "--frames", "0"], 2, "--frames"),

@@ -128,6 +128,15 @@ def test_everything_hidden_is_refused(tmp_path, capfd):
         read_excerpt(source, Fraction(0), 2)
 
 
+@pytest.mark.parametrize(
+    "tag", ["title=Frame cropping: 8/8/8/8", "title=x\n      Frame Cropping: 8/8/8/8", "Frame Cropping=8/8/8/8"]
+)
+def test_a_tag_hides_nothing(tmp_path, tag):
+    source = tmp_path / "in.mkv"
+    ffmpeg("-i", make_video(tmp_path / "plain.mkv"), "-c", "copy", "-metadata:s:v", tag, source)
+    assert probe(source).crop is None
+
+
 def test_a_comparison_is_of_what_is_shown(tmp_path, capsys):
     """One line too far up or down would cost most of the score."""
     plain, source = tmp_path / "in.mov", tmp_path / "in.mkv"

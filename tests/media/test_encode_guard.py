@@ -87,7 +87,7 @@ def test_a_network_that_ruins_the_picture_changes_nothing(tmp_path, ruinous, cod
     assert encode(source, tmp_path / "guarded.mkv", *options, "--model", ruinous, "--guard") == 0
     assert_same_pictures(decoded(tmp_path / "plain.mkv"), decoded(tmp_path / "guarded.mkv"))
     err = capfd.readouterr().err
-    assert "shot at frame 0: passed through (saves VMAF NEG -" in err
+    assert "shot at frame 0: passed through (rate at equal VMAF NEG +" in err
     assert "guard: 1 of 1 shots passed through" in err
     assert "warning" not in err
     assert tags(tmp_path / "guarded.mkv")["scene"].endswith("; guard")
@@ -200,6 +200,7 @@ def test_a_probe_that_fails_on_the_way_enhances_with_one_warning(tmp_path, ruino
     lossless = ["--preset", "ultrafast", "--encoder-args", "qp=0", "--model", ruinous]
     assert encode(source, tmp_path / "plain.mkv", *lossless) == 0
     assert encode(source, tmp_path / "guarded.mkv", *lossless, "--guard") == 0
+    # What is lossless wins nothing, and is not compared.
     err = capfd.readouterr().err
     assert err.count("warning: ") == err.count("broken") == 1
     assert "guard: 0 of 2 shots passed through" in err

@@ -1,12 +1,15 @@
 """The pictures that `scene encode` writes, compared sample by sample through lossless encoders."""
 
+import av
 import numpy as np
 import pytest
-from making import assert_same_pictures, assert_same_times, decoded, encode, make_network, make_video
+from making import assert_same_pictures, assert_same_times, decoded, encode, make_network, make_video, textured
 
 from scene.enhance import Enhancer
 from scene.model import load_model
 from scene.picture import Picture, PictureFormat
+from scene.video.ffmpeg import find_ffmpeg
+from scene.video.pixel_format import sample_layout
 
 X264 = ["--codec", "x264", "--preset", "ultrafast", "--encoder-args", "qp=0"]
 X265 = ["--codec", "x265", "--preset", "ultrafast", "--encoder-args", "lossless=1"]
@@ -142,3 +145,70 @@ def test_odd_size_is_kept_without_subsampling(tmp_path):
     source = make_video(tmp_path / "in.mkv", size=(65, 49), frames=2, pix_fmt="yuv444p")
     assert encode(source, tmp_path / "out.mkv", *X264, "--model", "none") == 0
     assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
+
+
+def opaque(frame, index):
+    """Texture in colour, and an alpha of which all is full."""
+    textured(frame, index)
+    layout = sample_layout(frame.format.name)
+    plane = frame.planes[layout.alpha.plane]
+    words = np.frombuffer(plane, layout.word).reshape(-1, plane.line_size // np.dtype(layout.word).itemsize)
+    words[:, layout.alpha.first :: layout.alpha.step] = (1 << layout.bit_depth) - 1
+
+
+def write_alpha(path, codec, pix_fmt, frames=3, seen_through=None):
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, pix_fmt
+        for index in range(frames):
+            frame = av.VideoFrame(64, 48, pix_fmt)
+            opaque(frame, index)
+            if index == seen_through:
+                alpha = sample_layout(pix_fmt).alpha
+                np.frombuffer(frame.planes[alpha.plane], sample_layout(pix_fmt).word)[alpha.first] = 0
+            frame.pts = index
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "name,codec,pix_fmt,encoder",
+    [
+        ("in.mkv", "ffv1", "bgra", "x264"),
+        ("in.mov", "qtrle", "argb", "x264"),
+        ("in.mov", "png", "rgba", "x265"),
+        ("in.mkv", "ffv1", "yuva420p", "x264"),
+        ("in.mkv", "ffv1", "yuva444p10le", "x264"),
+        ("in.mkv", "ffv1", "gbrap10le", "x265"),
+        ("in.mov", "png", "ya8", "x264"),
+    ],
+)
+def test_an_alpha_in_which_all_is_opaque_is_left_behind(tmp_path, capfd, name, codec, pix_fmt, encoder):
+    source = write_alpha(tmp_path / name, codec, pix_fmt)
+    lossless = {"x264": "qp=0", "x265": "lossless=1"}[encoder]
+    arguments = [source, tmp_path / "out.mkv", "--model", "none", "--codec", encoder, "--encoder-args", lossless]
+    assert encode(*arguments) == 0, capfd.readouterr().err
+    assert_same_pictures(decoded(source), decoded(tmp_path / "out.mkv"))
+
+
+@pytest.mark.parametrize("index,position", [(0, ""), (2, " after 0.08 s")])
+def test_a_pixel_that_is_seen_through_is_refused_where_it_is(tmp_path, capfd, index, position):
+    source = write_alpha(tmp_path / "in.mkv", "ffv1", "bgra", seen_through=index)
+    assert encode(source, tmp_path / "out.mkv", "--model", "none") == 3
+    said = capfd.readouterr().err.splitlines()[-1]
+    told = "pixel format bgra has an alpha channel, and not all is opaque; remove it first (format=gbrp)."
+    assert said == f"scene: {source}{position}: {told}"
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_a_gif(tmp_path):
+    """Its decoder gives alpha in any case."""
+    source = tmp_path / "in.gif"
+    pattern = ["-f", "lavfi", "-i", "testsrc2=size=64x48:rate=25:duration=0.2"]
+    find_ffmpeg().run([*pattern, "-frames:v", "5", str(source)])
+    arguments = [source, tmp_path / "out.mkv", "--model", "none", "--encoder-args", "qp=0"]
+    assert encode(*arguments) == 0
+    before = decoded(source)
+    assert len(before) == 5
+    assert_same_pictures(before, decoded(tmp_path / "out.mkv"))

@@ -90,6 +90,7 @@ def test_rate_and_scores_are_those_of_the_encode(tmp_path, capfd, pix_fmt, colou
     alone = ["--encoder-args", "threads=1"]
     found = searched(capfd, source, *targets, "--model", "none", *FAST, *alone)
     assert found["met"] and found["whole"] and found["chosen"] == "unprocessed" and found["enhanced"] is None
+    assert found["rate_difference_percent"] is None
     answer = found["unprocessed"]
     assert answer["scores"]["vmaf_neg"] >= 85
     out = tmp_path / "out.mkv"
@@ -152,6 +153,7 @@ def test_a_network_is_told_every_crf(clip, tmp_path, monkeypatch, capfd, codec, 
         key: enhanced[key] for key in ("crf", "kbps", "scores")
     }
     assert found["saving_percent"] == 0
+    assert found["rate_difference_percent"] == {"vmaf": 0, "vmaf_neg": 0}
     assert plain["exact_kbps"] <= plain["kbps"]
 
 
@@ -323,10 +325,15 @@ def test_mistakes(clip, arguments, message, capfd):
 
 def test_sources_that_cannot_be_measured(tmp_path, capfd):
     small = make_clip(tmp_path / "small.mkv", data.astronaut(), frames=2, size=(320, 200))
+    square = make_clip(tmp_path / "square.mkv", data.astronaut(), frames=2, size=(200, 200))
     for source, target, message in (
         (tmp_path / "none.mkv", "vmaf=90", "does not exist"),
-        (make_video(tmp_path / "tiny.mkv", frames=2), "vmaf=90", "pictures of 64x48 are too small; VMAF needs 176"),
-        (small, "vmaf-v1=90", "too small; VMAF v1 needs 216 samples on each side"),
+        (
+            make_video(tmp_path / "tiny.mkv", frames=2),
+            "vmaf=90",
+            "64x48 are too small; VMAF needs 176x176.",
+        ),
+        (square, "vmaf-v1=90", "200x200 are too small; VMAF v1 needs 216x176 or 176x216."),
     ):
         assert search(source, "--target", target) == 3
         assert message in capfd.readouterr().err
@@ -338,6 +345,7 @@ def test_sources_that_cannot_be_measured(tmp_path, capfd):
     assert search(rgb, "--target", "vmaf=60") == 3
     assert "is RGB, and the metrics look at luma" in capfd.readouterr().err
     assert search(small, "--target", "vmaf=60", "--model", "none", *FAST) == 0
+    assert search(small, "--target", "vmaf-v1=60", "--model", "none", *FAST) == 0
 
 
 def test_what_an_encode_refuses_is_refused_before_the_search(tmp_path, capfd):

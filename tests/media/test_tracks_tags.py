@@ -160,3 +160,73 @@ def test_the_program_that_wrote_an_avi_is_not_missed(tmp_path, capfd, suffix):
     ffmpeg(*PICTURES, *SOUND, "-c:v", "mpeg4", "-c:a", "libmp3lame", source)
     assert encode(source, target, "--model", "none") == 0
     assert "warning" not in capfd.readouterr().err
+
+
+# What phones write into mov and mp4, as pairs of a key and a value.
+PHONE = {
+    "com.apple.quicktime.make": "Example",
+    "com.apple.quicktime.creationdate": "2024-05-01T12:00:00+0200",
+    "com.apple.quicktime.location.ISO6709": "+48.1000-011.5000+500.000/",
+    "com.android.version": "14",
+}
+
+
+def from_a_phone(path, *inputs, **tags):
+    words = [word for key, value in (PHONE | tags).items() for word in ("-metadata", f"{key}={value}")]
+    pairs = ("-movflags", "use_metadata_tags")
+    ffmpeg(*PICTURES, *SOUND, *inputs, "-c:v", "libx264", "-c:a", "aac", *words, *pairs, path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".mov", ".mp4", ".mkv"])
+@pytest.mark.parametrize("source_suffix", [".mov", ".mp4"])
+def test_a_phones_tags_are_kept(tmp_path, capfd, source_suffix, suffix):
+    marks = tmp_path / "marks"
+    marks.write_text(";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=200\ntitle=One\n")
+    also = {"title": "A clip", "comment": "Mine", "creation_time": "2024-05-01T10:00:00Z", "location": "+48.1-011.5/"}
+    source = from_a_phone(tmp_path / f"in{source_suffix}", "-i", marks, **also)
+    before = tmp_path / f"out{suffix}"
+    assert encode(source, before, "--model", "none") == 0
+    targets = [before]
+    if suffix == ".mkv":
+        # Matroska's muxer puts keys in capitals.
+        assert encode(before, tmp_path / "again.mov", "--model", "none") == 0
+        targets.append(tmp_path / "again.mov")
+    assert "warning" not in capfd.readouterr().err
+    for target in targets:
+        with av.open(str(target)) as file:
+            tags, chapters = dict(file.metadata), file.chapters()
+        if target.suffix == ".mkv":
+            tags = {key.lower(): value for key, value in tags.items()}
+        for key, value in PHONE.items():
+            assert tags[key.lower() if target.suffix == ".mkv" else key] == value
+        assert (tags["title"], tags["comment"].split("\n")[0]) == ("A clip", "Mine")
+        assert tags["creation_time"].startswith("2024-05-01T10:00:00")
+        assert tags["location"].startswith("+48.1")
+        assert [chapter["metadata"]["title"] for chapter in chapters] == ["One"]
+        assert "; model none; " in made_with(target)
+
+
+def test_other_tags_beside_a_phones(tmp_path, capfd):
+    """Pairs have room for all."""
+    source, target = from_a_phone(tmp_path / "in.mov", mood="calm"), tmp_path / "out.mp4"
+    assert encode(source, target, "--model", "none") == 0
+    assert "warning" not in capfd.readouterr().err
+    assert global_tags(target)["mood"] == "calm"
+
+
+@pytest.mark.parametrize("suffix,kept", [(".mp4", "cover"), (".mov", "tags")])
+def test_a_cover_beside_a_phones_tags(tmp_path, capfd, suffix, kept):
+    """FFmpeg's muxer of mp4 writes one or the other, and that of mov has no covers."""
+    picture, source, target = tmp_path / "a.png", tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=16x16", "-frames:v", 1, picture)
+    tags = ("-metadata", "com.apple.quicktime.make=Example", "-metadata", "title=A clip")
+    ffmpeg(*PICTURES, "-c:v", "libx264", "-attach", picture, "-metadata:s:t", "mimetype=image/png", *tags, source)
+    assert encode(source, target, "--model", "none") == 0
+    said = capfd.readouterr().err
+    with av.open(str(target)) as file:
+        assert (len(file.streams.video) == 2) == (kept == "cover")
+        assert (file.metadata.get("com.apple.quicktime.make") == "Example") == (kept == "tags")
+        assert file.metadata["title"] == "A clip"
+    assert ("its tags com.apple.quicktime.make cannot be written beside a cover by FFmpeg" in said) == (kept == "cover")
+    assert ("is left out" in said) == (kept == "tags")

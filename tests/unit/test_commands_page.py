@@ -35,6 +35,7 @@ def test_every_command_is_on_the_page(script: ModuleType) -> None:
         "__init__",
         "console",
         "events",
+        "habits",
         "sample",
         "encode_report",
         "results_report",

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from scene.cli import run
 from scene.cli.console import format_duration, progress_display
 from scene.progress import Progress
 
@@ -98,3 +99,36 @@ def test_the_bar_says_the_same(
     shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
     assert "ETA 0:01:00" in shown
     assert "failed 2" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["encode", "", "out.mkv"], "argument 1"),
+        (["encode", "in.mkv", ""], "argument 2"),
+        (["filter", "", "-"], "argument 1"),
+        (["evaluate", "in.mkv", "--out", ""], "the value of --out"),
+        (["train", "a.toml", "--data="], "the value of --data"),
+        (["", "in.mkv"], "argument 0"),
+    ],
+)
+def test_an_empty_word_is_no_name(arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Python's paths take it for the current folder, which would be read, or written into."""
+    assert run(arguments) == 2
+    assert capsys.readouterr().err == f"scene: {what} is empty; is a variable of your shell not set?\n"
+
+
+@pytest.mark.parametrize("words", [["--encoder-args", ""], ["--encoder-args="]])
+def test_no_parameters_are_as_good_as_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["encode", "gone.mkv", "out.mkv", *words]) == 3
+    assert "gone.mkv does not exist" in capsys.readouterr().err
+
+
+def test_the_time_to_the_end_goes_by_what_units_cost(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nine of ten are done, and the tenth is half of the work."""
+    readings = (0, Progress(0, 10, cost=(0, 18.0))), (90, Progress(9, 10, cost=(9.0, 18.0)))
+    show("json", clock, monkeypatch, *readings)
+    event = json.loads(capsys.readouterr().err.splitlines()[-1])
+    assert (event["done"], event["total"], event["eta_s"]) == (9, 10, 90.0)

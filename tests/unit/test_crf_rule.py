@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from scene.jobs.crf_rule import MAX_POINTS, Point, Scale, bracket, crossing, next_position
+from scene.metrics.crf_rule import MAX_POINTS, Point, Scale, bracket, crossing, next_position
 
 SCALE = Scale(0, 51, 0.5)
 

@@ -10,9 +10,9 @@ from scene.cli.evaluate import _presets
 from scene.errors import CheckpointError, UsageError
 from scene.evaluation.grid.grid import Failure, Measured, Point
 from scene.evaluation.grid.methods import NONE, Method, fit_to_codecs, methods_for, parse_method, parse_methods
-from scene.evaluation.report.equal_rate import crf_of_equal_rate
 from scene.evaluation.report.figures import mean_curve
 from scene.evaluation.report.summary import clip_rows, mean_rows
+from scene.evaluation.visuals.equal_rate import crf_of_equal_rate
 from scene.files import write_atomically
 from scene.measure.cache import Measurement, PointCache, default_cache_folder
 from scene.measure.clip import Clip, Recipe, reference_arguments

@@ -85,7 +85,7 @@ def test_what_formats_hold() -> None:
 
 
 def test_every_format_that_ffmpeg_knows_is_taken_whole_or_refused_by_name() -> None:
-    """No format with alpha, a palette or floats is ever taken for one without."""
+    """No format with a palette or floats is ever taken for one without, and of alpha it is known where it lies."""
     for name in sorted(av.video.format.names):
         pixels = av.VideoFormat(name)
         try:
@@ -95,8 +95,31 @@ def test_every_format_that_ffmpeg_knows_is_taken_whole_or_refused_by_name() -> N
             alpha = any(part.is_alpha for part in pixels.components)
             assert ("palette" if pixels.has_palette else "alpha" if alpha else "convert") in str(error)
             continue
-        assert not any(part.is_alpha for part in pixels.components), name
+        assert any(part.is_alpha for part in pixels.components) == (layout.alpha is not None), name
         assert not pixels.has_palette and not pixels.is_bit_stream and not pixels.is_big_endian, name
-        assert len(pixels.components) == len(layout.places), name
+        assert len(pixels.components) == len(layout.places) + (layout.alpha is not None), name
         assert {part.bits for part in pixels.components} == {layout.bit_depth}, name
         assert pixels.is_rgb == layout.rgb, name
+
+
+@pytest.mark.parametrize(
+    "name", ["rgba", "argb", "bgra", "abgr", "yuva422p", "yuva444p12le", "gbrap16le", "ya8", "ya16le"]
+)
+def test_one_sample_that_is_not_opaque_is_seen_wherever_it_lies(name: str) -> None:
+    layout = sample_layout(name)
+    assert layout.alpha is not None
+    frame = av.VideoFrame(35, 19, name)
+    lines = []
+    for plane in frame.planes:
+        words = np.frombuffer(plane, layout.word)  # type: ignore[call-overload]
+        words[:] = (1 << layout.bit_depth) - 1
+        lines.append(words.reshape(-1, plane.line_size // words.itemsize))
+    frame.time_base = Fraction(1, 25)
+    assert to_planar(frame).format.name == layout.planar
+    for row, column in ((0, 0), (18, 34), (7, 11)):
+        place = (row, layout.alpha.first + layout.alpha.step * column)
+        lines[layout.alpha.plane][place] -= 1
+        with pytest.raises(InputError, match=f"{name} has an alpha channel, and not all is opaque"):
+            picture_format(frame)
+        lines[layout.alpha.plane][place] += 1
+    assert picture_format(frame).bit_depth == layout.bit_depth

@@ -13,9 +13,9 @@ from scene.errors import VerificationError
 from scene.evaluation.comparison.files import frame_shift
 from scene.evaluation.grid.grid import Grid, Measured, Point
 from scene.evaluation.grid.methods import NONE, Method, parse_method
-from scene.evaluation.report.equal_rate import crf_at_rate, crf_of_equal_rate
 from scene.evaluation.report.results import Report, make_report
 from scene.evaluation.visuals.draw import most_different_crop, most_different_frame
+from scene.evaluation.visuals.equal_rate import crf_at_rate, crf_of_equal_rate
 from scene.evaluation.visuals.moving import film
 from scene.evaluation.visuals.plan import choose_pairs, plan_side_by_sides
 from scene.evaluation.visuals.side_by_side import Pane, SideBySide, load_side_by_side, store_side_by_side

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import av
 import msgspec
+import numpy as np
 import pytest
+from PIL import Image
 
 from scene.errors import UsageError
 from scene.evaluation.grid.grid import ClipEffect, Failure, Grid, Measured, Point, Timing
@@ -16,6 +18,7 @@ from scene.evaluation.grid.methods import NONE, Method, parse_method
 from scene.evaluation.grid.prefilter import PrefilterEffect
 from scene.evaluation.output import write_report
 from scene.evaluation.report.figures import mean_curve, write_figures
+from scene.evaluation.report.looks import COLOURS, colour_of, looks
 from scene.evaluation.report.markdown import results_markdown, table_cells
 from scene.evaluation.report.results import Report, frames_json, make_report, results_document, results_json
 from scene.evaluation.report.summary import clip_rows, equal_crf_rows, mean_rows
@@ -312,6 +315,28 @@ def test_a_figure_of_several_clips_gives_each_the_same_weight(tmp_path: Path) ->
     assert scores == pytest.approx([score + 1 for score in SCORES.values()])
     assert alone == pytest.approx(list(RATES.values()), rel=1e-3)
     assert [path.name for path in write_figures(document, tmp_path)] == ["rd_x264.png"]
+
+
+def test_a_method_has_one_colour_wherever_it_is_drawn(tmp_path: Path) -> None:
+    document = results_document(report(measured(curve("a", NONE), curve("a", CONTRAST, 0.9)), CONTRAST))
+    document["environment"]["methods"].append({"method": "scene", "identity": "network:f0b3:strength=1:v1"})
+    document["points"] += [{**point, "method": "scene"} for point in document["points"] if point["method"] == "none"]
+    # The network first, whatever the order of the evaluation.
+    assert looks(document) == {"none": 0, "scene": 1, "contrast": 2}
+    (path,) = write_figures(document, tmp_path)
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    for method in ("scene", "contrast"):
+        colour = tuple(bytes.fromhex(COLOURS[looks(document)[method]][0][1:]))
+        assert (pixels == colour).all(axis=2).sum() > 200, method
+
+
+def test_of_many_methods_some_share_a_colour_and_none_has_the_codecs() -> None:
+    names = [f"m{number}" for number in range(20)]
+    order = looks({"environment": {"methods": [{"method": name, "identity": name} for name in ["none", *names]]}})
+    assert [order[name] for name in names] == list(range(1, 21))
+    assert [colour_of(look) for look in (0, 1, 8, 9, 17)] == [0, 1, 8, 1, 1]
+    assert len(set(COLOURS)) == 9
 
 
 def test_a_report_leaves_its_files(tmp_path: Path) -> None:

@@ -105,6 +105,26 @@ def test_settings_take_the_place_of_what_the_file_says(tmp_path: Path) -> None:
             read_config(path, [wrong])
 
 
+@pytest.mark.parametrize(
+    ("settings", "steps", "epochs"),
+    [
+        ([], 1000, 30),
+        (["run.steps=3"], 3, 0),
+        (["run.steps=3", "run.batch=2"], 3, 0),
+        (["run.epochs=2"], 1000, 2),
+        (["run.epochs=2", "run.steps=3"], 3, 0),
+        (["run.steps=3", "run.epochs=2"], 3, 2),
+    ],
+)
+def test_of_steps_and_epochs_the_later_word_counts(
+    tmp_path: Path, settings: list[str], steps: int, epochs: int
+) -> None:
+    """Epochs go before steps where both are given, so a later number of steps takes them back."""
+    path = write(tmp_path / "c.toml", "[run]\nepochs = 30\n")
+    config = read_config(path, settings)
+    assert (config.run.steps, config.run.epochs) == (steps, epochs)
+
+
 def test_files_that_are_no_toml_are_input_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="TOML"):
         read_config(write(tmp_path / "c.toml", "[run\n"))

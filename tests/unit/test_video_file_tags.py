@@ -37,6 +37,24 @@ def test_the_provider_of_a_programme(suffix):
     assert 198 <= len(long.encode()) <= 200
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_keys_with_a_domain_bring_all_others_with_them(suffix, caplog):
+    phone = {"com.apple.quicktime.make": "Example", "mood": "calm", "TITLE": "T", "Comment": "mine"}
+    assert tags(suffix, phone) == {
+        "com.apple.quicktime.make": "Example",
+        "mood": "calm",
+        "title": "T",
+        "comment": f"mine\n{MADE}",
+    }
+    assert not caplog.messages
+    beside_a_cover = file_tags(phone, container_of(Path("a" + suffix)), MADE, Path("in.mov"), own_keys=False)
+    assert beside_a_cover == {"TITLE": "T", "Comment": f"mine\n{MADE}"}
+    assert caplog.messages == [
+        "in.mov: its tags com.apple.quicktime.make, mood cannot be written beside a cover by FFmpeg."
+    ]
+    assert tags(suffix, {"mood": "calm", "title": "T"}) == {"title": "T", "comment": MADE}
+
+
 def test_tags_of_the_sources_file_are_left_out():
     assert tags(".mkv", {"encoder": "Lavf", "major_brand": "isom", "title": "T"}) == {"title": "T", "SCENE": MADE}
 

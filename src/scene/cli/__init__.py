@@ -27,8 +27,9 @@ from scene.cli import (
     train,
 )
 from scene.cli.console import LogFormat, complain
+from scene.cli.habits import translate
 from scene.cli.standard_streams import secure_standard_streams
-from scene.errors import SceneError
+from scene.errors import SceneError, UsageError
 from scene.signals import Ended, raise_on_signals
 
 app = cyclopts.App(
@@ -68,8 +69,9 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     """Runs a command, says what went wrong, and gives the exit code."""
     log_format = _log_format(arguments)
     try:
+        _refuse_empty_words(arguments)
         app(
-            arguments,
+            translate(arguments),
             exit_on_error=False,
             print_error=False,
             result_action="return_none",
@@ -96,6 +98,22 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
             f"unexpected {type(error).__name__}: {error} (run again with --debug to see where)", 1, log_format
         )
     return 0
+
+
+# Options whose value may be nothing, as a script's variable is.
+_MAY_BE_EMPTY = {"--encoder-args"}
+
+
+def _refuse_empty_words(arguments: list[str]) -> None:
+    """An empty name would become that of the current folder. Raises UsageError."""
+    for index, word in enumerate(arguments):
+        option, _, value = word.partition("=") if word.startswith("--") else (None, "", word)
+        before = arguments[index - 1] if index else ""
+        if option is None and not value and before not in _MAY_BE_EMPTY:
+            what = f"the value of {before}" if before.startswith("--") else f"argument {index}"
+            raise UsageError(f"{what} is empty; is a variable of your shell not set?")
+        if option is not None and word.endswith("=") and option not in _MAY_BE_EMPTY:
+            raise UsageError(f"the value of {option} is empty; is a variable of your shell not set?")
 
 
 def _log_format(arguments: list[str]) -> LogFormat:

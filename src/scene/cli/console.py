@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import timedelta
+from typing import Any, Literal
 
 from scene.cli.events import error_event, log_event, progress_event, result_event
 from scene.progress import OnProgress, Progress
 
-if TYPE_CHECKING:
-    from rich.progress import ProgressColumn
-
 LogFormat = Literal["text", "json"]
 
 _PLAIN_INTERVAL_S = 5.0
-# Rich judges by what was done within this time; by default half a minute, in which no unit may have been finished.
-_SPEED_PERIOD_S = 3600.0
 
 # Options that may be given again are named in the singular.
 _FLAGS = {"maps": "map", "targets": "target"}
@@ -107,11 +104,11 @@ class _ProgressLines:
         self.format = self._as_json if log_format == "json" else self._as_text
         self.started = self.printed_at = time.monotonic()
         self.pending: Progress | None = None
-        self.task = _Task()
+        self.clock = _Clock()
 
     def __call__(self, reading: Progress) -> None:
         self.pending = reading
-        self.task.update(reading)
+        self.clock.update(reading)
         if time.monotonic() - self.printed_at >= _PLAIN_INTERVAL_S:
             self.finish()
 
@@ -124,68 +121,83 @@ class _ProgressLines:
     def _as_json(self, reading: Progress) -> str:
         elapsed = time.monotonic() - self.started
         return progress_event(
-            *(self.description, self.unit, reading.done, reading.total, elapsed, self.task.remaining, reading.fields)
+            *(self.description, self.unit, reading.done, reading.total, elapsed, self.clock.remaining, reading.fields)
         )
 
     def _as_text(self, reading: Progress) -> str:
         extras = "".join(f", {_format_field(k, v)}" for k, v in reading.fields.items())
         total = "" if reading.total is None else f"/{reading.total}"
         elapsed = time.monotonic() - self.started
-        remaining = self.task.remaining
+        remaining = self.clock.remaining
         eta = f", ETA {format_duration(remaining)}" if remaining else ""
         return f"scene: {printable(self.description)}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s{eta}"
 
 
-class _Task:
-    """Work as rich sees it: how far it is and, by its speed, how much longer it takes.
+class _Clock:
+    """How much longer work takes, by its speed so far.
 
     What the first reading counts as done was there before (in a cache, or in an earlier run) and says nothing of the
     speed. A reading with less done than the one before begins a new count.
     """
 
-    def __init__(self, description: str = "", *columns: str | ProgressColumn) -> None:
-        from rich.console import Console
-        from rich.progress import Progress as RichProgress
+    def __init__(self) -> None:
+        self._began = 0.0
+        self._before = self._done = math.inf
+        self._total: float | None = None
 
-        self.bar = RichProgress(
-            *columns,
-            console=Console(stderr=True),
-            speed_estimate_period=_SPEED_PERIOD_S,
-            get_time=time.monotonic,
-        )
-        self._id = self.bar.add_task(description, total=None, extras="")
-
-    def update(self, reading: Progress, extras: str = "") -> None:
+    def update(self, reading: Progress) -> None:
         """Takes note of a reading."""
-        if reading.done < self.bar.tasks[0].completed:
-            self.bar.reset(self._id)
-        self.bar.update(self._id, completed=reading.done, total=reading.total, extras=extras)
+        done, self._total = reading.cost or (float(reading.done), reading.total)
+        if done < self._done:
+            self._before, self._began = done, time.monotonic()
+        self._done = done
 
     @property
     def remaining(self) -> float | None:
         """Seconds to the end; None while nothing was done yet or the total is unknown."""
-        return self.bar.tasks[0].time_remaining
+        if self._total is None:
+            return None
+        left, gained = self._total - self._done, self._done - self._before
+        if left <= 0:
+            return 0.0
+        return None if gained <= 0 else left * (time.monotonic() - self._began) / gained
 
 
 @contextmanager
 def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
+    from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+    from rich.progress import Task as RichTask
+    from rich.text import Text
 
-    task = _Task(
-        escape(printable(description)),
+    clock = _Clock()
+
+    class Remaining(ProgressColumn):
+        def render(self, task: RichTask) -> Text:
+            left = clock.remaining
+            shown = "-:--:--" if left is None else str(timedelta(seconds=math.ceil(left)))
+            return Text(shown, style="progress.remaining")
+
+    bar = RichProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn(unit + "{task.fields[extras]}"),
         TimeElapsedColumn(),
         TextColumn("ETA"),
-        TimeRemainingColumn(),
+        Remaining(),
+        console=Console(stderr=True),
+        get_time=time.monotonic,
     )
-    with task.bar:
+    with bar:
+        number = bar.add_task(escape(printable(description)), total=None, extras="")
 
         def callback(reading: Progress) -> None:
-            task.update(reading, "".join(f"  {_format_field(k, v)}" for k, v in reading.fields.items()))
+            clock.update(reading)
+            extras = "".join(f"  {_format_field(k, v)}" for k, v in reading.fields.items())
+            bar.update(number, completed=reading.done, total=reading.total, extras=extras)
 
         yield callback
 

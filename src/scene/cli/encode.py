@@ -29,7 +29,9 @@ def encode(
     on_error: Literal["fail", "skip"] = "fail",
     allow_network: Annotated[bool, Parameter(negative="")] = False,
     verify: Literal["quick", "full"] = "quick",
+    compare: bool = True,
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
     log_format: Literal["text", "json"] = "text",
 ) -> None:
     """Enhance videos and encode them, keeping their audio, subtitles, chapters, time stamps and colour tags.
@@ -58,7 +60,9 @@ def encode(
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         allow_network: Follow HLS playlists and concat scripts, to other files and over the network.
         verify: How much of an output is decoded before it appears: some key frames, or all frames.
+        compare: Try short parts of the video without the model too, and say what it won; takes some seconds.
         overwrite: Replace outputs that exist.
+        dry_run: Say what would be done, and what a trial of some frames says of time and size, and write nothing.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
     from scene.cli.console import setup_logging
@@ -87,6 +91,8 @@ def encode(
             audio=not no_audio,
             deinterlace=deinterlace,
             verify=verify,
+            # A search says it itself.
+            compare=compare and not target,
         )
         for source, output in zip(sources, destinations(sources, destination, settings.codec), strict=True)
     ]
@@ -97,10 +103,11 @@ def encode(
     if not target:
         for name in given:
             raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")
-        run_encodes(requests, log_format)
+        run_encodes(requests, log_format, dry=dry_run)
     else:
         targets = tuple(parse_target(text) for text in target)
-        run_encodes([scene.TargetEncodeRequest(request, targets, **given) for request in requests], log_format)
+        wanted = [scene.TargetEncodeRequest(request, targets, **given) for request in requests]
+        run_encodes(wanted, log_format, dry=dry_run)
 
 
 def encode_words(source: Path, destination: Path, settings: EncoderSettings, enhancement: EnhanceOptions) -> list[str]:

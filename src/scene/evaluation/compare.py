@@ -10,6 +10,7 @@ from scene.evaluation.comparison.report import frames_document, results_document
 from scene.evaluation.report.markdown import results_markdown
 from scene.evaluation.report.results import Document
 from scene.evaluation.requests import CompareRequest
+from scene.measure.clip import Recipe, require_measurable
 from scene.progress import OnProgress, silent
 from scene.video.ffmpeg import find_ffmpeg
 
@@ -41,11 +42,12 @@ def compare(request: CompareRequest, on_progress: OnProgress = silent) -> Compar
 
     Raises:
         UsageError: a file is given twice, or is not of the reference's size.
-        InputError: a file is missing, or holds no video that can be decoded.
+        InputError: a file is missing, holds no video that can be decoded, or one too small for the metrics.
         VerificationError: a file has more or fewer frames than the reference.
         MissingError: there is no ffmpeg, or it lacks libvmaf.
     """
     reference, distorted = open_files(request.reference, request.distorted)
+    require_measurable([reference], Recipe(request.frames))
     program = find_ffmpeg(request.ffmpeg)
     cores = os.cpu_count() or 1
     jobs = min(request.jobs or cores, len(distorted))

@@ -18,7 +18,7 @@ from scene.evaluation.requests import DEFAULT_CODECS, DEFAULT_MODELS, Evaluation
 from scene.evaluation.tuning import is_tuned, place_tuned, tune
 from scene.evaluation.visuals.build import make_side_by_sides
 from scene.measure.cache import PointCache, default_cache_folder
-from scene.measure.clip import Clip, Recipe, open_clips
+from scene.measure.clip import Clip, Recipe, open_clips, require_measurable
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.names import display_name
 from scene.progress import StageProgress, silent_stages
@@ -71,11 +71,12 @@ def evaluate(request: EvaluationRequest, stages: StageProgress = silent_stages) 
 
     Raises:
         UsageError: fields that contradict one another, an unknown method, codec or protocol key.
-        InputError: a clip, a protocol or a weights file is missing or damaged.
+        InputError: a clip, a protocol or a weights file is missing or damaged, or a clip is too small for the metrics.
         MissingError: ffmpeg, an encoder, a filter's program or Ray is missing.
         SceneError: the cache or `out` cannot be written to.
     """
     plan = plan_evaluation(request)
+    require_measurable(plan.clips, plan.recipe)
     program = find_ffmpeg(request.ffmpeg)
     cache = PointCache(request.cache or default_cache_folder())
     cores = os.cpu_count() or 1

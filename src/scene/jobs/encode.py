@@ -34,6 +34,7 @@ from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
+    from scene.jobs.gain import Gain, GainProbe
     from scene.jobs.guard import Guard, GuardReport
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class EncodeRequest:
         maps, audio: which of the source's streams to take over; see `scene.video.container.select.Selection`.
         deinterlace: make a progressive frame of each interlaced one, which are refused otherwise.
         verify: how much of the output is decoded at the end; see `scene.video.container.verify.verify`.
+        compare: say what enhancement won, from short windows of the video that are tried without it too; some seconds
+            of work after the file is there. See `scene.jobs.gain`.
     """
 
     source: Path
@@ -69,6 +72,7 @@ class EncodeRequest:
     audio: bool = True
     deinterlace: bool = False
     verify: Thoroughness = "quick"
+    compare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class EncodeResult:
         model: the network's identity, "none" for a bypass.
         damage: places of the source that were skipped or taken as they are, of a tolerant encode; see `Decoder`.
         guard: what the guard did; None without one, and where pictures are too small for its probes.
+        gain: what enhancement won; None where it was not to be compared or could not be, with a bitrate or on pictures
+            of less than 176 samples on a side for example.
     """
 
     destination: Path
@@ -92,6 +98,7 @@ class EncodeResult:
     model: str
     damage: int = 0
     guard: GuardReport | None = None
+    gain: Gain | None = None
 
 
 def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeResult:
@@ -115,6 +122,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     plan, info = checked.plan, checked.plan.info
     enhancer = open_enhancer_for(request, plan)
     guard = _open_guard(request, enhancer, plan)
+    gain = _open_gain_probe(request, enhancer, plan)
     conditioned = enhancer is not None and enhancer.conditioned
     two_passes = wants_first_pass(plan.encoder, plan.settings, conditioned=conditioned)
     model = enhancer.identity if enhancer else BYPASS
@@ -148,7 +156,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
-            run_pipeline(decoder.units, _enhance(enhancer, guard), _write(writer, report), on_stop=writer.kill)
+            run_pipeline(decoder.units, _enhance(enhancer, guard, gain), _write(writer, report), on_stop=writer.kill)
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
             pending.discard()
@@ -157,15 +165,17 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         verify(pending.path, request.destination, writer.written(), request.verify)
         written = pending.path.stat().st_size
         pending.publish(overwrite=request.overwrite)
+    seconds = time.monotonic() - started
     return EncodeResult(
         destination=request.destination,
         frames=len(writer.stamps),
-        seconds=time.monotonic() - started,
+        seconds=seconds,
         source_bytes=source_bytes,
         bytes=written,
         model=model,
         damage=decoder.damage,
         guard=guard.report if guard else None,
+        gain=gain.gain() if gain else None,
     )
 
 
@@ -243,7 +253,24 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodeP
     return None
 
 
+def _open_gain_probe(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> GainProbe | None:
+    if not request.compare or enhancer is None or request.settings.bitrate is not None or not plan.encoder.has_trials:
+        return None
+    from scene.jobs.gain import open_gain_probe
+
+    return open_gain_probe(plan.settings, plan.info)
+
+
 def _enhance(
+    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None, gain: GainProbe | None
+) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
+    work = _enhancing(enhancer, guard)
+    if gain is None:
+        return work
+    return lambda units: gain.after(work(gain.before(units)))
+
+
+def _enhancing(
     enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None
 ) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
     def passed(units: Iterator[Unit]) -> Iterator[Unit]:

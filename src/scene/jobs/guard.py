@@ -17,7 +17,7 @@ from typing import Generic, TypeVar, cast
 from scene.enhance import Enhancer
 from scene.enhance.colour import studio_luma
 from scene.errors import SceneError
-from scene.measure.libvmaf import LEAST_SIDES
+from scene.measure.libvmaf import too_small
 from scene.measure.score import score_all, scored_depth, write_lumas
 from scene.metrics.rate_saving import RatePoint, Saving, judge, percent
 from scene.metrics.scores import METRICS
@@ -173,15 +173,18 @@ class ShotProbe:
         ffmpeg: of `scene.measure.score.require_ffmpeg`, for `GUARD_METRICS`.
         settings: of the video.
         info: of its source.
+        metrics: to measure.
 
     Attributes:
-        metrics: that can be measured on pictures of this size; none on small ones, which cannot be probed.
+        metrics: those that can be measured on pictures of this size; none on small ones, which cannot be probed.
 
     Raises:
         UsageError: encoder parameters with which no part of a video can be encoded by itself.
     """
 
-    def __init__(self, ffmpeg: FFmpeg, settings: EncoderSettings, info: SourceInfo) -> None:
+    def __init__(
+        self, ffmpeg: FFmpeg, settings: EncoderSettings, info: SourceInfo, metrics: Sequence[str] = GUARD_METRICS
+    ) -> None:
         check_part(settings)
         codec = ENCODERS[settings.codec]
         crf = codec.crf_of(settings)
@@ -191,11 +194,17 @@ class ShotProbe:
         self._beside = replace(settings, crf=crf + step if crf + step <= codec.max_crf else crf - step)
         self._info = info
         self._window = window_of(info.format)
-        side = min(part.stop - part.start for part in self._window)
-        self.metrics = tuple(name for name in GUARD_METRICS if side >= LEAST_SIDES[name])
+        rows, columns = (part.stop - part.start for part in self._window)
+        self.metrics = tuple(name for name in metrics if too_small(columns, rows, [name]) is None)
 
     def __call__(self, plain: Sequence[Picture], enhanced: Sequence[Picture], stamps: Sequence[int]) -> Saving:
-        """The verdict on frames of one shot.
+        """The verdict on frames of one shot; arguments and errors as of `points`."""
+        return judge(*self.points(plain, enhanced, stamps))
+
+    def points(
+        self, plain: Sequence[Picture], enhanced: Sequence[Picture], stamps: Sequence[int]
+    ) -> tuple[RatePoint, RatePoint, RatePoint]:
+        """The enhanced pictures, the plain ones, and the plain ones at a CRF nearby, as `judge` takes them.
 
         Args:
             plain, enhanced: whole pictures, as many of both.
@@ -214,7 +223,8 @@ class ShotProbe:
                 (sources, self._beside),
             )
         ]
-        return judge(*self._compare([picture.planes[0] for picture in sources], trials))
+        changed_point, plain_point, beside = self._compare([picture.planes[0] for picture in sources], trials)
+        return changed_point, plain_point, beside
 
     def _compare(self, reference: Sequence[Plane], trials: Sequence[Trial]) -> list[RatePoint]:
         with tempfile.TemporaryDirectory(prefix="scene-guard-", ignore_cleanup_errors=True) as name:
@@ -259,4 +269,6 @@ def _at_depth(plane: Plane, bit_depth: int, wanted: int) -> Plane:
 def _in_words(saving: Saving) -> str:
     if not saving.by_metric:
         return "no metric tells"
-    return "saves " + ", ".join(f"{_TITLES[name]} {percent(value):+.1f} %" for name, value in saving.by_metric.items())
+    # Negative is a saving, as everywhere.
+    changes = (f"{_TITLES[name]} {-percent(value):+.1f} %" for name, value in saving.by_metric.items())
+    return f"rate at equal {', '.join(changes)}"

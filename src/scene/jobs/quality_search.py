@@ -7,8 +7,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scene.jobs.crf_rule import Point, Scale, bracket, crossing, next_position
 from scene.jobs.sample_encode import CrfScores, EnhancerFor, SampleSet
+from scene.metrics.crf_rule import Point, Scale, bracket, crossing, next_position
 from scene.metrics.targets import Target, score_text, title
 from scene.options import BYPASS
 from scene.video.encoders.base import Encoder

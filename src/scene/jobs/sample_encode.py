@@ -165,10 +165,7 @@ class SampleSet:
         self.samples = samples
         self.whole = whole
         self._settings = settings
-        frames = max(1.0, float(seconds * info.rate))
-        # A video of 292 frames has a key frame in every 250 twice.
-        interval = find_encoder(settings.codec).key_frame_interval(settings, info.rate)
-        self._interval = frames / max(1, math.ceil(frames / interval))
+        self._interval = key_frame_spacing(settings, info.rate, seconds)
         self._scorer = scorer
         self._executor = executor
         self._folder = folder
@@ -229,6 +226,14 @@ class SampleSet:
                 key=lambda one: one.score,
             )
         return CrfScores(crf, coded * 8 / seconds / 1000, pooled, worst)
+
+
+def key_frame_spacing(settings: EncoderSettings, rate: Fraction, seconds: Fraction) -> float:
+    """Frames between the key frames that an encoder forces in a video, on average."""
+    frames = max(1.0, float(seconds * rate))
+    # A video of 292 frames has a key frame in every 250 twice.
+    interval = find_encoder(settings.codec).key_frame_interval(settings, rate)
+    return frames / max(1, math.ceil(frames / interval))
 
 
 def expected_bytes(packets: Sequence[int], interval: float) -> float:

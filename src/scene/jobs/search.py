@@ -16,7 +16,7 @@ from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.encode import EncodeRequest
 from scene.jobs.quality_search import FAR, Constraints, QualitySearch, SearchAnswer, nearness
 from scene.jobs.sample_encode import open_samples
-from scene.measure.libvmaf import LEAST_SIDES
+from scene.measure.libvmaf import too_small
 from scene.measure.score import require_ffmpeg
 from scene.metrics.rate_saving import RatePoint, rate_difference
 from scene.metrics.targets import Target, title
@@ -24,7 +24,7 @@ from scene.options import BYPASS, EnhanceOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders import find_encoder, trial_encoders
 from scene.video.encoders.base import Encoder
-from scene.video.encoders.params import parse_encoder_args
+from scene.video.encoders.params import FIXED_QUALITY, parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.plan import check_colour, check_settings, plan_encode
 from scene.video.encoding.trial import check_trial
@@ -43,8 +43,6 @@ DEFAULT_SAMPLE_SECONDS = 3.0
 _SHOWN = ("vmaf", "vmaf_neg")
 # Steps to the second CRF where the first one is the unprocessed pictures' answer.
 _NEAR = 4
-# Encoder parameters with which a CRF has no say.
-_FIXED_QUALITY = {"qp", "lossless"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def _check(request: SearchRequest) -> Encoder:
     if request.settings.bitrate is not None:
         raise UsageError("a search has no bitrate; give `max_kbps` as a bound.")
     for name, value in parse_encoder_args(request.settings.encoder_args):
-        if name in _FIXED_QUALITY:
+        if name in FIXED_QUALITY:
             raise UsageError(f"`encoder_args` {name}={value} leaves nothing to search; leave it out.")
     if not request.targets:
         raise UsageError("give at least one `targets`, such as vmaf-neg=93.")
@@ -187,12 +185,12 @@ def _check(request: SearchRequest) -> Encoder:
 def _check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
     if info.format.matrix == "rgb":
         raise InputError(f"{info.path} is RGB, and the metrics look at luma; convert it first (format=yuv444p).")
-    side = min(info.format.width, info.format.height)
     for metric in metrics:
-        if side < LEAST_SIDES[metric]:
+        needed = too_small(info.format.width, info.format.height, [metric])
+        if needed is not None:
             raise InputError(
                 f"{info.path}: pictures of {info.format.width}x{info.format.height} are too small; "
-                f"{title(metric)} needs {LEAST_SIDES[metric]} samples on each side."
+                f"{title(metric)} needs {needed}."
             )
 
 

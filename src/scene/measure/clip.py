@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from scene.errors import InputError
+from scene.measure.libvmaf import too_small
 from scene.measure.names import display_name
 from scene.measure.raw_names import check_raw_size, is_raw, raw_layout
 from scene.measure.raw_video import RawVideo, count_raw_video
+from scene.metrics.scores import FRAME_METRICS
 from scene.picture import Matrix
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
 from scene.video.source.crop import Crop
@@ -35,6 +38,7 @@ class Clip:
         matrix: how its luma and chroma relate to RGB.
         raw: ffmpeg's name of the pixel format of a file that holds nothing but samples, None for all others.
         crop: what the container hides of the coded pictures; width and height are of what is shown.
+        frames: how many there are, about; None where nothing says.
     """
 
     path: Path
@@ -48,6 +52,7 @@ class Clip:
     matrix: Matrix
     raw: str | None = None
     crop: Crop | None = None
+    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,18 @@ class Recipe:
         halve = self.halve_above is not None and clip.height > self.halve_above
         factor = 4 if halve else 2
         return tuple(2 * (side // factor) for side in (clip.width, clip.height))  # type: ignore[return-value]
+
+
+def require_measurable(clips: Iterable[Clip], recipe: Recipe) -> None:
+    """Raises InputError where pictures of a reference are too small for one of the metrics."""
+    for clip in clips:
+        width, height = recipe.size(clip)
+        needed = too_small(width, height, FRAME_METRICS)
+        if needed is not None:
+            raise InputError(
+                f"{clip.name}: pictures of {width}x{height} are too small to be measured, which takes {needed}; "
+                "scale source and encodes up alike before (ffmpeg -vf scale=2*iw:2*ih)."
+            )
 
 
 def reference_key(clip: Clip, recipe: Recipe) -> dict[str, object]:
@@ -178,6 +195,7 @@ def _open_clip(path: Path) -> Clip:
         bit_depth=8 if fmt.bit_depth == 8 else 10,
         matrix=fmt.matrix,
         crop=info.crop,
+        frames=info.frames,
     )
 
 
@@ -198,6 +216,7 @@ def _open_raw(path: Path) -> Clip:
         # UVG's; a raw file says nothing of it.
         matrix="bt709",
         raw=layout.pixel_format,
+        frames=path.stat().st_size // layout.frame_bytes,
     )
 
 

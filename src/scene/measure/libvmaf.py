@@ -38,8 +38,9 @@ _LIBVMAF = {
     "psnr_y": "psnr_y",
     "cambi": "cambi",
 }
-# Of a picture's sides, in samples: MS-SSIM and VMAF v1 fail below theirs, and tiny pictures crash libvmaf.
-LEAST_SIDES = {"vmaf": 176, "vmaf_neg": 176, "vmaf_v1": 216, "ms_ssim": 176, "psnr_y": 176, "xpsnr_y": 176}
+# Samples: MS-SSIM fails with fewer on the shorter side, VMAF v1 and CAMBI on the longer; tiny pictures crash libvmaf.
+_LEAST_SHORT = 176
+_LEAST_LONG = {"vmaf_v1": 216, "cambi": 216}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,14 @@ class LogFiles:
 
     libvmaf: Path
     xpsnr: Path
+
+
+def too_small(width: int, height: int, metrics: Iterable[str]) -> str | None:
+    """The least size that these metrics need, in words, where pictures do not have it, else None."""
+    shorter, longer = _LEAST_SHORT, max(_LEAST_LONG.get(name, _LEAST_SHORT) for name in metrics)
+    if min(width, height) >= shorter and max(width, height) >= longer:
+        return None
+    return f"{longer}x{shorter}" if longer == shorter else f"{longer}x{shorter} or {shorter}x{longer}"
 
 
 def score_graph(logs: Sequence[LogFiles], metrics: Sequence[str], threads: int = 1) -> str:

@@ -298,7 +298,8 @@ def read_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
 
     Args:
         path: TOML, one table for each section.
-        settings: `section.key=value` in place of what the file says, the value as TOML or a bare word.
+        settings: `section.key=value` in place of what the file says, the value as TOML or a bare word; the last of one
+            key counts, and of `run.steps` and `run.epochs` too.
 
     Raises:
         InputError: the file is missing or not TOML.
@@ -316,6 +317,9 @@ def read_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
         table = tables.setdefault(section, {})
         if isinstance(table, dict):
             table[key] = value
+            if (section, key) == ("run", "steps"):
+                # The later word wins: the file's epochs would go before the number that was just asked for.
+                table["epochs"] = 0
     built: dict[str, Any] = {}
     try:
         for name, table in tables.items():

@@ -22,7 +22,9 @@ VideoFrame: TypeAlias = av.VideoFrame
 
 LIMITED_RANGE, FULL_RANGE = 1, 2
 HOW_TO_DEINTERLACE = "deinterlace it first; scene encode does with `deinterlace`"
-_PLANAR = re.compile(r"(?P<kind>yuvj?(?P<chroma>420|422|444)p|gray|gbrp)(?P<depth>9|10|12|14|16)?(?:le)?")
+_PLANAR = re.compile(
+    r"(?P<kind>yuv(?P<sort>[ja])?(?P<chroma>420|422|444)p|gray|gbr(?P<alpha>a)?p)(?P<depth>9|10|12|14|16)?(?:le)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class SampleLayout:
         planar: the name of the planar format that holds the same samples.
         word: the integer that planes consist of.
         places: of Y, U and V, of Y alone, or of G, B and R.
+        alpha: of the opacity, which is left behind where all of it is full; None without one.
     """
 
     planar: str
@@ -51,11 +54,12 @@ class SampleLayout:
     rgb: bool
     word: str
     places: tuple[Place, ...]
+    alpha: Place | None = None
 
     @property
     def is_planar(self) -> bool:
-        """Whether each plane holds one component and nothing else."""
-        return all(place == Place(index) for index, place in enumerate(self.places))
+        """Whether each plane holds one component and nothing else, and there is no alpha."""
+        return self.alpha is None and all(place == Place(index) for index, place in enumerate(self.places))
 
     @property
     def in_pairs(self) -> bool:
@@ -67,19 +71,19 @@ def sample_layout(name: str) -> SampleLayout:
     """The layout of a pixel format.
 
     Raises:
-        InputError: alpha, palettes, floats, bayer patterns, big-endian or unusually subsampled formats.
+        InputError: palettes, floats, bayer patterns, big-endian or unusually subsampled formats, unusual alpha.
     """
     match = _PLANAR.fullmatch(name)
     if match:
-        rgb = match["kind"] == "gbrp"
+        rgb = match["kind"].startswith("gbr")
         chroma = "444" if rgb else match["chroma"] or "400"
         depth = int(match["depth"] or 8)
         count = 1 if chroma == "400" else 3
         places = tuple(Place(index) for index in range(count))
         # The j only says full range.
-        return SampleLayout(
-            name.replace("yuvj", "yuv"), cast(Chroma, chroma), depth, rgb, "u1" if depth == 8 else "<u2", places
-        )
+        planar = name.replace("yuvj", "yuv").replace("yuva", "yuv").replace("gbra", "gbr")
+        opacity = Place(3) if "a" in (match["sort"], match["alpha"]) else None
+        return SampleLayout(planar, cast(Chroma, chroma), depth, rgb, "u1" if depth == 8 else "<u2", places, opacity)
     if name in _INTERLEAVED:
         return _INTERLEAVED[name]
     pixels = av.VideoFormat(name)
@@ -131,7 +135,8 @@ def _yuv(name: str, chroma: Chroma, depth: int, places: tuple[Place, ...], word:
 
 
 def _bytes_rgb(order: str) -> SampleLayout:
-    return SampleLayout("gbrp", "444", 8, True, "u1", tuple(Place(0, order.index(c), len(order)) for c in "gbr"))
+    opacity, *places = (Place(0, order.index(c), len(order)) if c in order else None for c in "agbr")
+    return SampleLayout("gbrp", "444", 8, True, "u1", cast(tuple[Place, ...], tuple(places)), opacity)
 
 
 def _tens(*shifts: int) -> tuple[Place, ...]:
@@ -161,6 +166,10 @@ _INTERLEAVED: dict[str, SampleLayout] = {
     "xv30le": _yuv("yuv444p", "444", 10, _tens(10, 0, 20), "<u4"),
     "xv36le": _yuv("yuv444p", "444", 12, (Place(0, 1, 4, 4), Place(0, 0, 4, 4), Place(0, 2, 4, 4))),
     **{order: _bytes_rgb(order) for order in ("0rgb", "0bgr", "rgb0", "bgr0")},
+    # As decoders of GIF, PNG and QuickTime's animations give them, whether or not anything shows through.
+    **{order: _bytes_rgb(order) for order in ("argb", "abgr", "rgba", "bgra")},
+    "ya8": SampleLayout("gray", "400", 8, False, "u1", (Place(0, 0, 2),), Place(0, 1, 2)),
+    "ya16le": SampleLayout("gray16le", "400", 16, False, "<u2", (Place(0, 0, 2),), Place(0, 1, 2)),
     "rgb24": _bytes_rgb("rgb"),
     "bgr24": _bytes_rgb("bgr"),
     "x2rgb10le": SampleLayout("gbrp10le", "444", 10, True, "<u4", _tens(10, 0, 20)),
@@ -175,8 +184,17 @@ def parse_pixel_format(name: str) -> tuple[Chroma, int]:
 
 
 def picture_format(frame: av.VideoFrame) -> PictureFormat:
-    """The format of a decoded frame. Raises InputError like `sample_layout`, and for an odd width of paired samples."""
+    """The format of a decoded frame.
+
+    Raises:
+        InputError: like `sample_layout`, for an odd width of paired samples, and where something shows through.
+    """
     layout = sample_layout(frame.format.name)
+    if not _is_opaque(frame, layout):
+        raise InputError(
+            f"pixel format {frame.format.name} has an alpha channel, and not all is opaque; remove it first "
+            f"(format={layout.planar})."
+        )
     if layout.in_pairs and frame.width % 2:
         raise InputError(
             f"pixel format {frame.format.name} holds samples in pairs, and a width of {frame.width} is odd; convert it "
@@ -193,6 +211,16 @@ def picture_format(frame: av.VideoFrame) -> PictureFormat:
         full_range=full_range or frame.format.name.startswith("yuvj"),
         matrix="rgb" if layout.rgb else guess_matrix(int(frame.colorspace), frame.width, frame.height),
     )
+
+
+def _is_opaque(frame: av.VideoFrame, layout: SampleLayout) -> bool:
+    if layout.alpha is None:
+        return True
+    plane = frame.planes[layout.alpha.plane]
+    words: npt.NDArray[Any] = np.frombuffer(cast(bytes, plane), layout.word)
+    lines = words.reshape(-1, plane.line_size // words.itemsize)[: frame.height]
+    samples = lines[:, layout.alpha.first :: layout.alpha.step][:, : frame.width]
+    return bool((samples == (1 << layout.bit_depth) - 1).all())
 
 
 def source_format(frame: av.VideoFrame, path: Path | str, *, interlaced: bool = False) -> PictureFormat:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from scene.evaluation.grid.cost import costs
 from scene.evaluation.grid.local import RunnerConfig, run_locally
 from scene.evaluation.grid.methods import NONE, Method, check_encoders
 from scene.evaluation.grid.prefilter import EFFECT_VERSION, PrefilterEffect
@@ -165,7 +166,7 @@ def measure_grid(
         encoders = {run.codec.name: encoder_version(run.codec.name) for run in grid.codecs}
         check_encoders(grid.methods, encoders)
         tasks = [t for t in plan(grid, ffmpeg, encoders) if effects or not isinstance(t, PrefilterTask)]
-        results = TaskResults(tasks, cache, on_progress)
+        results = TaskResults(tasks, cache, on_progress, costs(tasks, grid.recipe))
         if results.missing:
             require_filters(ffmpeg, "libvmaf")
             config = RunnerConfig(ffmpeg, grid.recipe, folder, jobs, threads, device)

@@ -154,10 +154,16 @@ class TaskResults:
         done: results by task.
         failed: reasons by task.
         cached: the tasks whose results were known before.
+
+    Args:
+        costs: of each task beside the others, in any unit; alike where none are given.
     """
 
-    def __init__(self, tasks: Sequence[Task], cache: PointCache, on_progress: OnProgress) -> None:
+    def __init__(
+        self, tasks: Sequence[Task], cache: PointCache, on_progress: OnProgress, costs: Sequence[float] | None = None
+    ) -> None:
         self.tasks = tasks
+        self._costs = costs or [1.0] * len(tasks)
         self.done: dict[int, Outcome] = {}
         self.failed: dict[int, str] = {}
         self._cache = cache
@@ -216,4 +222,7 @@ class TaskResults:
         fields: dict[str, int] = {"cached": len(self.cached)}
         if self.failed:
             fields["failed"] = len(self.failed)
-        self._on_progress(Progress(len(self.done) + len(self.failed), len(self.tasks), fields))
+        # A twin is measured with the first of its kind.
+        spent = sum(self._costs[index] for index in self._twins if index in self.done or index in self.failed)
+        cost = (spent, sum(self._costs[index] for index in self._twins))
+        self._on_progress(Progress(len(self.done) + len(self.failed), len(self.tasks), fields, cost))

@@ -236,7 +236,7 @@ function makeChart({ label, columns = false, describe }) {
   });
   picture.addEventListener("blur", clear);
   new ResizeObserver(() => render()).observe(box);
-  return { element: box, draw };
+  return { element: box, picture, draw };
 }
 
 // Entries are [method, text]; a button each, pressed while its curve is drawn.

@@ -8,6 +8,8 @@ const sideBySides = read("data-side-by-sides");
 
 const ANCHOR = "none";
 const points = results.points;
+// Older documents have no clipped score.
+for (const point of points) point.vmaf_clipped ??= isNumber(point.vmaf) ? Math.min(100, point.vmaf) : null;
 // A document of `scene compare`: every file is one point, its codec an attribute and nothing to choose.
 const comparison = points.length > 0 && points.every((point) => point.crf === null || point.crf === undefined);
 const methodNames = distinct([
@@ -17,8 +19,11 @@ const methodNames = distinct([
 ]);
 const clipNames = distinct(points.map((point) => point.clip));
 const codecNames = distinct(points.map((point) => point.codec));
-const metricByName = new Map(metrics.map((metric) => [metric.name, metric]));
-const measuredMetrics = metrics.filter((metric) => points.some((point) => isNumber(point[metric.name])));
+// Scores of VMAF are shown as players show them; BD-rates are of the unclipped ones, which are a choice of their own.
+const CLIPPED = "vmaf_clipped";
+const scoreMetrics = metrics.flatMap((metric) => (metric.name === "vmaf" ? [{ ...metric, name: CLIPPED, title: "VMAF clipped at 100" }] : [metric]));
+const UNCLIPPED = { ...metrics.find((metric) => metric.name === "vmaf"), title: "VMAF not clipped, as BD-rates take it" };
+const measuredMetrics = [...scoreMetrics, UNCLIPPED].filter((metric) => points.some((point) => isNumber(point[metric.name])));
 
 const metricOptions = (entries) => entries.map((metric) => [metric.name, axisTitle(metric)]);
 const options = (names) => names.map((name) => [name, name]);
@@ -34,13 +39,8 @@ function methodText(method, codec) {
 }
 
 const networks = distinct(results.methods.filter((entry) => String(entry.identity).startsWith("network:")).map((e) => e.method));
-// Networks get the looks that stand out most.
-const lookOrder = distinct([...networks, ...methodNames.filter((name) => comparison || name !== ANCHOR)]);
-
-// The anchor has the first look, in the colour of text.
-function look(method) {
-  return lookOrder.indexOf(method) + 1;
-}
+// The number of a method's colour and marker; plots in files have the same.
+const look = (method) => results.looks[method] ?? 0;
 
 // Which methods are not drawn; one choice for all plots.
 const hiddenMethods = new Set();

@@ -1,7 +1,7 @@
 // Versions in motion. One video holds them all, one above the other, so that they cannot come out of step: what is shown is cut
 // out of its frames, on canvases. Held, a key or a finger shows the other version; two of them are also subtracted.
 
-const GAIN = 8;
+const GAIN = 4;
 const VIEWS = [["flip", "one, to flip"], ["all", "all, in step"], ["difference", `the difference, times ${GAIN}`]];
 const SPEEDS = [["1", "full"], ["0.5", "half"], ["0.25", "a quarter"]];
 
@@ -37,7 +37,9 @@ function makeMoving(text) {
 
   const moving = () => picture.moving;
   const name = (index) => text(picture, moving().labels[index]);
-  const order = () => (view.value === "all" ? moving().labels.map((_, index) => index) : [Number((holding ? held : shown).value)]);
+  const now = () => Math.min(moving().frames - 1, Math.floor(video.currentTime * moving().rate + 0.01));
+  const flipped = (index) => (holding && index === Number(shown.value) ? Number(held.value) : index);
+  const order = () => (view.value === "all" ? moving().labels.map((_, index) => flipped(index)) : [flipped(Number(shown.value))]);
 
   function change(next) {
     picture = next;
@@ -62,9 +64,9 @@ function makeMoving(text) {
     stage.classList.toggle("difference", view.value === "difference");
     stage.classList.toggle("pixels", Number(size.value) > 1);
     stage.style.gridTemplateColumns = Number(size.value) > 1 ? `repeat(${count}, auto)` : `repeat(${count}, minmax(0, ${width}px))`;
-    stage.replaceChildren(...canvases.map((canvas, index) => {
+    stage.replaceChildren(...canvases.map((canvas) => {
       canvas.style.width = `${width * Number(size.value)}px`;
-      return h("figure", {}, canvas, view.value === "all" ? h("figcaption", {}, name(index)) : "");
+      return h("figure", {}, canvas, view.value === "all" ? h("figcaption", {}) : "");
     }));
     shown.element.hidden = view.value === "all";
     held.element.hidden = view.value === "all";
@@ -72,14 +74,16 @@ function makeMoving(text) {
   }
 
   function draw() {
-    const { width, height, pitch, first, rate, frames } = moving();
+    const { width, height, pitch, first } = moving();
     const cut = (context, index) => context.drawImage(video, 0, index * pitch, width, height, 0, 0, width, height);
-    const number = first + Math.min(frames - 1, Math.floor(video.currentTime * rate + 0.01));
+    const number = first + now();
     const frame = `frame ${number}`;
     const difference = view.value === "difference";
     order().forEach((index, place) => {
       const context = canvases[place].getContext("2d");
       context.globalCompositeOperation = "source-over";
+      const figure = canvases[place].parentElement.querySelector("figcaption");
+      if (figure) figure.textContent = name(index);
       cut(context, difference ? Number(shown.value) : index);
       if (!difference) return;
       context.globalCompositeOperation = "difference";
@@ -90,6 +94,7 @@ function makeMoving(text) {
     label.setAttribute("aria-live", video.paused ? "polite" : "off");
     label.textContent = view.value === "all" ? frame : `${words} \u00b7 ${frame}`;
     stage.dataset.frame = String(number);
+    stage.dataset.still = String(video.paused && !video.seeking);
   }
 
   function start() {
@@ -104,10 +109,16 @@ function makeMoving(text) {
   }
 
   function step(count) {
+    const playing = !video.paused;
     stop();
+    if (!playing) show(count);
+  }
+
+  // The frame that is so many further on.
+  function show(count) {
+    if (!moving()) return;
     const { frames, rate } = moving();
-    const now = Math.floor(video.currentTime * rate + 0.01);
-    video.currentTime = (((now + count + frames) % frames) + 0.5) / rate;
+    video.currentTime = (((now() + count + frames) % frames) + 0.5) / rate;
   }
 
   function hold(on) {
@@ -136,7 +147,9 @@ function makeMoving(text) {
 
   const names = { playing: "Pause", pause: "Play" };
   for (const [kind, word] of Object.entries(names)) video.addEventListener(kind, () => { play.textContent = word; });
-  for (const kind of ["loadeddata", "seeked", "pause"]) video.addEventListener(kind, () => video.readyState >= 2 && draw());
+  for (const kind of ["loadeddata", "seeked"]) video.addEventListener(kind, () => video.readyState >= 2 && draw());
+  // In the middle of a frame there is no doubt which one it is.
+  video.addEventListener("pause", () => show(0));
   video.addEventListener("error", () => {
     broken.hidden = false;
     viewport.hidden = true;
@@ -158,8 +171,9 @@ function makeMoving(text) {
   }).observe(stage);
 
   element.append(reading(
-    "Versions of the same frames, at nearly the same bitrate, in step by construction. Hold F, or press on the picture, to see the " +
-      "version that is chosen for it; with the picture focused, Space stops and starts and the arrow keys go frame by frame. " +
+    "The same frames at nearly the same bitrate, in step by construction. While F or the picture is held, the last version gives its " +
+      "place to the one before it, or to the one that is chosen; with the picture focused, Space stops and starts and the arrow " +
+      "keys go frame by frame. " +
       "The video is compressed once more, lightly, so that this file stays small; larger pictures are cut around the marked detail.",
   ));
   return { element, change };

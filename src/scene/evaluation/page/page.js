@@ -26,6 +26,7 @@ function startContents() {
 startRate();
 startFrames();
 startSideBySide();
+startTableExport();
 startNotes();
 startTheme();
 startContents();

@@ -15,8 +15,10 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from scene.evaluation.report.looks import COLOURS, looks
 from scene.evaluation.report.provenance import facts, is_comparison, provenance_tables
 from scene.evaluation.report.results import Document
+from scene.evaluation.report.spoken import spoken
 from scene.evaluation.report.table import Cell, Table
 from scene.evaluation.report.tables import (
     CLIP_FIGURES,
@@ -39,6 +41,7 @@ _SCRIPTS = (
     "data.js",
     "notes.js",
     "tables.js",
+    "export.js",
     "chart.js",
     "plots.js",
     "moving.js",
@@ -71,7 +74,7 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
         the rest. No text of the documents can become markup.
     """
     document = dict(results)
-    style = _read("page.css")
+    style = _style()
     script = "\n".join(_read(name) for name in _SCRIPTS)
     comparison = is_comparison(document)
     return (
@@ -85,6 +88,7 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
             script_hash=_hash(script),
             title=_headline(document),
             verdicts=verdicts(document),
+            said=spoken(document) if comparison else [],
             sentence=_sentence(document),
             comparison=comparison,
             files=files_table(document) if comparison else None,
@@ -217,6 +221,13 @@ def _join(words: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
+def _style() -> str:
+    """The style, with the colours of methods that plots in files have too."""
+    return re.sub(
+        r"light-dark\(look(\d)\)", lambda m: f"light-dark({', '.join(COLOURS[int(m[1])])})", _read("page.css")
+    )
+
+
 def _read(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
@@ -245,12 +256,13 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _shown(results: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(results: Document) -> dict[str, Any]:
     """What the script draws; the rest of the document is in the page's text already."""
     shown: dict[str, Any] = {"points": results.get("points") or []}
     environment = results.get("environment") or {}
     shown["methods"] = environment.get("methods") or []
     shown["codecs"] = environment.get("codecs") or []
+    shown["looks"] = looks(results)
     return shown
 
 

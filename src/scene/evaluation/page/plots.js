@@ -1,6 +1,5 @@
 // What is drawn: quality over rate, and quality over time.
 
-const CLIPPED = { name: "vmaf_clipped", title: "VMAF clipped at 100", unit: "", decimals: 2 };
 const MEAN = "";
 
 const codecOptions = (names) => (comparison ? [["", "all"]] : options(names));
@@ -52,12 +51,11 @@ function startRate() {
   const averaged = !comparison && clipNames.length > 1;
   const clip = choice("Clip", [...(averaged ? [[MEAN, "mean over clips"]] : []), ...options(clipNames)], draw);
   const codec = choice("Codec", codecOptions(codecNames), draw);
-  const shown = points.some((point) => isNumber(point.vmaf_clipped)) ? [...measuredMetrics, CLIPPED] : measuredMetrics;
-  const metric = choice("Metric", metricOptions(shown), draw);
+  const metric = choice("Metric", metricOptions(measuredMetrics), draw);
   const legend = h("div", { class: "legend", role: "group", "aria-label": "Curves" });
   const note = h("p", { class: "hint" });
   const chart = makeChart({ label: "Quality over bitrate. Arrow keys go from point to point.", describe });
-  const chosenMetric = () => shown.find((entry) => entry.name === metric.value);
+  const chosenMetric = () => measuredMetrics.find((entry) => entry.name === metric.value);
 
   function describe(series, { x, y, crf, point }) {
     const { title, unit, decimals } = chosenMetric();
@@ -80,7 +78,12 @@ function startRate() {
       : "";
   }
 
-  section.append(h("div", { class: "controls" }, [clip, codec, metric].map((c) => c.element)), chart.element, legend, note, reading(
+  const title = () => [averaged && clip.value === MEAN ? "mean over clips" : clip.value, codec.value, axisTitle(chosenMetric())].filter(Boolean).join(", ");
+  const saves = exportButtons(
+    ["PNG", "Save the plot as PNG", () => savePlot(chart.picture, legend, title())],
+    ["CSV", "Save every point as CSV", savePoints],
+  );
+  section.append(h("div", { class: "controls" }, [clip, codec, metric].map((c) => c.element)), chart.element, legend, note, saves, reading(
     "Further up and further left is better, but for CAMBI and flicker, where lower is better. " +
       (comparison ? "" : "A method that only moves along the codec's own curve gains nothing. ") +
       "Point at the plot, or focus it and use the arrow keys: left and right along a curve, up and down between curves. " +
@@ -96,7 +99,9 @@ const pointKey = (entry) => JSON.stringify([entry.clip, entry.codec, entry.metho
 function startFrames() {
   const byKey = new Map(points.map((point) => [pointKey(point), point]));
   const entries = (frameData.frames ?? []).map((entry) => ({ ...entry, point: byKey.get(pointKey(entry)) })).filter((e) => e.point);
-  const shown = metrics.filter((metric) => metric.per_frame && entries.some((entry) => entry.scores[metric.name]?.length));
+  for (const { scores } of entries) scores[CLIPPED] = scores.vmaf?.map((score) => (isNumber(score) ? Math.min(100, Math.max(0, score)) : score));
+  const shown = scoreMetrics.filter((metric) => metric.per_frame && entries.some((entry) => entry.scores[metric.name]?.length));
+  const chosenMetric = () => shown.find((entry) => entry.name === metric.value);
   if (!shown.length) return;
   const section = byId("frames");
   const clip = choice("Clip", options(distinct(entries.map((entry) => entry.clip))), refresh);
@@ -127,7 +132,7 @@ function startFrames() {
   }
 
   function describe(_, { x }, series) {
-    const { decimals, unit } = metricByName.get(metric.value);
+    const { decimals, unit } = chosenMetric();
     const values = series
       .map((entry) => [entry.method, entry.points.find((point) => point.x === x)?.y])
       .filter(([, value]) => isNumber(value))
@@ -145,10 +150,12 @@ function startFrames() {
       every: Math.ceil((entry.scores[metric.value] ?? []).length / 10),
       points: (entry.scores[metric.value] ?? []).map((y, index) => ({ x: index * frameData.step, y })).filter(({ y }) => isNumber(y)),
     }));
-    chart.draw(series, { log: false, x: "frame", y: axisTitle(metricByName.get(metric.value)) });
+    chart.draw(series, { log: false, x: "frame", y: axisTitle(chosenMetric()) });
   }
 
-  section.append(h("div", { class: "controls" }, [clip, codec, metric, crf].map((c) => c.element)), chart.element, legend, reading(
+  const title = () => [clip.value, codec.value, `${axisTitle(chosenMetric())} by frame`].filter(Boolean).join(", ");
+  const saves = exportButtons(["PNG", "Save the plot as PNG", () => savePlot(chart.picture, legend, title())]);
+  section.append(h("div", { class: "controls" }, [clip, codec, metric, crf].map((c) => c.element)), chart.element, legend, saves, reading(
     comparison
       ? "The score of every frame of each file."
       : "Of every method the encode whose bitrate is closest to that of the codec alone at the chosen CRF; the buttons say which, " +

@@ -6,10 +6,11 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from scene.evaluation.report.looks import COLOURS, colour_of, looks
 from scene.evaluation.report.results import Document
 
-_PANELS = {"ms_ssim": "MS-SSIM", "vmaf_neg": "VMAF NEG", "vmaf": "VMAF"}
-_STYLES = ("o-", "s--", "^-.", "D:", "v-", "P--", "X-.", "*:")
+_PANELS = {"vmaf_neg": "VMAF NEG", "ms_ssim": "MS-SSIM", "vmaf_clipped": "VMAF, clipped at 100"}
+_STYLES = ("o-", "s--", "^:", "D-.", "v-", "P--", "X--", "h-.", "*--")
 
 
 def write_figures(results: Document, folder: Path) -> list[Path]:
@@ -56,16 +57,18 @@ def _write_figure(results: Document, codec: str, path: Path) -> Path | None:
     curves: dict[str, list[Document]] = {}
     for point in points:
         curves.setdefault(point["method"], []).append(point)
+    look = looks(results)
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, (metric, title) in zip(figure.subplots(1, len(_PANELS)), _PANELS.items(), strict=True):
-        for number, (method, own) in enumerate(curves.items()):
+        for method, own in curves.items():
             rates, scores = mean_curve(own, curves["none"], metric)
             label = f"{codec} only" if method == "none" else method
-            colour = "black" if number == 0 else f"C{(number - 1) % 10}"
+            colour = COLOURS[colour_of(look[method])][0]
             # Dollar signs in a file name would start a formula.
             label = label.replace("$", r"\$")
-            axes.plot(rates, scores, _STYLES[number % len(_STYLES)], color=colour, label=label, markersize=4)
+            style = _STYLES[look[method] % len(_STYLES)]
+            axes.plot(rates, scores, style, color=colour, label=label, markersize=4)
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(_rate_ticks())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

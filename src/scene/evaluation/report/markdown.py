@@ -78,8 +78,8 @@ def _comparison(results: Document) -> str:
     lines = [
         f"# Against {escape(clip['clip'])}",
         "",
-        f"{frames} frames of {size} at {depth} bit, {clip['fps']:g} frames/s; means over frames, VMAF is unclipped "
-        "v0.6.1. Higher is better, but for CAMBI and flicker. The rate is that of the video stream alone.",
+        f"{frames} frames of {size} at {depth} bit, {clip['fps']:g} frames/s; means over frames, VMAF is v0.6.1, "
+        "clipped at 100. Higher is better, but for CAMBI and flicker. The rate is that of the video stream alone.",
         "",
         *table_lines(files_table(results), aligned=True),
         "",

@@ -168,19 +168,27 @@ def points_table(results: Document) -> Table:
 
 
 def files_table(results: Document) -> Table:
-    """One row for each file of a comparison."""
+    """One row for each file of a comparison; VMAF is clipped at 100."""
     points = results["points"]
     metrics = [metric for metric in METRICS if any(metric.name in point for point in points)]
     rows: tuple[Row, ...] = tuple(
         (
             *(str(point.get(name, "")) for name in ("method", "codec")),
             Cell(point.get("kbps"), 0, signed=False),
-            *(Cell(point.get(metric.name), metric.decimals, signed=False) for metric in metrics),
+            *(Cell(_shown_score(point, metric), metric.decimals, signed=False) for metric in metrics),
         )
         for point in points
     )
     titles = (f"{metric.title} ({metric.unit})" if metric.unit else metric.title for metric in metrics)
     return Table("Scores against the reference, means over frames", ("File", "Codec", "kbit/s", *titles), rows, words=2)
+
+
+def _shown_score(point: Document, metric: Metric) -> float | None:
+    """A score as it is shown: VMAF as players show it. Older documents have it unclipped alone."""
+    value: float | None = point.get(metric.name)
+    if metric.name != "vmaf" or value is None:
+        return value
+    return float(point.get("vmaf_clipped", min(100.0, value)))
 
 
 def anchors(results: Document) -> list[str]:

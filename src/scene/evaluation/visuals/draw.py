@@ -97,8 +97,9 @@ def caption(quality: str, kbps: float, scores: Scores) -> str:
         kbps: rate of the whole clip.
         scores: of the whole clip.
     """
+    clipped = " (clipped at 100)" if scores.vmaf_clipped < scores.vmaf - 0.05 else ""
     return (
-        f"{quality}, {kbps:.0f} kbit/s, VMAF {scores.vmaf:.1f}, VMAF NEG {scores.vmaf_neg:.1f}, "
+        f"{quality}, {kbps:.0f} kbit/s, VMAF {scores.vmaf_clipped:.1f}{clipped}, VMAF NEG {scores.vmaf_neg:.1f}, "
         f"MS-SSIM {scores.ms_ssim:.4f}"
     )
 

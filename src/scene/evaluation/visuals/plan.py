@@ -7,8 +7,8 @@ from typing import Any
 
 from scene.evaluation.grid.grid import Point
 from scene.evaluation.grid.methods import Method
-from scene.evaluation.report.equal_rate import crf_at_rate
 from scene.evaluation.report.results import Report
+from scene.evaluation.visuals.equal_rate import crf_at_rate
 from scene.measure.clip import Clip, reference_key
 from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval, settings_key
 from scene.measure.libvmaf import METRICS_VERSION
@@ -17,7 +17,7 @@ from scene.video.encoders.settings import EncoderSettings
 from scene.video.ffmpeg import FFmpeg
 
 # To be raised whenever the same points would give another side-by-side picture than before.
-_VERSION = 3
+_VERSION = 4
 _MOST = 24
 # Each is some hundred kilobytes of the report.
 _MOST_MOVING = 8

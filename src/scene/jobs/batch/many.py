@@ -41,6 +41,9 @@ def each(
             results.append(work(request))
         except SceneError as error:
             failures.append(Failure(request, str(error)))
+        except BrokenPipeError:
+            # Whoever read what the work prints has left.
+            raise
         except Exception as error:
             # A mistake of the program's own in one file is not one of all.
             failures.append(Failure(request, f"unexpected {type(error).__name__}: {error}"))

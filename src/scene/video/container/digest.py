@@ -106,7 +106,7 @@ def is_unknown(stream: Stream) -> bool:
 def _described(stream: Stream) -> tuple[str, str]:
     """FFmpeg's name of a stream's codec, "none" where it has none, and the container's, "unknown" where it has none."""
     text = described_streams(cast(InputContainer, stream.container)).get(stream.index, "")
-    match = _DESCRIBED.search(text)
+    match = _DESCRIBED.search(text.partition("\n")[0])
     if match is None:
         return "none", "unknown"
     return match["codec"], match["tag"] or "unknown"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scene.errors import UsageError
 
-_TS_DATA = frozenset({"klv", "timed_id3"})
+_TS_DATA = frozenset({"klv", "timed_id3", "smpte_2038"})
 # FFmpeg's mpegts muxer would write any other codec as private data that no reader recognises.
 _TS_CODECS = frozenset(
     {"h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vvc"}
@@ -110,7 +110,7 @@ _M2TS = Container(
     "mpegts",
     _TS.dispositions,
     options=_TS_OPTIONS | {"mpegts_m2ts_mode": "1"},
-    codecs=_TS_CODECS - _TS_DATA | {"hdmv_pgs_subtitle", "pcm_bluray"},
+    codecs=_TS_CODECS - _TS_DATA | {"hdmv_pgs_subtitle", "hdmv_text_subtitle", "pcm_bluray"},
     rotation=False,
     chapters=False,
     shifts=True,

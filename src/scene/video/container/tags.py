@@ -137,32 +137,46 @@ def describe(stream: Stream) -> str:
 # Containers with free keys have one for it.
 _KEY = "SCENE"
 _LINE = re.compile(r"^scene \d+\.\d+\S*; model .*$\n?", re.MULTILINE)
+# Names of the second kind of tags in mp4 and mov begin with somebody's domain, backwards.
+_OWN_KEY = re.compile(r"[A-Za-z][\w-]*(?:\.[\w-]+)+")
 # What a transport stream's description of a programme has room for, in bytes.
 _PROVIDER_BYTES = 200
 
 
-def file_tags(source: dict[str, str], container: Container, made_with: str, path: Path) -> dict[str, str]:
+def file_tags(
+    source: dict[str, str], container: Container, made_with: str, path: Path, *, own_keys: bool = True
+) -> dict[str, str]:
     """The global tags of an output; a warning names those of the source that are lost.
 
     Matroska and WebM get a tag of its own, SCENE. mp4 and mov know a closed list of keys, so there it is the last line
     of the comment. Transport streams have no tags but the names of a programme and its provider: it is the latter.
     What an earlier run has written is replaced.
 
+    mp4 and mov have a second kind of tags with keys of their own, such as com.apple.quicktime.make. FFmpeg writes one
+    kind or the other, so that all tags are of the second where the source has such keys, see `has_own_keys`.
+
     Args:
         made_with: "scene VERSION; model ...", on one line.
+        own_keys: the output may have tags of the second kind.
     """
-    tags = {key: value for key, value in content_tags(source).items() if key.upper() != _KEY}
+    tags = {_as_apple_writes(k): v for k, v in content_tags(source).items() if k.upper() != _KEY}
     # FFmpeg reads tags of mp4 that have a language twice, as "location" and as "location-eng".
     tags = {key: value for key, value in tags.items() if tags.get(key.rpartition("-")[0]) != value}
     comment = next((key for key in tags if key.lower() == "comment"), "comment")
     own = _LINE.sub("", tags.pop(comment, "")).strip("\n")
     if own:
         tags[comment] = own
-    if container.tags is not None:
+    if container.tags is not None and not (own_keys and has_own_keys(tags, container)):
         lost = sorted(key for key in tags if key.lower() not in container.tags)
-        if lost:
+        if has_own_keys(tags, container):
+            log.warning("%s: its tags %s cannot be written beside a cover by FFmpeg.", path, ", ".join(lost))
+        elif lost:
             log.warning("%s: %s files cannot hold its tags %s.", path, container.name, ", ".join(lost))
-            tags = {key: value for key, value in tags.items() if key not in lost}
+        tags = {key: value for key, value in tags.items() if key not in lost}
+    elif container.tags is not None:
+        # Readers of pairs tell capitals from others.
+        tags = {key.lower() if key.lower() in container.tags else key: value for key, value in tags.items()}
+        comment = comment.lower()
     if container.tags is None:
         tags[_KEY] = made_with
     elif "comment" in container.tags:
@@ -170,3 +184,15 @@ def file_tags(source: dict[str, str], container: Container, made_with: str, path
     else:
         tags["service_provider"] = made_with.encode()[:_PROVIDER_BYTES].decode("utf-8", "ignore")
     return tags
+
+
+def has_own_keys(tags: dict[str, str], container: Container) -> bool:
+    """Whether tags are to be written as pairs of any key and value, the second kind of mp4 and mov."""
+    return container.edit_lists and any(_OWN_KEY.fullmatch(key) for key in tags)
+
+
+def _as_apple_writes(key: str) -> str:
+    """A key of the second kind as it was before Matroska's muxer put it in capitals."""
+    if not (key.isupper() and _OWN_KEY.fullmatch(key)):
+        return key
+    return key.lower().replace("iso6709", "ISO6709")

@@ -20,7 +20,7 @@ from scene.video.container.copies import holders
 from scene.video.container.digest import OutputManifest, TrackDigest, codec_name, kind_of
 from scene.video.container.formats import Container
 from scene.video.container.matroska import write_display_size
-from scene.video.container.tags import copy_tags, file_tags
+from scene.video.container.tags import copy_tags, file_tags, has_own_keys
 from scene.video.container.tracks import SIMULTANEOUS, CopiedStreams
 from scene.video.encoders.base import StatisticsPass
 from scene.video.encoding.external import open_session
@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 # that would be a few minutes.
 _LONGEST_STEP = 2**31 - 2
 _FINEST_CLOCK = 1_000_000
+# In microseconds: teletext is not buffered but shown within about 0.1 s after the clock that comes beside it.
+_TELETEXT_DELAY = "50000"
 
 
 class Writer:
@@ -90,6 +92,15 @@ class Writer:
             options |= {"movflags": "+faststart", "movie_timescale": str(scale)}
             if info.time_base.denominator > _FINEST_CLOCK:
                 options["video_track_timescale"] = str(_FINEST_CLOCK)
+        others = [s for s in source.streams if s.index != info.stream_index]
+        wanted = [s for s in others if copied is None or s.index in copied]
+        if container.muxer == "mpegts" and any(codec_name(s) == "dvb_teletext" for s in wanted):
+            options["max_delay"] = _TELETEXT_DELAY
+        # FFmpeg's muxer of mp4 writes a cover or tags of the second kind.
+        own_keys = not (container.covers and any(kind_of(s) == "cover" for s in wanted))
+        tags = file_tags(source.metadata, container, made_with, info.path, own_keys=own_keys)
+        if own_keys and has_own_keys(tags, container):
+            options["movflags"] += "+use_metadata_tags"
         try:
             self._output = av.open(
                 file_url(path),
@@ -101,9 +112,6 @@ class Writer:
         except (av.FFmpegError, OSError) as error:
             raise SceneError(f"{path.parent} cannot be written to: {reason(error)}.") from None
         try:
-            wanted = [
-                s for s in source.streams if s.index != info.stream_index and (copied is None or s.index in copied)
-            ]
             heard_and_seen = [s for s in wanted if kind_of(s) in {"audio", "video"}]
             self._copies = CopiedStreams(
                 *(self._output, container, info),
@@ -120,7 +128,7 @@ class Writer:
                     self._sum = TrackDigest("video", codec_name(self._video), "the video")
                 elif stream in wanted:
                     self._copies.add(stream)
-            self._output.metadata.update(file_tags(source.metadata, container, made_with, info.path))
+            self._output.metadata.update(tags)
             if container.chapters:
                 self._output.set_chapters(source.chapters())
             elif source.chapters():
@@ -143,9 +151,10 @@ class Writer:
         try:
             self._output.start_encoding()
         except (av.FFmpegError, ValueError) as error:
+            other = "" if self._container.attachments else "use .mkv, or "
             raise UsageError(
                 f"FFmpeg cannot write the streams of {self._info.path} into one {self._container.name} file "
-                f"({reason(error)}); use .mkv, or leave some out with `maps`."
+                f"({reason(error)}); {other}leave some out with `maps`."
             ) from None
 
     def write(self, unit: Unit) -> None:

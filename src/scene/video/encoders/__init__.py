@@ -29,6 +29,12 @@ def find_encoder(name: str) -> Encoder:
     return encoder
 
 
+def name_of(alias: str) -> str:
+    """The name of the encoder that users of other programs call so; what is no encoder's stays as it is."""
+    word = alias.lower()
+    return next((e.name for e in ENCODERS.values() if word in (e.name, e.ffmpeg_name, *e.aliases)), alias)
+
+
 def trial_encoders() -> str:
     """The names of those that can encode some pictures before the video, in words."""
     *names, last = (name for name, encoder in ENCODERS.items() if encoder.has_trials)

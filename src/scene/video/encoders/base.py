@@ -99,6 +99,8 @@ class Encoder:
         signals_hdr10, keeps_captions, signals_aspect: whether its streams carry HDR10's metadata, closed captions,
             and the sample aspect ratio.
         projections: messages about a picture's projection that are carried over in the stream itself.
+        cost: of encoding a picture with the default preset, roughly, where measuring it by all metrics is 1.
+        aliases: names by which users know it beside FFmpeg's, such as that of its format.
     """
 
     name: str
@@ -151,6 +153,8 @@ class Encoder:
     keeps_captions: bool = True
     signals_aspect: bool = True
     projections: frozenset[str] = frozenset()
+    cost: float = 0.5
+    aliases: tuple[str, ...] = ()
 
     @property
     def has_trials(self) -> bool:

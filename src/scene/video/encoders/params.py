@@ -11,6 +11,9 @@ from scene.errors import UsageError
 if TYPE_CHECKING:
     from scene.video.hdr import MasteringDisplay
 
+# Parameters with which a CRF has no say.
+FIXED_QUALITY = frozenset({"qp", "lossless"})
+
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 _COLON = re.compile(r"(?<!\\)((?:\\\\)*):")
 _SPECIAL = re.compile(r"[\\':]")

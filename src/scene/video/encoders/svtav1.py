@@ -63,6 +63,8 @@ class SvtAv1(Encoder):
 
     name = "svtav1"
     ffmpeg_name = "libsvtav1"
+    cost = 0.3
+    aliases = ("av1", "svt-av1")
     default_crf = 35
     max_crf = 63
     default_preset = "6"

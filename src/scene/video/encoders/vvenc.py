@@ -31,6 +31,8 @@ class Vvenc(Encoder):
 
     name = "vvenc"
     ffmpeg_name = "libvvenc"
+    cost = 1.0
+    aliases = ("vvc", "h266", "h.266")
     default_crf = 32
     max_crf = 63
     crf_step = 1

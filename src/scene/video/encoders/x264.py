@@ -77,6 +77,8 @@ class X264(X26x):
 
     name = "x264"
     ffmpeg_name = "libx264"
+    cost = 0.2
+    aliases = ("h264", "h.264", "avc")
     default_crf = 23
     params_option = "x264-params"
     decoder = "h264"

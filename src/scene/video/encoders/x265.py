@@ -20,6 +20,8 @@ class X265(X26x):
 
     name = "x265"
     ffmpeg_name = "libx265"
+    cost = 0.4
+    aliases = ("hevc", "h265", "h.265")
     default_crf = 28
     params_option = "x265-params"
     decoder = "hevc"

@@ -12,7 +12,7 @@ import av
 from scene.errors import InputError, MissingError, UsageError
 from scene.video.encoders import ENCODERS, find_encoder
 from scene.video.encoders.base import Encoder, StatisticsPass
-from scene.video.encoders.params import parse_encoder_args
+from scene.video.encoders.params import FIXED_QUALITY, parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.diagnose import require_hardware
 from scene.video.ffmpeg import find_encoding_ffmpeg
@@ -100,7 +100,7 @@ def _check_rate_control(encoder: Encoder, settings: EncoderSettings, names: set[
         raise UsageError(f"`bitrate` {settings.bitrate} makes no sense; give kbit/s, such as 2500.")
     if settings.passes not in {None, 1, 2}:
         raise UsageError(f"`passes` {settings.passes} makes no sense; give 1 or 2.")
-    fixed = sorted(names & {"qp", "lossless"})
+    fixed = sorted(names & FIXED_QUALITY)
     if fixed:
         raise UsageError(f"`encoder_args` {fixed[0]} fixes the quantiser, `bitrate` the rate; leave one of them out.")
     if settings.passes == 2 and not encoder.has_trials:

@@ -61,13 +61,19 @@ def try_encode(
 
 
 def stream_trial(
-    pictures: Iterable[tuple[Picture, int]], settings: EncoderSettings, info: SourceInfo, sizes: list[int]
+    pictures: Iterable[tuple[Picture, int]],
+    settings: EncoderSettings,
+    info: SourceInfo,
+    sizes: list[int],
+    *,
+    one_thread: bool = True,
 ) -> Iterator[Picture]:
     """`try_encode` for pictures that come and go one by one, so that memory does not grow with their number.
 
     Args:
         pictures: each with its time stamp, at least one.
         sizes: gets the coded bytes of each packet, in coding order, without messages.
+        one_thread: off for as many as the whole video's encoder has.
 
     Yields:
         The decoded pictures in order, each valid until the next; of the encoder's size, see `EncodePlan`.
@@ -77,10 +83,11 @@ def stream_trial(
     """
     ahead = iter(pictures)
     first = next(ahead)
-    plan = _trial_plan(settings, replace(info, format=first[0].format))
+    own = replace(info, format=first[0].format)
+    plan = _trial_plan(settings, own) if one_thread else plan_encode(settings, own)
     codec = plan.encoder
     assert codec.decoder is not None
-    encoder = _context(plan)
+    encoder = _context(plan) if one_thread else new_context(plan)
     given = taken = 0
     try:
         # Not by `open_encoder`, which listens to the log of all threads: `check_trial` has validated these settings.

@@ -23,7 +23,8 @@ from scene.video.described import described_streams
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.source.open import reason
 
-_DECLARED = re.compile(r"Frame cropping: (\d+)/(\d+)/(\d+)/(\d+)", re.IGNORECASE)
+# A line of its own, so that no tag is taken for it.
+_DECLARED = re.compile(r"^ +Frame cropping: (\d+)/(\d+)/(\d+)/(\d+) *$", re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,10 @@ class Decoder:
         return self._deinterlacer.flush() if frame is None else self._deinterlacer.push(frame)
 
     def _own(self, frame: av.VideoFrame) -> DecodedFrame:
-        planar = to_planar(frame)
+        try:
+            planar = to_planar(frame)
+        except InputError as error:
+            raise InputError(f"{self._info.path}{self._position()}: {error}") from None
         if self._cropper is not None:
             return DecodedFrame(self._cropper(planar), self._info)
         if self._writable and planar is frame:
