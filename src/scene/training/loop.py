@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -170,13 +172,17 @@ def train(
                     break
             processes.wait()
         except BaseException as error:
+            loader_died = str(error).startswith("DataLoader worker")
+            if loader_died and threading.current_thread() is threading.main_thread():
+                # Torch would raise it again, wherever the end of another loading process is noticed.
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # An interruption or a failure: what was learned so far is kept.
             if whole and checkpoints.step < done:
                 checkpoints.save(done, validate=False)
             if processes.count > 1 and isinstance(error, RuntimeError):
                 # Another process has left because of the same signal, and what failed here is the exchange with it.
                 signals.deliver()
-            if str(error).startswith("DataLoader worker"):
+            if loader_died:
                 raise SceneError(
                     f"a process that loads data has died ({str(error).splitlines()[0]}): where memory is short, set a"
                     " smaller data.workers; what was learned is kept, go on with `resume`"
