@@ -56,6 +56,21 @@ def test_text_with_long_pauses(tmp_path, capfd, cues, source_suffix, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_a_long_text_with_others_over_it(tmp_path, capfd, suffix):
+    """As a sign of the station: mp4 and mov show the latest text alone, and each begins at its time."""
+    source, target = tmp_path / "in.mkv", tmp_path / f"out{suffix}"
+    cues = [(0, 120 * MINUTE, "station"), (MINUTE, MINUTE + 2000, "one"), (50 * MINUTE, 130 * MINUTE, "two")]
+    make_subtitled(source, cues, stamps=[0, 40, 80, 130 * MINUTE])
+    assert encode(source, target, "--model", "none") == 0
+    assert "has subtitles that overlap" in capfd.readouterr().err
+    assert [(1000 * start, 1000 * end, text) for start, end, text in shown_text(target)] == [
+        (0, MINUTE, "station"),
+        (MINUTE, MINUTE + 2000, "one"),
+        (50 * MINUTE, 130 * MINUTE, "two"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
 def test_a_fine_clock_with_pauses(tmp_path, suffix):
     """Ten million ticks a second, and five minutes between two frames."""
     clock, source, target = Fraction(1, 10_000_000), tmp_path / "in.nut", tmp_path / f"out{suffix}"

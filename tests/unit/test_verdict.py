@@ -98,5 +98,13 @@ def test_the_strength_is_the_one_that_was_asked_for(codec: str, identity: str, s
     assert said.advice.endswith("use scene" if strength is None else f"use scene at strength {strength}")
 
 
+def test_a_strength_in_the_name_is_said_once() -> None:
+    figures: Figures = {"scene:0.80": [(-9.0, -4.0)]}
+    methods = {"scene:0.80": "network:f0b3:strength=0.8:v1"}
+    (said,) = verdicts(document(figures, **methods))
+    assert said.method == "scene:0.80"
+    assert said.advice == "With x264, use scene at strength 0.8"
+
+
 def test_documents_without_bd_rates_have_none() -> None:
     assert verdicts({}) == verdicts({"bd_rate": []}) == []

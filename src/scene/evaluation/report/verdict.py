@@ -50,7 +50,7 @@ class Verdict:
             lost = f"without losing {_TITLES[_GUARD]}"
             return f"With {self.codec}, {_ALONE}: nothing here saves bits at equal {_TITLES[HONEST]} {lost}"
         at = "" if self.strength is None else f" at strength {self.strength:g}"
-        return f"With {self.codec}, use {self.method}{at}"
+        return f"With {self.codec}, use {_plain(self.method, self.strength)}{at}"
 
 
 def verdicts(results: Document) -> list[Verdict]:
@@ -91,6 +91,15 @@ def _verdict(results: Document, codec: str, rows: list[Document], means: list[Do
         _sentence(codec, best, clips, means),
         tuple(exceptions),
     )
+
+
+def _plain(label: str, strength: float | None) -> str:
+    """A method without the strength that its name ends with, where that is said beside it."""
+    name, _, number = label.rpartition(":")
+    try:
+        return name if name and float(number) == strength else label
+    except ValueError:
+        return label
 
 
 def _saved(figures: Document) -> float:

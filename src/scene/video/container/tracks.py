@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any, cast
 
@@ -69,6 +69,8 @@ class CopiedStreams:
         self._disordered: set[int] = set()
         self._shown_until: dict[int, int] = {}
         self._overlapping: set[int] = set()
+        self._later: dict[int, list[Packet[Any]]] = {}
+        self._text_ends: dict[int, int] = {}
         self._sums: dict[int, TrackDigest] = {}
         self._left_out: list[int] = []
 
@@ -152,16 +154,31 @@ class CopiedStreams:
             if is_text:
                 packets = self._timed_text(source, packet)
             self._warn_of_overlap(source, packet)
-        for ready in packets:
-            self._order(ready, stream)
-            ready.stream = stream
+        return self._readied(packets, stream)
+
+    def rest(self) -> Iterator[tuple[int, list[Packet[Any]]]]:
+        """What is to be written at the end: numbers of the source's streams, and packets."""
+        for source, packets in self._later.items():
+            yield source, self._readied(packets, self._streams[source])
+
+    def _readied(self, packets: list[Packet[Any]], stream: Stream) -> list[Packet[Any]]:
+        for packet in packets:
+            self._order(packet, stream)
+            packet.stream = stream
         return packets
 
     def _timed_text(self, source: int, packet: Packet[Any]) -> list[Packet[Any]]:
-        """A packet of timed text in as many samples as it takes, after the blank ones of a pause before it."""
+        """The first sample of a packet of timed text, after the blank ones of a pause before it.
+
+        A text that is shown for long has more; they wait, since the next text may come in between and takes its place.
+        """
         start, data = packet.pts or 0, bytes(packet)
-        pause = [_shown(packet, BLANK, *span) for span in blanks(self._shown_until.get(source, 0), start)]
-        return pause + [_shown(packet, data, *span) for span in parts(start, packet.duration or 1)]
+        waiting = [part for part in self._later.get(source, []) if (part.pts or 0) < start]
+        end = _end(waiting[-1]) if waiting else self._text_ends.get(source, 0)
+        pause = [_shown(packet, BLANK, *span) for span in blanks(end, start)]
+        first, *self._later[source] = (_shown(packet, data, *span) for span in parts(start, packet.duration or 1))
+        self._text_ends[source] = _end(first)
+        return [*waiting, *pause, first]
 
     def wrote(self, source: int, packet: Packet[Any]) -> None:
         """Notes that the packet which `prepare` made for the source's stream was taken."""
@@ -281,3 +298,7 @@ def _shown(packet: Packet[Any], data: bytes, start: int, duration: int) -> Packe
     other.pts = other.dts = start
     other.duration = duration
     return other
+
+
+def _end(packet: Packet[Any]) -> int:
+    return (packet.pts or 0) + (packet.duration or 0)

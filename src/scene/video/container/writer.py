@@ -166,7 +166,7 @@ class Writer:
         """
         try:
             for packet in unit.packets:
-                self._copy(packet)
+                self._copy(packet.stream_index, self._copies.prepare(packet))
             if unit.frame is not None:
                 self._encode(unit.frame)
         except (av.FFmpegError, OSError) as error:
@@ -184,6 +184,8 @@ class Writer:
             for packet in self._encoder.finish(check):
                 self._mux_encoded(packet)
             self._encoder.close()
+            for source, packets in self._copies.rest():
+                self._copy(source, packets)
             self._output.close()
             aspect = self._info.sample_aspect_ratio or Fraction(1)
             if not self._codec.signals_aspect and self._container.muxer in {"matroska", "webm"} and aspect != 1:
@@ -239,16 +241,16 @@ class Writer:
         except (av.FFmpegError, OSError, ValueError):
             log.debug("closing an abandoned file failed", exc_info=True)
 
-    def _copy(self, packet: Packet[Any]) -> None:
-        source = packet.stream_index
-        for copy in self._copies.prepare(packet):
+    def _copy(self, source: int, packets: list[Packet[Any]]) -> None:
+        """Writes packets that `CopiedStreams` readied for a stream of the source."""
+        for packet in packets:
             try:
-                self._mux(copy)
+                self._mux(packet)
             except (av.InvalidDataError, av.ArgumentError, av.PatchWelcomeError) as error:
                 # Such as audio without the header from which the muxer makes its own.
                 self._copies.refused(source, error)
             else:
-                self._copies.wrote(source, copy)
+                self._copies.wrote(source, packet)
 
     def _is_held_by(self, container: Container) -> bool:
         """Whether another container holds the encoded video."""
