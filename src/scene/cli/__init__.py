@@ -38,6 +38,8 @@ app = cyclopts.App(
     version=__version__,
     help_format="markdown",
     suppress_keyboard_interrupt=False,
+    # A file may have a name that looks like JSON.
+    default_parameter=cyclopts.Parameter(json_list=False, json_dict=False),
 )
 app.command(bench.bench)
 app.command(calibrate.calibrate)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from scene.model import Network
 
 
 def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
@@ -25,13 +28,14 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
             model["guided_by"],
             model["planes"],
             f"{model['parameters']:,}",
-            f"{model['steps']} steps, {model['seconds'] / 60:.0f} min, {model['device']}",
+            _trained(model),
+            ", ".join(model["calibrated_for"]),
             model["identity"],
         ]
         for model in networks
     ]
-    rows.append(["none", "", "", "0", "the frame as it is", ""])
-    _print_table(["name", "guided by", "planes", "parameters", "trained", "identity"], rows)
+    rows.append(["none", "", "", "0", "the frame as it is", "", ""])
+    _print_table(["name", "guided by", "planes", "parameters", "trained", "calibrated for", "identity"], rows)
     print()
     _print_table(
         ["encoder", "teacher", "width", "parameters", "identity"],
@@ -50,13 +54,27 @@ def _networks() -> list[dict[str, Any]]:
             {
                 "name": name,
                 "identity": network.identity,
-                "guided_by": network.semantics.encoder if network.semantics else network.config.guidance,
+                "guided_by": _guided_by(network),
                 "planes": network.config.planes,
                 "parameters": network.count_parameters(),
-                **{key: record[key] for key in ("steps", "seconds", "device")},
+                "calibrated_for": sorted(network.calibrations),
+                **{key: record.get(key) for key in ("steps", "seconds", "device")},
             }
         )
     return found
+
+
+def _guided_by(network: Network) -> str:
+    if not network.config.body:
+        return "calibration"
+    return network.semantics.encoder if network.semantics else network.config.guidance
+
+
+def _trained(model: dict[str, Any]) -> str:
+    """In words; a model without a network has had no training."""
+    if model["steps"] is None:
+        return "no network"
+    return f"{model['steps']} steps, {model['seconds'] / 60:.0f} min, {model['device']}"
 
 
 def _encoders() -> list[dict[str, Any]]:

@@ -123,7 +123,7 @@ class Enhancer:
         self._planes = network.config.planes
         self._step: torch.Tensor | None = None
         if step is not None:
-            self.set_quantiser_step(step)
+            self._take_step(step)
         self._half = precision == "bfloat16" and network.config.global_skip
         self._has_body = network.config.body
         self._network = network.eval().to(self.device)
@@ -137,6 +137,9 @@ class Enhancer:
 
     def set_quantiser_step(self, step: float) -> None:
         """Takes another quantiser step than that of the beginning, before the first picture."""
+        self._take_step(step)
+
+    def _take_step(self, step: float) -> None:
         self._step = torch.tensor([step], device=self.device)
         if self._temporal is not None:
             self._temporal.sigma = self._calibration.sigma(step)

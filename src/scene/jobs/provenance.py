@@ -47,6 +47,8 @@ def provenance(
         parts.append(f"semantics {enhancement.semantics if enhancement.semantics in _CONTROLS else 'custom'}")
     if not bypass and enhancement.semantic_interval:
         parts.append(f"semantic-interval {enhancement.semantic_interval}")
+    if not bypass and enhancement.temporal != "auto":
+        parts.append(f"temporal {enhancement.temporal}")
     rate = f"crf {codec.crf_of(settings):g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
     parts += [f"codec {codec.name}", rate, f"preset {settings.preset or codec.default_preset}"]
     if settings.passes is not None:
