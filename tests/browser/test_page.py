@@ -475,6 +475,19 @@ def test_the_difference_of_two_versions_is_enlarged(page: Page) -> None:
     expect(look.locator(".in-motion")).to_be_hidden()
 
 
+def test_an_enlarged_moving_picture_shows_its_middle(open_page: Open, report: Path) -> None:
+    page = open_page(report, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    look = page.locator("#look")
+    # No room for three beside one another.
+    expect(look.locator(".moving canvas")).to_have_count(1)
+    choose(look, "Enlarged", "400 %")
+    expect(look.locator(".moving canvas")).to_have_css("width", "640px")
+    expect(look.locator(".moving canvas")).to_have_css("image-rendering", "pixelated")
+    left, width = look.locator(".moving-box").evaluate("box => [box.scrollLeft, box.clientWidth]")
+    assert width < 390 and abs(left - (640 - width) / 2) <= 1
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
 def test_who_wants_less_motion_starts_it_himself(open_page: Open, report: Path) -> None:
     page = open_page(report, reduced_motion="reduce")
     look = page.locator("#look")

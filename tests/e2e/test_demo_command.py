@@ -119,7 +119,7 @@ def test_the_network_wins_on_the_sample_where_a_contrast_knob_does_not(
 ) -> None:
     code, out, err = run(capsys)
     assert code == 0, err
-    assert re.match(r"At equal VMAF NEG source\.mp4 needs \d+\.\d % fewer bits; .*\nWith x264, use scene\.\n", out)
+    assert re.match(r"At equal VMAF NEG source\.mp4 needs \d+\.\d % fewer bits; .*\n+With x264, use scene\.\n", out)
     rows = json.loads((workplace / "scene-demo" / "results.json").read_text())["bd_rate"]
     saved = {(row["method"], row["metric"]): row["percent"] for row in rows if row["clip"] == "mean"}
     assert saved["scene", "vmaf_neg"] < -6

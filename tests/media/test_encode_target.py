@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import av
@@ -77,6 +78,11 @@ def test_a_model_that_does_not_pay_is_left_out_and_this_is_said_first(clip, tmp_
     lines = capfd.readouterr().err.splitlines()
     said = lines.index("scene: At equal VMAF NEG this video needs as many bits as without.")
     assert lines[said + 1] == "scene: So enhancement is left out."
+    found = re.fullmatch(
+        r"scene: Encoded with CRF ([\d.]+), of which the search expects VMAF NEG ([\d.]+) at \d+ kbit/s.",
+        lines[said + 2],
+    )
+    assert found is not None and float(found[2]) >= 85 and f"; crf {found[1]};" in made_with(out)
     assert lines[-1].startswith(f"scene: {out}: 12 frames in ") and "model none" in lines[-1]
     assert "; model none;" in made_with(out)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from scene.cli.console import LogFormat, announce, format_duration, printable, progress_display
 from scene.errors import SceneError
 from scene.metrics.gain_sentence import HONEST, gain_sentence
-from scene.metrics.targets import title
+from scene.metrics.targets import score_text, title
 
 if TYPE_CHECKING:
     from scene.jobs.batch.dry_run import DryRun
@@ -59,6 +59,9 @@ def _encode(request: EncodeRequest | TargetEncodeRequest, log_format: LogFormat)
     both = scene.encode_to_target(request, partial(progress_display, log_format=log_format))
     for sentence in sentences(request.search, both.found):
         announce(sentence)
+    answer = both.found.chosen.measured
+    scores = " and ".join(f"{title(t.metric)} {score_text(t.metric, answer.scores[t.metric])}" for t in request.targets)
+    announce(f"Encoded with CRF {answer.crf:g}, of which the search expects {scores} at {answer.kbps:.0f} kbit/s.")
     found = json_document(request.search, both.found)
     del found["command"]
     announce(_summary(both.encoded), {**_fields(both.encoded), "search": found})

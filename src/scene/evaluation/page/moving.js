@@ -70,6 +70,8 @@ function makeMoving(text) {
     }));
     shown.element.hidden = view.value === "all";
     held.element.hidden = view.value === "all";
+    // The marked detail is in the middle.
+    viewport.scrollTo((canvases[0].offsetWidth - viewport.clientWidth) / 2, (canvases[0].offsetHeight - viewport.clientHeight) / 2);
     draw();
   }
 
