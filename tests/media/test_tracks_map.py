@@ -85,13 +85,20 @@ def test_the_first_video_that_is_named_is_enhanced(source, tmp_path, options, en
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "a:", "a:x", "3", "1:a", "a:1:m:language:eng", "m:language:", "p:0", "", "-", "v:-1", "a:1??"]
+    "text", ["x", "a:", "a:x", "3", "1:a", "a:1:m:language:eng", "m:language:", "p:0", "-", "v:-1", "a:1??"]
 )
 def test_what_is_not_understood(source, tmp_path, capfd, text):
     assert encode(source, tmp_path / "out.mkv", "--model", "none", f"--map={text}") == 2
     assert "is not understood" in capfd.readouterr().err
     with pytest.raises(UsageError):
         parse_map(text)
+
+
+def test_an_empty_map_is_refused(source, tmp_path, capfd):
+    assert encode(source, tmp_path / "out.mkv", "--model", "none", "--map=") == 2
+    assert "--map is empty" in capfd.readouterr().err
+    with pytest.raises(UsageError):
+        parse_map("")
 
 
 @pytest.mark.parametrize("text", ["d", "a:3", "0:99", "m:language:fin", "-d"])
