@@ -91,7 +91,9 @@ def start(*arguments: object, threads: int = 1, **options: Any) -> subprocess.Po
     limits = options.pop("preexec_fn", None)
 
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # The suite itself may run in the background or under nohup, which leave these to be ignored.
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         if limits is not None:
             limits()
 
