@@ -71,6 +71,18 @@ class Picture:
     planes: tuple[Plane, ...]
 
 
+def middle_window(fmt: PictureFormat, width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of so many luma samples in the middle of a picture, at even offsets."""
+    top, left = (fmt.height - height) // 4 * 2, (fmt.width - width) // 4 * 2
+    return slice(top, top + height), slice(left, left + width)
+
+
+def cut_out(picture: Picture, window: tuple[slice, slice]) -> Picture:
+    """As `crop`, in memory of its own: a view would keep the whole picture."""
+    part = crop(picture, window)
+    return replace(part, planes=tuple(plane.copy() for plane in part.planes))
+
+
 def crop(picture: Picture, window: tuple[slice, slice]) -> Picture:
     """The part of a picture, of even size at even offsets, in luma samples; its planes alias the picture's."""
     fmt = picture.format

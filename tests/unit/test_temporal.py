@@ -44,6 +44,13 @@ def filtered(given: Sequence[Picture], sigma: float = 8.0, **options: Any) -> li
     return list(TemporalFilter(sigma, **{"period": 1, **options}).stream(given))
 
 
+def counted(given: Sequence[Picture], taken: list[Picture]) -> Iterator[Picture]:
+    """The pictures one by one, each noted when it is taken."""
+    for picture in given:
+        taken.append(picture)
+        yield picture
+
+
 def test_noise_of_a_static_shot_is_halved_and_a_still_picture_stays_still() -> None:
     clean = window(60)
     noisy = pictures([clean] * 7, NOISE)
@@ -123,17 +130,10 @@ def test_strong_motion_that_cannot_be_followed_is_left_alone() -> None:
 
 def test_causal_filtering_takes_one_frame_at_a_time_and_knows_none_to_come() -> None:
     noisy = pictures([window(60 + n) for n in range(6)], NOISE)
-    taken = 0
-
-    def source() -> Iterator[Picture]:
-        nonlocal taken
-        for picture in noisy:
-            taken += 1
-            yield picture
-
+    taken: list[Picture] = []
     steady = TemporalFilter(8.0, lookahead=0, period=1)
-    for number, _ in enumerate(steady.stream(source()), start=1):
-        assert taken == number
+    for number, _ in enumerate(steady.stream(counted(noisy, taken)), start=1):
+        assert len(taken) == number
     short = filtered(noisy[:4], lookahead=0)
     for ours, theirs in zip(short, filtered(noisy, lookahead=0), strict=False):
         assert np.array_equal(ours.planes[0], theirs.planes[0])
@@ -141,16 +141,9 @@ def test_causal_filtering_takes_one_frame_at_a_time_and_knows_none_to_come() -> 
 
 def test_two_frames_are_waited_for_and_calls_go_on_with_the_video() -> None:
     noisy = pictures([window(60 + n) for n in range(8)], NOISE)
-    taken = 0
-
-    def source() -> Iterator[Picture]:
-        nonlocal taken
-        for picture in noisy:
-            taken += 1
-            yield picture
-
-    for number, _ in enumerate(TemporalFilter(8.0, period=1).stream(source()), start=1):
-        assert taken == min(number + 2, len(noisy))
+    taken: list[Picture] = []
+    for number, _ in enumerate(TemporalFilter(8.0, period=1).stream(counted(noisy, taken)), start=1):
+        assert len(taken) == min(number + 2, len(noisy))
     causal = TemporalFilter(8.0, lookahead=0, period=1)
     parts = [*causal.stream(noisy[:3]), *causal.stream(noisy[3:])]
     for ours, theirs in zip(parts, filtered(noisy, lookahead=0), strict=True):

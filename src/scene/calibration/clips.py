@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,15 +14,14 @@ import numpy as np
 from scene.enhance.colour import rgb_to_pictures
 from scene.errors import InputError
 from scene.measure.clip import Recipe, make_reference, open_clips
-from scene.picture import Picture, PictureFormat, crop
+from scene.picture import Picture, PictureFormat, cut_out, middle_window
 from scene.training.data.images import list_images, read_image
 from scene.training.data.pan import pan, spread
 from scene.training.data.videos import list_videos
 from scene.video.ffmpeg import FFmpeg
 from scene.video.rawvideo.y4m import read_frames, read_header
 
-# Large enough for every metric, small enough that an encoder takes a fraction of a second. A row of a multiple of eight
-# macroblocks: with others x264 gives other bytes each time.
+# Large enough for every metric, small enough that an encoder takes a fraction of a second.
 SIZE = (512, 256)
 FRAMES = 16
 _PAN_RATE = Fraction(24)
@@ -80,16 +79,9 @@ def _window(ffmpeg: FFmpeg, path: Path, frames: int) -> CalibrationClip:
             raise InputError(f"{clip.name} has {reference.frames} frames; clips to calibrate on need {frames}.")
         with reference.path.open("rb") as stream:
             header = read_header(stream, matrix=clip.matrix)
-            pictures = tuple(_middle(picture) for picture in read_frames(stream, header))
+            window = middle_window(header.format, width, height)
+            pictures = tuple(cut_out(picture, window) for picture in read_frames(stream, header))
     return CalibrationClip(clip.name, pictures, clip.rate, clip.sha256)
-
-
-def _middle(picture: Picture) -> Picture:
-    width, height = SIZE
-    top, left = (picture.format.height - height) // 4 * 2, (picture.format.width - width) // 4 * 2
-    part = crop(picture, (slice(top, top + height), slice(left, left + width)))
-    # Views would keep the whole picture in memory.
-    return replace(part, planes=tuple(plane.copy() for plane in part.planes))
 
 
 def _panned(path: Path, seed: int, sigma: float, frames: int) -> CalibrationClip:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from scene.errors import InputError, UsageError
+from scene.files import write_atomically
 from scene.model import Calibration
 from scene.model.calibration import BANDS, ROWS
 
@@ -172,6 +173,6 @@ def _read(log: Path) -> list[Generation]:
             if number == len(lines) - 1:
                 break
             raise InputError(f"{log} is no log of a calibration (line {number + 1}).") from error
-    whole = "".join(f"{line}\n" for line in lines[: len(kept)])
-    log.write_text(whole, "utf-8")
+    if len(kept) < len(lines):
+        write_atomically(log, "".join(f"{line}\n" for line in lines[: len(kept)]))
     return kept

@@ -14,13 +14,13 @@ from scene.calibration.clips import CalibrationClip
 from scene.calibration.objective import WEIGHTS, saving_on_curve
 from scene.enhance import Enhancer, open_conditioner
 from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval
-from scene.measure.point import decode_arguments
+from scene.measure.point import score_encode
 from scene.measure.raw_video import RawVideo, write_raw_video
-from scene.measure.score import require_ffmpeg, score
 from scene.metrics.rate_saving import RatePoint, percent
 from scene.model import Calibration, Network
 from scene.picture import Picture
 from scene.video.encoding.isolated import encode_isolated
+from scene.video.ffmpeg import FFmpeg
 from scene.video.rawvideo.y4m import Y4MHeader
 
 METRICS = tuple(WEIGHTS)
@@ -32,18 +32,17 @@ class Judge:
     """Measures what a model with a calibration saves on clips, before one encoder.
 
     Args:
+        ffmpeg: of `scene.measure.score.require_ffmpeg`, for METRICS.
         network: the model; its own calibrations are not looked at.
         clips: see `scene.calibration.clips`.
         run: the encoder with its settings; its CRFs give the unprocessed clips' curves.
         crfs: of the candidates' encodes, within those of `run`.
         jobs: encodes side by side.
-
-    Raises:
-        MissingError: no ffmpeg with libvmaf.
     """
 
     def __init__(
         self,
+        ffmpeg: FFmpeg,
         network: Network,
         clips: Sequence[CalibrationClip],
         run: CodecRun,
@@ -51,11 +50,11 @@ class Judge:
         *,
         jobs: int | None = None,
     ) -> None:
-        self.clips = tuple(clips)
+        self._clips = tuple(clips)
         self._network = network
         self._run = run
         self._crfs = tuple(crfs)
-        self._ffmpeg = replace(require_ffmpeg(METRICS, "a calibration"), stop=threading.Event())
+        self._ffmpeg = replace(ffmpeg, stop=threading.Event())
         self._pool = ThreadPoolExecutor(jobs or os.cpu_count() or 1, thread_name_prefix="calibration")
         self._guide = open_conditioner(network) if network.config.guidance == "embedding" else None
         self._curves: dict[int, list[RatePoint]] = {}
@@ -87,7 +86,7 @@ class Judge:
         return result
 
     def _point(self, calibration: Calibration | None, index: int, crf: float) -> RatePoint:
-        clip = self.clips[index]
+        clip = self._clips[index]
         with tempfile.TemporaryDirectory(prefix="scene-calibrate-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             reference = _write(folder / "reference.y4m", clip, clip.pictures)
@@ -97,9 +96,7 @@ class Judge:
             stream = folder / f"encoded.{self._run.codec.raw_muxer}"
             settings = encoder_settings(self._run, crf, key_frame_interval(clip.rate))
             encode_isolated(changed.path, stream, settings, self._ffmpeg.stop)
-            decoded = folder / "decoded.y4m"
-            self._ffmpeg.run(decode_arguments(stream, decoded, reference.header.format))
-            scores = score(self._ffmpeg, decoded, reference.path, METRICS, folder=folder)
+            scores, _ = score_encode(self._ffmpeg, stream, reference, METRICS, folder=folder)
             return RatePoint(stream.stat().st_size, scores.means)
 
     def _enhanced(self, calibration: Calibration, clip: CalibrationClip, crf: float) -> list[Picture]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scene.calibration.clips import CalibrationClip, photograph_clips, video_clips
 from scene.calibration.evolution import Encoding, evolve
 from scene.calibration.judge import METRICS, Judge, Savings
 from scene.calibration.objective import objective
+from scene.enhance.calibrated import calibration_for
 from scene.errors import InputError, UsageError
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.score import require_ffmpeg
@@ -21,6 +22,7 @@ from scene.model.checkpoint import read_record
 from scene.options import BYPASS
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders import DEFAULT_ENCODER
+from scene.video.encoders.base import Encoder
 
 log = logging.getLogger(__name__)
 
@@ -77,14 +79,12 @@ class CalibrationResult:
         savings: on the held-out clips, by metric in percent of the rate, one value a clip.
         start: the same of the calibration that the evolution began with.
         clips: the held-out clips' names.
-        objective: of `savings`.
     """
 
     calibration: Calibration
     savings: Savings
     start: Savings
     clips: tuple[str, ...]
-    objective: float
 
 
 def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> CalibrationResult:
@@ -118,16 +118,14 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
     if same:
         names = ", ".join(clip.name for clip in held_out if clip.digest in same)
         raise InputError(f"{names} cannot both be calibrated on and be held out.")
-    start = network.calibrations.get(run.codec.name) or Calibration(_START_TEMPORAL, _START_BANK)
-    if network.config.body and run.codec.name not in network.calibrations:
-        start = Calibration(_START_TEMPORAL, strength=run.codec.fit.strength, step=run.codec.fit.step)
+    start = network.calibrations.get(run.codec.name) or _first_calibration(network, run.codec)
     encoding = Encoding(start, network=network.config.body)
-    judge = Judge(network, fitting, run, _middle(run), jobs=request.jobs)
+    judge = Judge(ffmpeg, network, fitting, run, _middle(run), jobs=request.jobs)
     try:
         centres = _evolve(request, encoding, judge, len(fitting), on_progress)
     finally:
         judge.close()
-    final = Judge(network, held_out, run, _middle(run), jobs=request.jobs)
+    final = Judge(ffmpeg, network, held_out, run, _middle(run), jobs=request.jobs)
     try:
         everything = range(len(held_out))
         candidates = [start, *(encoding.calibration(centre) for centre in centres)]
@@ -144,15 +142,19 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         run.codec.name: _account(request, run, fitting, held_out, means),
     }
     save_network(network, request.destination, {**record, "calibrations": history})
-    return CalibrationResult(
-        candidates[best], readings[best], readings[0], tuple(clip.name for clip in held_out), objective(readings[best])
-    )
+    return CalibrationResult(candidates[best], readings[best], readings[0], tuple(clip.name for clip in held_out))
 
 
 def _open_model(name: str) -> tuple[Network, dict[str, object]]:
     if name == BYPASS:
         return build_network(NetworkConfig(guidance="features", planes="luma", body=False, quantiser=_STEPS)), {}
     return load_model(name), read_record(resolve_model(name))
+
+
+def _first_calibration(network: Network, encoder: Encoder) -> Calibration:
+    if network.config.body:
+        return replace(calibration_for(network, encoder), temporal=_START_TEMPORAL)
+    return Calibration(_START_TEMPORAL, _START_BANK)
 
 
 def _middle(run: CodecRun) -> tuple[float, ...]:

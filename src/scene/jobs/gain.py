@@ -13,7 +13,7 @@ from scene.jobs.guard import ShotProbe, window_of
 from scene.measure.score import require_ffmpeg
 from scene.metrics.gain_sentence import BESIDE, HONEST
 from scene.metrics.rate_saving import BOUND, RatePoint, judge, percent
-from scene.picture import Picture, crop
+from scene.picture import Picture, cut_out
 from scene.video.encoders.params import FIXED_QUALITY, parse_encoder_args
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.source.decode import Unit
@@ -72,7 +72,7 @@ class GainProbe:
         for unit in units:
             if unit.frame is not None:
                 if (window := self._window(number)) is not None:
-                    window.plain.append(self._copy(unit.frame.picture()))
+                    window.plain.append(cut_out(unit.frame.picture(), self._part))
                     window.stamps.append(unit.frame.pts)
                 number += 1
             yield unit
@@ -83,7 +83,7 @@ class GainProbe:
         for unit in units:
             if unit.frame is not None:
                 if (window := self._window(number)) is not None:
-                    window.enhanced.append(self._copy(unit.frame.picture()))
+                    window.enhanced.append(cut_out(unit.frame.picture(), self._part))
                 number += 1
             yield unit
 
@@ -114,10 +114,6 @@ class GainProbe:
 
     def _window(self, number: int) -> _Window | None:
         return next((w for start, w in self._windows.items() if start <= number < start + FRAMES), None)
-
-    def _copy(self, picture: Picture) -> Picture:
-        part = crop(picture, self._part)
-        return replace(part, planes=tuple(plane.copy() for plane in part.planes))
 
 
 def open_gain_probe(settings: EncoderSettings, info: SourceInfo) -> GainProbe | None:

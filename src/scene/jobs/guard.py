@@ -21,7 +21,7 @@ from scene.measure.libvmaf import too_small
 from scene.measure.score import score_all, scored_depth, write_lumas
 from scene.metrics.rate_saving import RatePoint, Saving, judge, percent
 from scene.metrics.scores import METRICS
-from scene.picture import Frame, Picture, PictureFormat, Plane, crop
+from scene.picture import Frame, Picture, PictureFormat, Plane, crop, middle_window
 from scene.temporal.shots import ShotDetector
 from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
@@ -247,8 +247,7 @@ def window_of(fmt: PictureFormat) -> tuple[slice, slice]:
     height, width = min(fmt.height - fmt.height % 2, tallest), min(fmt.width - fmt.width % 2, widest)
     if width >= 2 * _ROW:
         width -= width % _ROW
-    top, left = (fmt.height - height) // 4 * 2, (fmt.width - width) // 4 * 2
-    return slice(top, top + height), slice(left, left + width)
+    return middle_window(fmt, width, height)
 
 
 def _write_lumas(path: Path, lumas: Sequence[Plane], bit_depth: int) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scene.errors import VerificationError
 from scene.measure.cache import Measurement
 from scene.measure.encode import CodecRun, encoder_settings
+from scene.measure.libvmaf import ClipScores
 from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
 from scene.measure.score import score
 from scene.metrics.flicker import flicker
-from scene.metrics.scores import Scores
+from scene.metrics.scores import FRAME_METRICS, Scores
 from scene.picture import PictureFormat
 from scene.video.ffmpeg import FFmpeg, input_name
 
@@ -75,6 +76,23 @@ def measure_point(
 
 def compare(ffmpeg: FFmpeg, distorted: Path, reference: RawVideo, *, folder: Path, threads: int = 1) -> Comparison:
     """The scores of a video file against the reference; errors as for `measure_point`."""
+    scored, decoded = score_encode(ffmpeg, distorted, reference, folder=folder, threads=threads)
+    depth = reference.header.format.bit_depth
+    unsteady = flicker(zip(read_lumas(reference), read_lumas(decoded), strict=True), depth)
+    decoded.path.unlink()
+    return Comparison(Scores(**scored.means, flicker=unsteady.value, frames=decoded.frames), scored.frames)
+
+
+def score_encode(
+    ffmpeg: FFmpeg,
+    distorted: Path,
+    reference: RawVideo,
+    metrics: Sequence[str] = FRAME_METRICS,
+    *,
+    folder: Path,
+    threads: int = 1,
+) -> tuple[ClipScores, RawVideo]:
+    """The scores of a video file, and its decoded frames in `folder`; metrics as for `score`, errors as above."""
     fmt = reference.header.format
     raw = folder / "decoded.y4m"
     ffmpeg.run(decode_arguments(distorted, raw, fmt))
@@ -86,13 +104,11 @@ def compare(ffmpeg: FFmpeg, distorted: Path, reference: RawVideo, *, folder: Pat
         raise VerificationError(
             f"{own.width}x{own.height} came out of the encoder and {fmt.width}x{fmt.height} went in"
         )
-    scored = score(ffmpeg, raw, reference.path, folder=folder, threads=threads)
-    frames = len(scored.frames["vmaf"])
+    scored = score(ffmpeg, raw, reference.path, metrics, folder=folder, threads=threads)
+    frames = len(next(iter(scored.frames.values())))
     if frames != reference.frames:
         raise VerificationError(f"libvmaf compared {frames} frames of {reference.frames}")
-    unsteady = flicker(zip(read_lumas(reference), read_lumas(decoded), strict=True), fmt.bit_depth)
-    raw.unlink()
-    return Comparison(Scores(**scored.means, flicker=unsteady.value, frames=frames), scored.frames)
+    return scored, decoded
 
 
 def decode_arguments(source: Path, destination: Path, fmt: PictureFormat) -> list[str]:

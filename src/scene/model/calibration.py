@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from scene.errors import UsageError
@@ -63,15 +63,7 @@ class Calibration:
 
 def to_json(calibrations: Mapping[str, Calibration]) -> dict[str, Any]:
     """By encoder, as checkpoints hold them."""
-    return {
-        name: {
-            "temporal": None if one.temporal is None else list(one.temporal),
-            "bank": [list(row) for row in one.bank],
-            "strength": one.strength,
-            "step": one.step,
-        }
-        for name, one in calibrations.items()
-    }
+    return {name: asdict(one) for name, one in calibrations.items()}
 
 
 def from_json(data: Any) -> dict[str, Calibration]:

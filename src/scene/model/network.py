@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scene.errors import UsageError
 from scene.model.assembled import AssembledConv2d
-from scene.model.calibration import Calibration
+from scene.model.calibration import MIDDLE_STEP, Calibration
 from scene.model.control import ControlModule, Normalisation
 from scene.model.controls import Control
 
@@ -24,8 +24,6 @@ _SHUFFLE = 2
 _REFERENCES = 64
 # Channels at half resolution: three or one pixel-unshuffled planes; four luma phases beside U and V.
 _UNSHUFFLED_CHANNELS: dict[Planes, int] = {"rgb": 12, "luma": 4, "yuv420": 6}
-# The quantiser's plane is 0 at this step, in 8-bit code values, and 1 at four times as much.
-_MIDDLE_STEP = 20.0
 _WIDEST_STEPS = (0.01, 10_000.0)
 
 
@@ -246,7 +244,7 @@ class Network(nn.Module):
         """(B, 1, h, w) beside `folded`, constant over each picture: log2(step / 20) / 2, about -1 to 1."""
         if step is None:
             raise UsageError("this network is conditioned on the encoder's quantiser step, and none was given")
-        plane = torch.log2(step.clamp(*steps) / _MIDDLE_STEP) / 2
+        plane = torch.log2(step.clamp(*steps) / MIDDLE_STEP) / 2
         batch, _, height, width = folded.shape
         return plane.to(folded).view(-1, 1, 1, 1).expand(batch, 1, height, width)
 

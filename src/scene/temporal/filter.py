@@ -86,6 +86,9 @@ class TemporalFilter:
 
         Pictures that are left alone are the given ones. The next call goes on with the same video.
         """
+        if self.sigma * self._strength == 0:
+            yield from pictures
+            return
         waiting: deque[_Entry] = deque()
         remaining = iter(pictures)
         while True:
@@ -112,7 +115,7 @@ class TemporalFilter:
         """The picture of `entry` after the filter; `around` are its neighbours, of its own shot or not."""
         picture, fmt = entry.picture, entry.picture.format
         neighbours = [other for other in around if other.shot == entry.shot]
-        unfiltered = entry.index % self._period or not neighbours or self.sigma * self._strength == 0
+        unfiltered = entry.index % self._period or not neighbours
         if unfiltered or not self._motion.serves(fmt.height, fmt.width):
             return picture
         unit = np.float32(1 << (fmt.bit_depth - 8))
@@ -131,14 +134,13 @@ class TemporalFilter:
             return picture
         weights = [_WEIGHTS[abs(other.index - entry.index) - 1] * fit(luma, sigma) for other, _, luma in moved]
         changes = [_mean_change([luma for _, _, luma in moved], weights)]
-        for index, plane in enumerate(own[1:], 1):
+        if len(own) > 1:
+            size = own[1].shape[::-1]
+            weights = [cast(Floats, cv2.resize(weight, size, interpolation=cv2.INTER_AREA)) for weight in weights]
+        for index in range(1, len(own)):
             # A neighbour counts where its luma and its colour fit.
             differences = [difference(other, motion, index) for other, motion, _ in moved]
-            size = plane.shape[::-1]
-            coloured = [
-                cv2.resize(weight, size, interpolation=cv2.INTER_AREA) * fit(colour, sigma)
-                for weight, colour in zip(weights, differences, strict=True)
-            ]
+            coloured = [weight * fit(colour, sigma) for weight, colour in zip(weights, differences, strict=True)]
             changes.append(_mean_change(differences, coloured))
         scale, largest = unit * np.float32(self._strength), np.float32((1 << fmt.bit_depth) - 1)
         planes = (

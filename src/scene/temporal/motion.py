@@ -24,21 +24,28 @@ class MotionField:
 
     def __init__(self, field: Floats) -> None:
         self._field = field
+        self._places: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
 
     def warp(self, plane: npt.NDArray[np.generic]) -> Floats:
         """A plane (H, W) of the other picture, of any size, moved to where the first one has its content.
 
         Bicubic; beyond the border the last line is repeated.
         """
-        height, width = plane.shape
-        rows, columns = self._field.shape[:2]
-        field = cv2.resize(self._field, (width, height), interpolation=cv2.INTER_LINEAR)
-        across = np.arange(width, dtype=np.float32) + field[..., 0] * np.float32(width / columns)
-        down = np.arange(height, dtype=np.float32)[:, None] + field[..., 1] * np.float32(height / rows)
+        if plane.shape not in self._places:
+            self._places[plane.shape] = self._places_at(*plane.shape)
+        across, down = self._places[plane.shape]
         moved = cv2.remap(
             plane.astype(np.float32), across, down, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
         return cast(Floats, moved)
+
+    def _places_at(self, height: int, width: int) -> tuple[Floats, Floats]:
+        """Where each sample of a plane comes from, horizontally and vertically."""
+        rows, columns = self._field.shape[:2]
+        field = cv2.resize(self._field, (width, height), interpolation=cv2.INTER_LINEAR)
+        across = np.arange(width, dtype=np.float32) + field[..., 0] * np.float32(width / columns)
+        down = np.arange(height, dtype=np.float32)[:, None] + field[..., 1] * np.float32(height / rows)
+        return across, down
 
 
 class MotionEstimator:

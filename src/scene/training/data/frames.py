@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from scene.errors import InputError
 
 Image = npt.NDArray[np.uint8]
 
@@ -47,6 +50,24 @@ Layout = Literal["auto", "images", "videos", "vimeo-septuplet", "vimeo-triplet"]
 _HELD_OUT_OF = 10
 # With this salt 10 of the 96 folders of Vimeo-90K's septuplets are held out, and 9 of the 78 of its triplets.
 _SALT = "scene/split"
+
+
+def list_files(folder: Path, kind: str, suffixes: Collection[str]) -> list[Path]:
+    """Every file with one of these suffixes below a folder, sorted.
+
+    Args:
+        kind: what the files are, as a singular word.
+        suffixes: in small letters.
+
+    Raises:
+        InputError: the folder does not exist or holds none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder of {kind}s")
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file())
+    if not files:
+        raise InputError(f"{folder} holds no {kind} ({', '.join(sorted(suffixes))})")
+    return files
 
 
 def in_part(clip: str, part: Part) -> bool:

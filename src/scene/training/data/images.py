@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scene.errors import InputError, MissingError
-from scene.training.data.frames import Image, Part, identify, in_part
+from scene.training.data.frames import Image, Part, identify, in_part, list_files
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -54,12 +54,7 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         InputError: the folder does not exist or holds none.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of images")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"{folder} holds no image ({', '.join(sorted(_SUFFIXES))})")
-    return files
+    return list_files(folder, "image", _SUFFIXES)
 
 
 def read_image(path: Path) -> Image:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scene.errors import InputError, MissingError
-from scene.training.data.frames import Image, Part, identify, in_part
+from scene.training.data.frames import Image, Part, identify, in_part, list_files
 
 _LOG = logging.getLogger("scene.training")
 _SUFFIXES = {
@@ -37,12 +37,7 @@ def list_videos(folder: Path) -> list[Path]:
     Raises:
         InputError: the folder does not exist or holds none.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder} is not a folder of videos")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES and path.is_file())
-    if not files:
-        raise InputError(f"{folder} holds no video ({', '.join(sorted(_SUFFIXES))})")
-    return files
+    return list_files(folder, "video", _SUFFIXES)
 
 
 class VideoSource:

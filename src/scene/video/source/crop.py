@@ -17,11 +17,10 @@ from av.container import InputContainer
 from av.filter import Graph
 from av.video.stream import VideoStream
 
-from scene.errors import InputError
 from scene.picture import Picture, PictureFormat, Plane
 from scene.video.described import described_streams
 from scene.video.pixel_format import frame_picture, write_picture
-from scene.video.source.open import reason
+from scene.video.source.filter_graph import open_filter
 
 # A line of its own, so that no tag is taken for it.
 _DECLARED = re.compile(r"^ +Frame cropping: (\d+)/(\d+)/(\d+)/(\d+) *$", re.IGNORECASE | re.MULTILINE)
@@ -106,7 +105,8 @@ class Cropper:
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
         """The frame in memory of its own. Raises InputError where FFmpeg cannot cut its pixel format."""
         if self._graph is None:
-            self._graph = self._open(frame)
+            area = f"{self._shown.width}:{self._shown.height}:{self._crop.left}:{self._crop.top}:exact=1"
+            self._graph = open_filter(frame, self._time_base, "crop", area, path=self._path, done="cropped")
         pts, duration = frame.pts, frame.duration
         self._graph.vpush(frame)
         cut = self._graph.vpull()
@@ -116,16 +116,3 @@ class Cropper:
         if self._crop.between_chroma(self._coded):
             write_picture(cut, self._crop.cut(frame_picture(frame, self._coded)))
         return cut
-
-    def _open(self, frame: av.VideoFrame) -> Graph:
-        graph = Graph()
-        size = f"{frame.width}x{frame.height}"
-        source = graph.add("buffer", f"video_size={size}:pix_fmt={frame.format.name}:time_base={self._time_base}")
-        area = f"{self._shown.width}:{self._shown.height}:{self._crop.left}:{self._crop.top}:exact=1"
-        try:
-            graph.link_nodes(source, graph.add("crop", area), graph.add("buffersink")).configure()
-        except (av.FFmpegError, ValueError) as error:
-            raise InputError(
-                f"{self._path}: pictures of {size} {frame.format.name} cannot be cropped: {reason(error)}."
-            ) from None
-        return graph

@@ -10,8 +10,7 @@ from pathlib import Path
 import av
 from av.filter import Graph
 
-from scene.errors import InputError
-from scene.video.source.open import reason
+from scene.video.source.filter_graph import open_filter
 
 # One frame for a frame, field order and the decision itself from each frame's own flags.
 _OPTIONS = "mode=send_frame:parity=auto:deint=interlaced"
@@ -40,7 +39,7 @@ class Deinterlacer:
             InputError: the filter does not take pictures of this size and format.
         """
         if self._graph is None:
-            self._graph = self._open(frame)
+            self._graph = open_filter(frame, self._time_base, "bwdif", _OPTIONS, path=self._path, done="deinterlaced")
         self._stamps.append((frame.pts, frame.duration))
         yield from self._exchange(frame)
 
@@ -61,15 +60,3 @@ class Deinterlacer:
             ready.pts, ready.duration = self._stamps.popleft()
             ready.time_base = self._time_base
             yield ready
-
-    def _open(self, frame: av.VideoFrame) -> Graph:
-        graph = Graph()
-        size = f"{frame.width}x{frame.height}"
-        source = graph.add("buffer", f"video_size={size}:pix_fmt={frame.format.name}:time_base={self._time_base}")
-        try:
-            graph.link_nodes(source, graph.add("bwdif", _OPTIONS), graph.add("buffersink")).configure()
-        except (av.FFmpegError, ValueError) as error:
-            raise InputError(
-                f"{self._path}: pictures of {size} {frame.format.name} cannot be deinterlaced: {reason(error)}."
-            ) from None
-        return graph
