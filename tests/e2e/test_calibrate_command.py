@@ -62,6 +62,18 @@ def test_photographs_are_not_calibrated_on_and_held_out(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "said"), [("missing/lite.safetensors", "does not exist"), ("lite.pt", ".safetensors")]
+)
+def test_where_nothing_can_be_written_is_said_before_work(
+    name: str, said: str, photographs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sources = ["--photographs", str(photographs["fit"]), "--held-out-photographs", str(photographs["held"])]
+    assert run(["calibrate", "--out", str(tmp_path / name), *sources, *SMALL]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_log_of_other_arguments_is_kept(photographs: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "lite.safetensors"
     log = out.with_suffix(".jsonl")

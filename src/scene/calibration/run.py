@@ -100,6 +100,10 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         MissingError: the encoder, ffmpeg with libvmaf, or the package cma is missing.
         SceneError: an encode or a comparison failed.
     """
+    if request.destination.suffix != ".safetensors":
+        raise UsageError(f"{request.destination}: give the model a name that ends with .safetensors.")
+    if not request.destination.parent.is_dir():
+        raise UsageError(f"the folder {request.destination.parent} does not exist.")
     network, record = _open_model(request.model)
     run = codec_run(request.codec, preset=request.preset, encoder_args=request.encoder_args)
     ffmpeg = require_ffmpeg(METRICS, "a calibration")
@@ -108,8 +112,6 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         found = video_clips(ffmpeg, videos) if videos is not None else []
         return found + (photograph_clips(photographs, request.pans) if photographs is not None else [])
 
-    if request.destination.suffix != ".safetensors":
-        raise UsageError(f"{request.destination}: give the model a name that ends with .safetensors.")
     fitting = clips(request.videos, request.photographs)
     held_out = clips(request.held_out_videos, request.held_out_photographs)
     if not fitting or not held_out:
