@@ -98,6 +98,17 @@ def test_the_strength_is_the_one_that_was_asked_for(codec: str, identity: str, s
     assert said.advice.endswith("use scene" if strength is None else f"use scene at strength {strength}")
 
 
+def test_a_recorded_strength_goes_before_what_it_came_to_with_the_codec() -> None:
+    """A calibrated model has a factor of its own, which no document can be read for."""
+    results = document({"scene": [(-9.0, -4.0)]}, scene="network:f0b3:strength=0.56:v1")
+    results["environment"]["methods"][0]["strength"] = 0.8
+    (said,) = verdicts(results)
+    assert said.strength == 0.8
+    results["environment"]["methods"][0]["strength"] = 1.0
+    (said,) = verdicts(results)
+    assert said.strength is None
+
+
 def test_a_strength_in_the_name_is_said_once() -> None:
     figures: Figures = {"scene:0.80": [(-9.0, -4.0)]}
     methods = {"scene:0.80": "network:f0b3:strength=0.8:v1"}

@@ -134,6 +134,8 @@ def _environment(report: Report) -> Document:
                 "identity": method.identity,
                 "codecs": None if method.codecs is None else list(method.codecs),
                 "parameters": list(method.parameters),
+                # As the user asked for it; the identity has what that came to with the codecs.
+                "strength": None if method.network is None else method.strength,
             }
             for method in grid.methods
         ],

@@ -140,12 +140,19 @@ def _sentence(codec: str, method: str, clips: list[str], means: list[Document]) 
 
 
 def _strength(results: Document, codec: str, method: str) -> float | None:
-    """What the user asked for, None for all of the change; a document knows what that came to with the codec."""
+    """What the user asked for, None for all of the change."""
     for entry in (results.get("environment") or {}).get("methods") or []:
         codecs = entry.get("codecs")
-        found = re.search(r":strength=([0-9.]+)", str(entry.get("identity")))
-        if entry["method"] == method and found and (codecs is None or codec in codecs):
-            fitted = ENCODERS[codec].fit.strength if codecs is not None and codec in ENCODERS else 1.0
-            strength = round(float(found[1]) / fitted, 4)
+        if entry["method"] == method and (codecs is None or codec in codecs):
+            strength = entry["strength"] if "strength" in entry else _fitted_strength(entry, codec)
             return None if strength == 1 else strength
     return None
+
+
+def _fitted_strength(entry: Document, codec: str) -> float | None:
+    """Of older documents, which knew only what a strength came to with the codec."""
+    found = re.search(r":strength=([0-9.]+)", str(entry.get("identity")))
+    if not found:
+        return None
+    fitted = ENCODERS[codec].fit.strength if entry.get("codecs") is not None and codec in ENCODERS else 1.0
+    return round(float(found[1]) / fitted, 4)
