@@ -17,12 +17,11 @@ from scene.errors import CheckpointError, InputError, UsageError
 from scene.evaluation.grid.methods import parse_methods
 from scene.metrics.rate_saving import BOUND, RatePoint
 from scene.model import Calibration, Network, NetworkConfig, build_network, load_model, save_network
-from scene.model.calibration import NO_GAINS, Gains
+from scene.model.calibration import Bank
 from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
 
-ZERO = (0.0,) * 5
-BANK: Gains = ((-0.1, 0.1, 0.05, 0.0, 0.0), (0.0, 0.02, 0.0, 0.0, 0.0), (0.0, 0.0, 0.1, 0.0, 0.0))
+BANK = Bank(gain=(-0.1, 0.1, 0.05, 0.0, 0.0), gain_slope=(0.0, 0.02, 0.0, 0.0, 0.0), faint=(0.0, 0.0, 0.1, 0.0, 0.0))
 STEPS = (0.5, 1000.0)
 
 
@@ -48,7 +47,7 @@ def noisy_shot(frames: int = 6, bit_depth: int = 8) -> list[Picture]:
 
 
 def test_a_calibration_outlives_its_file(tmp_path: Path) -> None:
-    calibrations = {"x264": Calibration((7.0, 0.4), BANK), "x265": Calibration(None, NO_GAINS, 0.5, 0.25)}
+    calibrations = {"x264": Calibration((7.0, 0.4), BANK), "x265": Calibration(None, Bank(), 0.5, 0.25)}
     save_network(model(**calibrations), tmp_path / "lite.safetensors")
     network = load_model(tmp_path / "lite.safetensors")
     assert network.calibrations == calibrations
@@ -63,12 +62,23 @@ def test_a_model_without_calibrations_is_written_as_before(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "damage", [{"bank": [[0] * 5] * 2}, {"temporal": [-1, 0]}, {"strength": -1}, {"step": 0}, {"step": "much"}, None]
+    "damage",
+    [
+        {"bank": {"gain": [0] * 4}},
+        {"bank": {"reach": [0] * 5}},
+        {"bank": {"loudness": [0] * 5}},
+        {"bank": [0] * 5},
+        {"temporal": [-1, 0]},
+        {"strength": -1},
+        {"step": 0},
+        {"step": "much"},
+        None,
+    ],
 )
 def test_a_damaged_calibration_is_refused(damage: dict[str, object] | None, tmp_path: Path) -> None:
     from safetensors.torch import save
 
-    good = {"temporal": None, "bank": [[0] * 5] * 3, "strength": 1, "step": 1}
+    good = {"temporal": None, "bank": {"gain": [0] * 5}, "strength": 1, "step": 1}
     calibrations = [] if damage is None else {"x264": {**good, **damage}}
     shape = {"guidance": "features", "planes": "luma", "body": False, "quantiser": list(STEPS)}
     metadata = {"format": "scene-network", "format_version": "1", "network": json.dumps(shape)}
@@ -90,22 +100,28 @@ def test_sigma_follows_the_step() -> None:
 def test_a_bank_of_one_gain_everywhere_is_a_contrast_of_detail() -> None:
     """The bands add up to the picture less what is left of it at a thirty-second of its size."""
     luma = np.random.default_rng(0).uniform(0, 255, (160, 192)).astype(np.float32)
-    whole = bank_change(luma, ((1.0,) * 5, ZERO, ZERO), 20)
+    whole = bank_change(luma, Bank((1.0,) * 5), 20)
     assert abs(float((luma - whole).std())) < 0.05 * float(luma.std())
-    assert np.allclose(bank_change(luma, ((0.1,) * 5, ZERO, ZERO), 20), 0.1 * whole, atol=1e-3)
+    assert np.allclose(bank_change(luma, Bank((0.1,) * 5), 20), 0.1 * whole, atol=1e-3)
     # log2(80 / 20) / 2 is 1.
-    assert np.allclose(bank_change(luma, (ZERO, (0.1,) * 5, ZERO), 80), 0.1 * whole, atol=1e-3)
-    assert np.allclose(bank_change(luma, NO_GAINS, 20), 0)
+    assert np.allclose(bank_change(luma, Bank(gain_slope=(0.1,) * 5), 80), 0.1 * whole, atol=1e-3)
+    assert np.allclose(bank_change(luma, Bank(), 20), 0)
 
 
-def test_activity_tells_texture_from_flat_parts() -> None:
-    luma = np.full((128, 256), 100, np.float32)
-    luma[:, 128:] += np.random.default_rng(0).normal(0, 40, (128, 128)).astype(np.float32)
-    luma[64, 60] += 2
-    by_activity = bank_change(luma, (ZERO, ZERO, (0.2, 0.0, 0.0, 0.0, 0.0)), 10)
-    plain = bank_change(luma, ((0.2, 0.0, 0.0, 0.0, 0.0), ZERO, ZERO), 10)
-    assert np.corrcoef(by_activity[:, 150:].ravel(), plain[:, 150:].ravel())[0, 1] > 0.9
-    assert by_activity[64, 60] * plain[64, 60] < 0
+def test_faint_detail_has_a_gain_of_its_own() -> None:
+    """By how strong it is beside the quantiser step: at its reach the gain has fallen to 1/e."""
+    random = np.random.default_rng(0)
+    texture = random.normal(0, 1, (128, 128)).astype(np.float32)
+    bank = Bank(faint=(0.2, 0.0, 0.0, 0.0, 0.0), reach=(0.5,) * 5)
+    plain = bank_change(texture, Bank((0.2, 0.0, 0.0, 0.0, 0.0)), 100)
+    assert np.allclose(bank_change(texture, bank, 100), plain, atol=0.01)
+    assert np.abs(bank_change(100 * texture, bank, 10)).mean() < 0.01 * np.abs(100 * plain).mean()
+    band = plain / np.float32(0.2)
+    assert np.allclose(bank_change(texture, bank, 4), plain * np.exp(-((band / 2) ** 2)), atol=1e-4)
+    # log2(80 / 20) / 2 is 1.
+    slope = Bank(faint_slope=(0.2, 0.0, 0.0, 0.0, 0.0), reach=(0.5,) * 5)
+    assert np.allclose(bank_change(texture, slope, 80), bank_change(texture, bank, 80))
+    assert not np.any(bank_change(texture, slope, 20))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 7), (17, 33)])

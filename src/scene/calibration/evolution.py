@@ -14,15 +14,18 @@ import numpy as np
 from scene.errors import InputError, UsageError
 from scene.files import write_atomically
 from scene.model import Calibration
-from scene.model.calibration import BANDS, ROWS
+from scene.model.calibration import BANDS, Bank
 
 # Of the first generation, relative to the scales below.
 _FIRST_SPREAD = 0.2
 # By how much each number is expected to move: that makes all of them alike for the evolution.
 _TEMPORAL_SCALES = (2.0, 0.2)
-_GAIN_SCALES = ((0.08,) * BANDS, (0.05,) * BANDS, (0.1,) * BANDS)
+_BANK_SCALES = {"gain": 0.08, "gain_slope": 0.05, "faint": 0.4, "faint_slope": 0.2}
+# Of the logarithm of what a factor is.
+_REACH_SCALE = 1.0
 _NETWORK_SCALES = (0.2, 0.3)
 _LARGEST_SIGMA = 20.0
+_LEAST_REACH, _MOST_REACH = 0.02, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +43,19 @@ class Encoding:
     @property
     def width(self) -> int:
         """Numbers in a vector."""
-        return 2 + ROWS * BANDS + (2 if self.network else 0)
+        return 2 + (len(_BANK_SCALES) + 1) * BANDS + (2 if self.network else 0)
 
     def calibration(self, vector: Sequence[float]) -> Calibration:
         """The calibration of a vector; what would be out of range is at its end."""
         temporal = self.start.temporal or (0.0, 0.0)
         level, slope = (begin + x * scale for begin, x, scale in zip(temporal, vector, _TEMPORAL_SCALES, strict=False))
         rest = iter(vector[2:])
-        bank = tuple(
-            tuple(round(gain + next(rest) * scale, 5) for gain, scale in zip(gains, scales, strict=True))
-            for gains, scales in zip(self.start.bank, _GAIN_SCALES, strict=True)
-        )
+        rows = {
+            name: tuple(round(number + next(rest) * scale, 5) for number in getattr(self.start.bank, name))
+            for name, scale in _BANK_SCALES.items()
+        }
+        reach = (number * 2 ** (next(rest) * _REACH_SCALE) for number in self.start.bank.reach)
+        bank = Bank(**rows, reach=tuple(round(min(max(number, _LEAST_REACH), _MOST_REACH), 5) for number in reach))
         strength, step = self.start.strength, self.start.step
         if self.network:
             strength = max(0.0, round(strength + next(rest) * _NETWORK_SCALES[0], 5))

@@ -17,7 +17,7 @@ from scene.errors import InputError, UsageError
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.score import require_ffmpeg
 from scene.model import Calibration, Network, NetworkConfig, build_network, load_model, resolve_model, save_network
-from scene.model.calibration import Gains
+from scene.model.calibration import Bank
 from scene.model.checkpoint import read_record
 from scene.options import BYPASS
 from scene.progress import OnProgress, Progress, silent
@@ -29,8 +29,8 @@ log = logging.getLogger(__name__)
 # The widest steps that any encoder here has: a model without a network has no range of a training.
 _STEPS = (0.5, 1000.0)
 # Where an evolution begins without a calibration: of a few tried by hand on training clips, about the best.
-_START_BANK: Gains = ((0.0, 0.08, 0.06, 0.02, 0.0), (0.0,) * 5, (0.0,) * 5)
-_START_TEMPORAL = (7.0, 0.4)
+_START_BANK = Bank(gain=(0.0, 0.04, 0.02, 0.0, 0.0), faint=(0.0, 0.3, 0.2, 0.1, 0.0), reach=(0.4, 0.4, 0.2, 0.4, 0.4))
+_START_TEMPORAL = (10.0, 0.4)
 # Of the encoder's measuring ladder, for candidates: from good to poor quality, without the ends.
 _CANDIDATE_CRFS = 3
 
@@ -91,8 +91,8 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
     """Evolves a model's free numbers by a real encoder, and writes the model with them.
 
     Candidates are judged on the clips to calibrate on; of the start and the evolution's last centres the one is written
-    that saves most on the held-out clips. An existing calibration of the model for this encoder is the start. The same
-    request resumes from the log; counted in candidates.
+    that saves most on the held-out clips. The start is the model's calibration for this encoder, or else one for another,
+    if it has any. The same request resumes from the log; counted in candidates.
 
     Raises:
         UsageError: no clips, or arguments that make no sense.
@@ -120,7 +120,7 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
     if same:
         names = ", ".join(clip.name for clip in held_out if clip.digest in same)
         raise InputError(f"{names} cannot both be calibrated on and be held out.")
-    start = network.calibrations.get(run.codec.name) or _first_calibration(network, run.codec)
+    start = _start(network, run.codec)
     encoding = Encoding(start, network=network.config.body)
     judge = Judge(ffmpeg, network, fitting, run, _middle(run), jobs=request.jobs)
     try:
@@ -153,7 +153,11 @@ def _open_model(name: str) -> tuple[Network, dict[str, object]]:
     return load_model(name), read_record(resolve_model(name))
 
 
-def _first_calibration(network: Network, encoder: Encoder) -> Calibration:
+def _start(network: Network, encoder: Encoder) -> Calibration:
+    """Where the evolution begins: at the model's calibration for this encoder, or else at one for another."""
+    for name in (encoder.name, *network.calibrations):
+        if name in network.calibrations:
+            return network.calibrations[name]
     if network.config.body:
         return replace(calibration_for(network, encoder), temporal=_START_TEMPORAL)
     return Calibration(_START_TEMPORAL, _START_BANK)

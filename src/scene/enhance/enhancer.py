@@ -100,9 +100,9 @@ class Enhancer:
             raise UsageError(
                 f"model {network.identity} is conditioned on the encoder's quantiser step, and none was given."
             )
-        if step is None and calibration is not None and (calibration.has_bank or calibration.temporal is not None):
+        if step is None and calibration is not None and (calibration.bank or calibration.temporal is not None):
             raise UsageError(f"the calibration of {network.identity} needs the quantiser step of the encoder to come.")
-        if calibration is not None and calibration.has_bank and network.config.planes != "luma":
+        if calibration is not None and calibration.bank and network.config.planes != "luma":
             raise UsageError(f"model {network.identity} works on {network.config.planes}, and a bank on luma only.")
         self.device = resolve_device(device)
         self.strength = strength
@@ -223,7 +223,7 @@ class Enhancer:
             UsageError: see `check`.
             ValueError: the pictures differ in format.
         """
-        if not pictures or self.strength == 0 or not (self._has_body or self._calibration.has_bank):
+        if not pictures or self.strength == 0 or not (self._has_body or self._calibration.bank):
             return list(pictures)
         fmt = pictures[0].format
         if any(picture.format != fmt for picture in pictures):
@@ -301,7 +301,7 @@ class Enhancer:
             change = cast(torch.Tensor, enhanced - x)
             if self._calibration.strength != 1:
                 change = change * self._calibration.strength
-        if self._calibration.has_bank:
+        if self._calibration.bank:
             change = change + self._bank_change(x)
         return change
 

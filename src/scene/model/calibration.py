@@ -9,14 +9,45 @@ from typing import Any
 
 from scene.errors import UsageError
 
-Gains = tuple[tuple[float, ...], ...]
-
 BANDS = 5
-# Constant gains, gains by the quantiser, gains by local activity.
-ROWS = 3
-NO_GAINS: Gains = ((0.0,) * BANDS,) * ROWS
 # Terms in the quantiser are 0 at this step, in 8-bit code values.
 MIDDLE_STEP = 20.0
+
+# One number for each band of detail, the finest first.
+Row = tuple[float, ...]
+_NONE: Row = (0.0,) * BANDS
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Gains of five bands of detail, the finest first; at no gain a band stays as it is.
+
+    The gain of a band's sample b, before an encode at the quantiser step s, is
+
+        gain + q * gain_slope + (faint + q * faint_slope) * exp(-(b / (reach * s))^2),  q = log2(s / 20) / 2:
+
+    detail that is faint beside the step, which the encoder would lose, has a gain of its own.
+
+    Raises:
+        UsageError: a number that is not finite, a reach that is not positive, or too many or too few of them.
+    """
+
+    gain: Row = _NONE
+    gain_slope: Row = _NONE
+    faint: Row = _NONE
+    faint_slope: Row = _NONE
+    reach: Row = (0.4,) * BANDS
+
+    def __post_init__(self) -> None:
+        rows = (self.gain, self.gain_slope, self.faint, self.faint_slope, self.reach)
+        if any(len(row) != BANDS or not all(map(math.isfinite, row)) for row in rows):
+            raise UsageError(f"a bank must have rows of {BANDS} finite numbers")
+        if min(self.reach) <= 0:
+            raise UsageError("a bank's reach must be positive")
+
+    def __bool__(self) -> bool:
+        """Whether it changes anything."""
+        return any(map(any, (self.gain, self.gain_slope, self.faint, self.faint_slope)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +57,21 @@ class Calibration:
     Attributes:
         temporal: of the filter along the motion before everything else: sigma, in 8-bit codes, is the first number
             times 2 to the power of the second times log2(step / 20). None for no such filter.
-        bank: gains of `scene.enhance.bank.bank_change`, ROWS rows of BANDS numbers.
+        bank: of `scene.enhance.bank.bank_change`.
         strength: factor of the network's change.
         step: factor of the encoder's quantiser step, for networks that take it.
 
     Raises:
-        UsageError: a number that is not finite, is negative where it must not be, or too many or too few of them.
+        UsageError: a number that is not finite, or is negative where it must not be.
     """
 
     temporal: tuple[float, float] | None = None
-    bank: Gains = NO_GAINS
+    bank: Bank = Bank()
     strength: float = 1.0
     step: float = 1.0
 
     def __post_init__(self) -> None:
-        if len(self.bank) != ROWS or any(len(row) != BANDS for row in self.bank):
-            raise UsageError(f"a calibration's bank must have {ROWS} rows of {BANDS} numbers")
-        numbers = [*(self.temporal or ()), self.strength, self.step, *(gain for row in self.bank for gain in row)]
+        numbers = [*(self.temporal or ()), self.strength, self.step]
         if self.temporal is not None and (len(self.temporal) != 2 or self.temporal[0] < 0):
             raise UsageError("a calibration's temporal must be a sigma and its slope")
         if not all(map(math.isfinite, numbers)) or self.strength < 0 or self.step <= 0:
@@ -54,11 +83,6 @@ class Calibration:
             return 0.0
         level, slope = self.temporal
         return level * 2 ** (slope * math.log2(step / MIDDLE_STEP))
-
-    @property
-    def has_bank(self) -> bool:
-        """Whether the bank changes anything."""
-        return any(gain for row in self.bank for gain in row)
 
 
 def to_json(calibrations: Mapping[str, Calibration]) -> dict[str, Any]:
@@ -75,7 +99,7 @@ def from_json(data: Any) -> dict[str, Calibration]:
     return {
         str(name): Calibration(
             temporal=None if one["temporal"] is None else tuple(map(float, one["temporal"])),  # type: ignore[arg-type]
-            bank=tuple(tuple(map(float, row)) for row in one["bank"]),
+            bank=Bank(**{name: tuple(map(float, row)) for name, row in one["bank"].items()}),
             strength=float(one["strength"]),
             step=float(one["step"]),
         )

@@ -53,6 +53,8 @@ class MotionEstimator:
 
     def __init__(self) -> None:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        # Down to single samples of the halved picture: half of them lose a fifth of the savings.
+        self._search.setFinestScale(0)
 
     @staticmethod
     def serves(height: int, width: int) -> bool:

@@ -27,7 +27,7 @@ _ENHANCE_VERSION = 2
 # To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
 _SEMANTICS_VERSION = 2
 # To be raised whenever the same numbers would give other pictures than before.
-_CALIBRATION_VERSION = 1
+_CALIBRATION_VERSION = 2
 
 _NUMBER = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,6})?")
 _CONTROLS = ("none", "constant", "random", "shuffled")
@@ -305,7 +305,7 @@ def _network_identity(network: Network, strength: float, semantics: str, calibra
     fingerprint = network.identity.rpartition("@")[2]
     applied = strength if calibration is None else strength * calibration.strength
     identity = f"network:{fingerprint}:strength={applied:g}:v{_ENHANCE_VERSION}"
-    if calibration is not None and (calibration.temporal is not None or calibration.has_bank):
+    if calibration is not None and (calibration.temporal is not None or calibration.bank):
         numbers = hashlib.sha256(repr((strength, calibration)).encode()).hexdigest()
         identity += f":calibration={numbers[:12]}:v{_CALIBRATION_VERSION}"
     if network.config.guidance == "embedding":
