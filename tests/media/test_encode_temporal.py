@@ -8,10 +8,11 @@ from skimage import data
 
 from scene.cli import run
 from scene.model import Calibration, NetworkConfig, build_network, save_network
+from scene.model.calibration import Bank
 from scene.training.data.pan import pan
 
 SIZE = (384, 256)
-BANK = ((-0.05, 0.08, 0.05, 0.0, 0.0), (0.0,) * 5, (0.0,) * 5)
+BANK = Bank(gain=(-0.05, 0.08, 0.05, 0.0, 0.0))
 
 
 @pytest.fixture(scope="module")

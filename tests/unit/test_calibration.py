@@ -13,6 +13,7 @@ from scene.calibration.evolution import Encoding, evolve
 from scene.calibration.objective import WEIGHTS, objective, saving_on_curve
 from scene.enhance import Enhancer, open_enhancer
 from scene.enhance.bank import bank_change
+from scene.enhance.calibrated import calibration_for
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.evaluation.grid.methods import parse_methods
 from scene.metrics.rate_saving import BOUND, RatePoint
@@ -20,6 +21,7 @@ from scene.model import Calibration, Network, NetworkConfig, build_network, load
 from scene.model.calibration import Bank
 from scene.options import EnhanceOptions
 from scene.picture import Picture, PictureFormat
+from scene.video.encoders import find_encoder
 
 BANK = Bank(gain=(-0.1, 0.1, 0.05, 0.0, 0.0), gain_slope=(0.0, 0.02, 0.0, 0.0, 0.0), faint=(0.0, 0.0, 0.1, 0.0, 0.0))
 STEPS = (0.5, 1000.0)
@@ -169,13 +171,28 @@ def test_ten_bits_are_filtered_as_eight() -> None:
         assert np.abs(a.planes[0] * 4.0 - b.planes[0]).max() <= 4
 
 
+def test_an_encoder_has_its_own_numbers_or_those_of_its_kin() -> None:
+    by = {name: Calibration((float(index), 0.0), BANK) for index, name in enumerate(("x264", "x265"))}
+    network = model(**by)
+    for name, expected in (("x264", "x264"), ("x265", "x265"), ("nvenc-hevc", "x265"), ("vvenc", "x265")):
+        assert calibration_for(network, find_encoder(name)) == by[expected]
+    # A bank for another encoder is better than none; a network has the fit.
+    assert calibration_for(network, find_encoder("svtav1")) == by["x264"]
+    assert calibration_for(model(), find_encoder("svtav1")) == Calibration()
+    network = build_network(NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=STEPS))
+    network.calibrations = by
+    fit = find_encoder("svtav1").fit
+    assert calibration_for(network, find_encoder("svtav1")) == Calibration(strength=fit.strength, step=fit.step)
+    assert calibration_for(network, find_encoder("nvenc-h264")) == by["x264"]
+
+
 def test_methods_are_told_apart_by_the_numbers_of_their_encoder(tmp_path: Path) -> None:
     path = tmp_path / "lite.safetensors"
     save_network(model(x264=Calibration((8.0, 0.0), BANK), x265=Calibration((4.0, 0.0), BANK)), path)
     _, *methods = parse_methods([str(path)])
     x264, x265, svtav1 = (next(m for m in methods if m.serves(codec)) for codec in ("x264", "x265", "svtav1"))
     assert {method.label for method in methods} == {"lite"}
-    assert len({x264.identity, x265.identity, svtav1.identity}) == 3
+    assert x264.identity != x265.identity and svtav1 is x264
     assert x264.calibration == Calibration((8.0, 0.0), BANK)
     assert x264.step("x264", 30) == pytest.approx(20)
 

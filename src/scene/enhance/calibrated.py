@@ -7,14 +7,17 @@ from scene.video.encoders.base import Encoder
 
 
 def calibration_for(network: Network, encoder: Encoder) -> Calibration:
-    """The network's calibration for an encoder.
+    """How a model is applied before an encoder.
 
-    One that was never calibrated for it has the encoder's fit where it is conditioned on the quantiser.
+    By its calibration for this encoder, or for one of the same kind (`Encoder.kin`). Where there is neither, a network
+    has the encoder's fit if it is conditioned on the quantiser, and a model without a network takes what it has.
     """
-    own = network.calibrations.get(encoder.name)
-    if own is not None:
-        return own
-    if network.config.quantiser is None:
+    own = network.calibrations
+    names = [encoder.name, *encoder.kin, *(() if network.config.body else own)]
+    found = next((own[name] for name in names if name in own), None)
+    if found is not None:
+        return found
+    if network.config.quantiser is None or not network.config.body:
         return Calibration()
     return Calibration(strength=encoder.fit.strength, step=encoder.fit.step)
 

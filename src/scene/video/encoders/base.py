@@ -87,6 +87,7 @@ class Encoder:
         endless_at_zero: whether an interval of 0 means that there is but one key frame.
         frames_for_dts: below so many frames its decoding times are uninitialised memory.
         fit: see `EncoderFit`.
+        kin: encoders whose calibration serves a model that has none for this one.
         quality_name: what its `crf` is called.
         measured_crfs: the ladder of an evaluation; empty where it is not measured.
         measured_from: the lowest CRF of a ladder; a lossless one is none.
@@ -141,6 +142,7 @@ class Encoder:
     endless_at_zero: ClassVar[bool] = False
     frames_for_dts: int = 0
     fit: EncoderFit = EncoderFit()
+    kin: tuple[str, ...] = ()
     quality_name: str = "CRF"
     measured_crfs: tuple[float, ...] = ()
     measured_from: float = 0

@@ -46,6 +46,7 @@ class NvencH264(Nvenc):
     """NVENC for H.264."""
 
     name = "nvenc-h264"
+    kin = ("x264",)
     ffmpeg_name = "h264_nvenc"
     default_crf = 23
 
@@ -54,6 +55,7 @@ class NvencHevc(Nvenc):
     """NVENC for HEVC."""
 
     name = "nvenc-hevc"
+    kin = ("x265",)
     ffmpeg_name = "hevc_nvenc"
     default_crf = 28
     apple_tag = "hvc1"
@@ -63,6 +65,7 @@ class NvencAv1(Nvenc):
     """NVENC for AV1."""
 
     name = "nvenc-av1"
+    kin = ("svtav1",)
     ffmpeg_name = "av1_nvenc"
     default_crf = 35
     max_crf = 63

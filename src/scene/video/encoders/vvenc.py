@@ -30,6 +30,7 @@ class Vvenc(Encoder):
     """VVenC. It has no CRF through FFmpeg, and codes 10 bit only."""
 
     name = "vvenc"
+    kin = ("x265",)
     ffmpeg_name = "libvvenc"
     cost = 1.0
     aliases = ("vvc", "h266", "h.266")
