@@ -8,7 +8,7 @@ from typing import Literal
 DeviceName = Literal["auto", "cpu", "cuda"]
 TemporalMode = Literal["auto", "off", "causal"]
 
-DEFAULT_MODEL = "scene"
+DEFAULT_MODEL = "scene-lite"
 # The model that is none.
 BYPASS = "none"
 # One embedding a shot: with every renewal kernels change, and what they do to a still picture flickers.

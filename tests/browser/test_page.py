@@ -107,10 +107,16 @@ def choose(section: Locator, label: str, option: str) -> None:
 
 
 def centre(locator: Locator) -> tuple[float, float]:
-    locator.scroll_into_view_if_needed()
-    box = locator.bounding_box()
-    assert box is not None
-    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    """Where it is once it has come to rest: a chart that is still laid out is drawn anew, and its parts with it."""
+    before = None
+    for _ in range(100):
+        locator.evaluate("element => element.scrollIntoView({ block: 'nearest', behavior: 'instant' })")
+        box = locator.bounding_box()
+        if box is not None and box == before:
+            return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        before = box
+        locator.page.wait_for_timeout(50)
+    raise AssertionError(f"{locator} does not come to rest")
 
 
 def test_summary_shows_means_the_best_in_bold_and_why_a_cell_is_undefined(page: Page) -> None:

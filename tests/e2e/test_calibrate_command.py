@@ -43,10 +43,17 @@ def test_a_calibration_is_resumed_used_and_accounted_for(photographs: dict[str, 
     assert set(account["held_out_savings"]) == {"vmaf", "vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y"}
     # A second encoder joins the first.
     both = tmp_path / "both.safetensors"
-    svtav1 = ["--codec", "svtav1", "--preset", "12", "--generations", "1"]
+    svtav1 = ["--codec", "svtav1", "--preset", "12", "--generations", "1", "--aim", "faithful"]
     assert run(["calibrate", str(out), "--out", str(both), *sources, *SMALL, *svtav1]) == 0
     assert set(load_model(both).calibrations) == {"x264", "svtav1"}
     assert load_model(both).calibrations["x264"] == load_model(out).calibrations["x264"]
+    account = read_record(both)["calibrations"]["svtav1"]
+    assert account["aim"] == "faithful"
+    assert set(account["held_out_savings"]) == {"vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y", "xpsnr_y"}
+    # The log of one encoder is not that of another.
+    log = out.with_suffix(".jsonl").read_text()
+    assert run(["calibrate", "--out", str(out), *sources, *SMALL, "--codec", "x265", "--generations", "1"]) == 3
+    assert out.with_suffix(".jsonl").read_text() == log
 
 
 def test_photographs_are_not_calibrated_on_and_held_out(
@@ -77,7 +84,9 @@ def test_where_nothing_can_be_written_is_said_before_work(
 def test_a_log_of_other_arguments_is_kept(photographs: dict[str, Path], tmp_path: Path) -> None:
     out = tmp_path / "lite.safetensors"
     log = out.with_suffix(".jsonl")
-    line = json.dumps({"generation": 0, "clips": [0], "vectors": [[0.0]], "objectives": [1.0], "mean": [0.0]})
+    line = json.dumps(
+        {"generation": 0, "subject": "another", "clips": [0], "vectors": [[0.0]], "objectives": [1.0], "mean": [0.0]}
+    )
     log.write_text(line + "\n")
     sources = ["--photographs", str(photographs["fit"]), "--held-out-photographs", str(photographs["held"])]
     assert run(["calibrate", "--out", str(out), *sources, *SMALL]) == 3

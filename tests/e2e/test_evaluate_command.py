@@ -271,7 +271,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     number: signal.Signals, code: int, pan: Path, tmp_path: Path
 ) -> None:
     # Its encoder hangs: the interruption comes while it is waited for.
-    options = [pan, *SMALL, "--models", "none", "--crf", "20,27,34,41", "--jobs", "1", "--out", "out"]
+    options = [pan, *SMALL, "--models", "none", "--crf", "20,23,26,29,32,35,38,41", "--jobs", "1", "--out", "out"]
     process = start(*options, folder=tmp_path)
     deadline = time.monotonic() + 60
     while len(measured(tmp_path)) < 2 and time.monotonic() < deadline:
@@ -285,7 +285,7 @@ def test_an_interrupted_evaluation_goes_on_where_it_was(
     assert not Path(f"/proc/{child}").exists()
     assert list((tmp_path / "tmp").iterdir()) == []
     known = len(measured(tmp_path))
-    assert 2 <= known < 4
+    assert 2 <= known < 8
     assert not (tmp_path / "out").exists()
     again, _, err = run(*options, folder=tmp_path)
     assert again == 0

@@ -36,7 +36,7 @@ def test_both_are_measured_in_one_run() -> None:
     )
     assert [reading.done for reading in readings] == [1, 2, 3, 4] and {reading.total for reading in readings} == {4}
     assert (result.codec, result.preset, result.crf, result.device) == ("x264", "veryfast", 30, "cpu")
-    assert result.model.startswith("scene@")
+    assert result.model.startswith("scene-lite@")
     assert [(size.width, size.height) for size in result.sizes] == [(128, 96), (256, 192)]
     for size in result.sizes:
         assert size.ratio == size.enhanced.fps / size.plain.fps
@@ -85,7 +85,7 @@ def test_the_command_prints_a_table_or_one_object(capsys: pytest.CaptureFixture[
     assert (size["width"], size["height"]) == (128, 96) and size["plain"]["fps"] > 0
     assert run(command) == 0
     head, columns, row = capsys.readouterr().out.splitlines()
-    assert head.startswith("x264 medium, CRF 23; scene@") and head.endswith("2 frames, medians of 1")
+    assert head.startswith("x264 medium, CRF 23; scene-lite@") and head.endswith("2 frames, medians of 1")
     assert row.split()[0] == "128x96" and len(row.split()) == 8
     assert len(row) == len(columns)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from scene.errors import UsageError
-from scene.model import Network, NetworkConfig, build_network
+from scene.model import Network, NetworkConfig, build_network, load_model, save_network
 from scene.model.assembled import AssembledConv2d
+from scene.model.bank import bank_change
+from scene.model.calibration import Bank
 from scene.model.control import ControlModule
 
 
@@ -262,3 +266,40 @@ def test_impossible_ranges_of_the_quantiser_are_refused(wrong: object) -> None:
 def test_impossible_shapes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         small(**wrong)
+
+
+BANK = Bank(gain=(0.0, 0.1, 0.05, 0.0, 0.0), faint=(0.0, 0.2, 0.0, 0.0, 0.0))
+
+
+def test_a_network_with_a_bank_begins_as_the_bank(tmp_path: Path) -> None:
+    config = NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=(6.0, 60.0), bank=BANK)
+    network = build_network(config, seed=0)
+    x, step = torch.rand(2, 1, 64, 96), torch.tensor([20.0, 40.0])
+    banked = x + bank_change(x * 255, BANK, step) / 255
+    assert torch.equal(network(x, step=step), banked)
+    torch.nn.init.normal_(network.tail.weight)
+    # The convolutions see what the bank made.
+    plain = build_network(NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=(6.0, 60.0)))
+    plain.load_state_dict(network.state_dict())
+    assert torch.allclose(network(x, step=step), plain(banked, step=step))
+    save_network(network, tmp_path / "net.safetensors")
+    assert load_model(tmp_path / "net.safetensors").config == config
+    with pytest.raises(UsageError, match="quantiser step"):
+        network(x)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"bank": {"gain": [0.1]}}, "5 finite numbers"),
+        ({"bank": {"loudness": [0.1] * 5}}, "rows of numbers"),
+        ({"bank": 3}, "rows of numbers"),
+        ({"quantiser": None}, "a quantiser"),
+        ({"planes": "rgb"}, 'planes = "luma"'),
+    ],
+)
+def test_a_bank_that_makes_no_sense_is_refused(values: dict[str, object], said: str) -> None:
+    good = {"guidance": "features", "planes": "luma", "quantiser": [6.0, 60.0], "bank": {"gain": [0.1] * 5}}
+    NetworkConfig(**good)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=said):
+        NetworkConfig(**{**good, **values})  # type: ignore[arg-type]

@@ -5,8 +5,10 @@ import pytest
 from skimage import data as photographs
 
 from scene.enhance import Enhancer
+from scene.enhance.calibrated import calibration_for
 from scene.model import load_model, model_names
 from scene.picture import Picture, PictureFormat
+from scene.video.encoders import find_encoder
 
 SIDE = 160
 
@@ -20,7 +22,9 @@ def photograph() -> Picture:
 
 
 def luma_change(name: str, picture: Picture, strength: float, step: float) -> np.ndarray:
-    enhancer = Enhancer(load_model(name), strength=strength, step=step, device="cpu")
+    network = load_model(name)
+    calibration = calibration_for(network, find_encoder("x264"))
+    enhancer = Enhancer(network, strength=strength, calibration=calibration, step=step, device="cpu")
     [changed] = enhancer([picture])
     assert all(np.array_equal(a, b) for a, b in zip(picture.planes[1:], changed.planes[1:], strict=True))
     return changed.planes[0].astype(int) - picture.planes[0].astype(int)

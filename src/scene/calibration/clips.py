@@ -1,4 +1,4 @@
-"""Short clips to calibrate on: windows of videos, and photographs panned with a camera's noise."""
+"""Short clips to calibrate on: windows of videos, and photographs, panned or still, with a camera's noise."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from scene.video.rawvideo.y4m import read_frames, read_header
 SIZE = (512, 256)
 FRAMES = 16
 _PAN_RATE = Fraction(24)
-# Of the photographs in turn: standard deviations of noise in 8-bit codes, from a clean source to a dark scene.
-_NOISES = (0.0, 1.5, 3.0)
+# Of the photographs in turn: whether the camera moves, and the standard deviation of its noise in 8-bit codes.
+_SHOTS = ((True, 0.0), (False, 0.7), (True, 0.7), (True, 2.0))
+# A photograph of less has to be enlarged.
+_LARGE = (640, 320)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,14 +58,19 @@ def video_clips(ffmpeg: FFmpeg, folder: Path, *, frames: int = FRAMES) -> list[C
 
 
 def photograph_clips(folder: Path, count: int, *, frames: int = FRAMES) -> list[CalibrationClip]:
-    """Photographs below a folder, evenly over their names, panned; two of three with noise.
+    """Photographs below a folder, evenly over their names: panned without noise, still, panned with some and with more.
+
+    Photographs of less than 640x320 are left out, if there are enough others.
 
     Raises:
         InputError: there is none, or one cannot be read.
     """
     files = list_images(folder)
+    large = [path for path in files if _is_large(path)]
+    if len(large) >= count:
+        files = large
     return [
-        _panned(files[index], index, _NOISES[number % len(_NOISES)], frames)
+        _filmed(files[index], index, *_SHOTS[number % len(_SHOTS)], frames)
         for number, index in enumerate(spread(len(files), count))
     ]
 
@@ -84,8 +91,15 @@ def _window(ffmpeg: FFmpeg, path: Path, frames: int) -> CalibrationClip:
     return CalibrationClip(clip.name, pictures, clip.rate, clip.sha256)
 
 
-def _panned(path: Path, seed: int, sigma: float, frames: int) -> CalibrationClip:
-    images = list(pan(read_image(path), frames, *SIZE, seed=seed))
+def _is_large(path: Path) -> bool:
+    height, width = read_image(path).shape[:2]
+    return bool(width >= _LARGE[0] and height >= _LARGE[1])
+
+
+def _filmed(path: Path, seed: int, moving: bool, sigma: float, frames: int) -> CalibrationClip:
+    images = list(pan(read_image(path), frames if moving else 1, *SIZE, seed=seed))
+    if not moving:
+        images *= frames
     fmt = PictureFormat(*SIZE)
     pictures = tuple(_noisy(rgb_to_pictures(images, fmt), sigma, seed))
     return CalibrationClip(path.name, pictures, _PAN_RATE, hashlib.sha256(path.read_bytes()).hexdigest())

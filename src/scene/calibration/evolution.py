@@ -74,6 +74,7 @@ class Generation:
 
     Attributes:
         number: from 0.
+        subject: of the evolution.
         clips: on which it was judged.
         vectors: the candidates.
         objectives: of each, the higher the better.
@@ -81,6 +82,7 @@ class Generation:
     """
 
     number: int
+    subject: str
     clips: list[int]
     vectors: list[list[float]]
     objectives: list[float]
@@ -100,6 +102,7 @@ def evolve(
     clips_a_generation: int,
     seed: int,
     log: Path,
+    subject: str,
 ) -> Iterator[Generation]:
     """Runs an evolution, and yields every generation, those of an earlier run's log first.
 
@@ -111,6 +114,7 @@ def evolve(
         population: candidates in each.
         seed: the same one gives the same candidates.
         log: JSON lines; with the same arguments a run that was ended goes on after its last whole generation.
+        subject: what `judge` measures; a log of another is refused.
 
     Raises:
         InputError: the log is of other arguments, or is no log.
@@ -130,14 +134,14 @@ def evolve(
         vectors = [[float(x) for x in vector] for vector in evolution.ask()]
         if number < len(kept):
             generation = kept[number]
-            if generation.clips != chosen or not _alike(generation.vectors, vectors):
+            if generation.subject != subject or generation.clips != chosen or not _alike(generation.vectors, vectors):
                 raise InputError(f"{log} is of a calibration with other arguments; give another output, or delete it.")
             evolution.tell(vectors, [-value for value in generation.objectives])
         else:
             objectives = [judge(vector, chosen) for vector in vectors]
             evolution.tell(vectors, [-value for value in objectives])
             mean = [float(x) for x in evolution.mean]
-            generation = Generation(number, chosen, vectors, objectives, mean)
+            generation = Generation(number, subject, chosen, vectors, objectives, mean)
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(_as_json(generation)) + "\n")
         yield generation
@@ -153,6 +157,7 @@ def _alike(kept: Sequence[Sequence[float]], vectors: Sequence[Sequence[float]]) 
 def _as_json(generation: Generation) -> dict[str, object]:
     return {
         "generation": generation.number,
+        "subject": generation.subject,
         "clips": generation.clips,
         "best": max(generation.objectives),
         "median": statistics.median(generation.objectives),
@@ -160,6 +165,10 @@ def _as_json(generation: Generation) -> dict[str, object]:
         "mean": generation.mean,
         "vectors": generation.vectors,
     }
+
+
+_BEGINNING = '{"generation"'
+_FIELDS = ("generation", "subject", "clips", "vectors", "objectives", "mean")
 
 
 def _read(log: Path) -> list[Generation]:
@@ -171,12 +180,13 @@ def _read(log: Path) -> list[Generation]:
     for number, line in enumerate(lines):
         try:
             data = json.loads(line)
-            kept.append(
-                Generation(data["generation"], data["clips"], data["vectors"], data["objectives"], data["mean"])
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines) - 1:
+        except ValueError as error:
+            if number == len(lines) - 1 and _BEGINNING.startswith(line[: len(_BEGINNING)]):
                 break
+            raise InputError(f"{log} is no log of a calibration (line {number + 1}).") from error
+        try:
+            kept.append(Generation(*(data[name] for name in _FIELDS)))
+        except (KeyError, TypeError) as error:
             raise InputError(f"{log} is no log of a calibration (line {number + 1}).") from error
     if len(kept) < len(lines):
         write_atomically(log, "".join(f"{line}\n" for line in lines[: len(kept)]))

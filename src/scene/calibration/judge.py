@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scene.calibration.clips import CalibrationClip
-from scene.calibration.objective import WEIGHTS, saving_on_curve
+from scene.calibration.objective import saving_on_curve
 from scene.enhance import Enhancer, open_conditioner
 from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval
 from scene.measure.point import score_encode
@@ -23,7 +23,6 @@ from scene.video.encoding.isolated import encode_isolated
 from scene.video.ffmpeg import FFmpeg
 from scene.video.rawvideo.y4m import Y4MHeader
 
-METRICS = tuple(WEIGHTS)
 # Clips' savings by metric, in percent of the rate, in the order of the clips.
 Savings = dict[str, list[float]]
 
@@ -32,11 +31,12 @@ class Judge:
     """Measures what a model with a calibration saves on clips, before one encoder.
 
     Args:
-        ffmpeg: of `scene.measure.score.require_ffmpeg`, for METRICS.
+        ffmpeg: of `scene.measure.score.require_ffmpeg`, for `metrics`.
         network: the model; its own calibrations are not looked at.
         clips: see `scene.calibration.clips`.
         run: the encoder with its settings; its CRFs give the unprocessed clips' curves.
         crfs: of the candidates' encodes, within those of `run`.
+        metrics: to measure savings by.
         jobs: encodes side by side.
     """
 
@@ -47,6 +47,7 @@ class Judge:
         clips: Sequence[CalibrationClip],
         run: CodecRun,
         crfs: Sequence[float],
+        metrics: Sequence[str],
         *,
         jobs: int | None = None,
     ) -> None:
@@ -54,6 +55,7 @@ class Judge:
         self._network = network
         self._run = run
         self._crfs = tuple(crfs)
+        self._metrics = tuple(metrics)
         self._ffmpeg = replace(ffmpeg, stop=threading.Event())
         self._pool = ThreadPoolExecutor(jobs or os.cpu_count() or 1, thread_name_prefix="calibration")
         self._guide = open_conditioner(network) if network.config.guidance == "embedding" else None
@@ -77,10 +79,10 @@ class Judge:
             self._curves.setdefault(index, []).append(point)
         wanted = [(index, crf) for index in indices for crf in self._crfs]
         points = list(self._pool.map(lambda pair: self._point(calibration, *pair), wanted))
-        result: Savings = {metric: [] for metric in METRICS}
+        result: Savings = {metric: [] for metric in self._metrics}
         for number, index in enumerate(indices):
             own = points[number * len(self._crfs) : (number + 1) * len(self._crfs)]
-            for metric in METRICS:
+            for metric in self._metrics:
                 saved = [saving_on_curve(point, self._curves[index], metric) for point in own]
                 result[metric].append(percent(sum(saved) / len(saved)))
         return result
@@ -96,7 +98,7 @@ class Judge:
             stream = folder / f"encoded.{self._run.codec.raw_muxer}"
             settings = encoder_settings(self._run, crf, key_frame_interval(clip.rate))
             encode_isolated(changed.path, stream, settings, self._ffmpeg.stop)
-            scores, _ = score_encode(self._ffmpeg, stream, reference, METRICS, folder=folder)
+            scores, _ = score_encode(self._ffmpeg, stream, reference, self._metrics, folder=folder)
             return RatePoint(stream.stat().st_size, scores.means)
 
     def _enhanced(self, calibration: Calibration, clip: CalibrationClip, crf: float) -> list[Picture]:

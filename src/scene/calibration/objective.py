@@ -6,14 +6,41 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from scene.metrics.rate_saving import BOUND, RatePoint, linear_score
 
-# Points of the objective for a percent saved. Metrics that a higher contrast fools count least.
-WEIGHTS = {"vmaf": 0.25, "vmaf_neg": 1.0, "vmaf_v1": 1.0, "ms_ssim": 1.5, "psnr_y": 0.5}
-# Further points for each percent that a clip loses, on metrics that none may lose.
-_LOSS_WEIGHT = 1.5
-_MUST_NOT_LOSE = ("vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y")
+AimName = Literal["perceptual", "faithful"]
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """What counts.
+
+    Attributes:
+        weights: by metric, points for a percent saved.
+        loss: further points for each percent that a clip loses, over the metric's own.
+        may_lose: metrics by which clips may lose.
+    """
+
+    weights: Mapping[str, float]
+    loss: float
+    may_lose: frozenset[str] = frozenset()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those that have to be measured."""
+        return tuple(self.weights)
+
+
+AIMS: Mapping[AimName, Aim] = {
+    # Metrics that a higher contrast fools count least.
+    "perceptual": Aim(
+        {"vmaf": 0.25, "vmaf_neg": 1.0, "vmaf_v1": 1.0, "ms_ssim": 1.5, "psnr_y": 0.5}, 1.5, frozenset({"vmaf"})
+    ),
+    "faithful": Aim({"vmaf_neg": 0.5, "vmaf_v1": 0.5, "ms_ssim": 1.0, "psnr_y": 1.0, "xpsnr_y": 1.0}, 4.0),
+}
 
 
 def saving_on_curve(point: RatePoint, curve: Sequence[RatePoint], metric: str) -> float:
@@ -35,16 +62,16 @@ def saving_on_curve(point: RatePoint, curve: Sequence[RatePoint], metric: str) -
     return min(max(rate - math.log(point.rate), -BOUND), BOUND)
 
 
-def objective(savings: Mapping[str, Sequence[float]]) -> float:
+def objective(savings: Mapping[str, Sequence[float]], aim: Aim) -> float:
     """One number for a candidate, the higher the better.
 
     Args:
         savings: by metric, one value a clip, in percent of the rate.
     """
     total = 0.0
-    for metric, weight in WEIGHTS.items():
+    for metric, weight in aim.weights.items():
         values = savings[metric]
         total += weight * statistics.fmean(values)
-        if metric in _MUST_NOT_LOSE:
-            total -= weight * _LOSS_WEIGHT * statistics.fmean(max(0.0, -value) for value in values)
+        if metric not in aim.may_lose:
+            total -= weight * aim.loss * statistics.fmean(max(0.0, -value) for value in values)
     return total

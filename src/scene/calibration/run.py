@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scene.calibration.clips import CalibrationClip, photograph_clips, video_clips
+from scene.calibration.clips import FRAMES, CalibrationClip, photograph_clips, video_clips
 from scene.calibration.evolution import Encoding, evolve
-from scene.calibration.judge import METRICS, Judge, Savings
-from scene.calibration.objective import objective
-from scene.enhance.calibrated import calibration_for
+from scene.calibration.judge import Judge, Savings
+from scene.calibration.objective import AIMS, AimName, objective
+from scene.enhance.calibrated import borrowed_calibration, calibration_for
 from scene.errors import InputError, UsageError
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.score import require_ffmpeg
@@ -28,8 +29,14 @@ log = logging.getLogger(__name__)
 
 # The widest steps that any encoder here has: a model without a network has no range of a training.
 _STEPS = (0.5, 1000.0)
-# Where an evolution begins without a calibration: of a few tried by hand on training clips, about the best.
-_START_BANK = Bank(gain=(0.0, 0.04, 0.02, 0.0, 0.0), faint=(0.0, 0.3, 0.2, 0.1, 0.0), reach=(0.4, 0.4, 0.2, 0.4, 0.4))
+# Where an evolution begins without a calibration: about where others have ended.
+_START_BANK = Bank(
+    gain=(0.0, 0.06, 0.0, 0.0, 0.015),
+    gain_slope=(0.0, 0.03, 0.0, 0.0, 0.01),
+    faint=(-0.2, 0.25, 0.2, 0.0, 0.08),
+    faint_slope=(0.0, 0.05, 0.06, -0.08, 0.0),
+    reach=(0.35, 0.35, 0.25, 0.4, 0.35),
+)
 _START_TEMPORAL = (10.0, 0.4)
 # Of the encoder's measuring ladder, for candidates: from good to poor quality, without the ends.
 _CANDIDATE_CRFS = 3
@@ -47,7 +54,9 @@ class CalibrationRequest:
         videos: folder of videos to calibrate on.
         photographs: folder of photographs to calibrate on, which are panned.
         held_out_videos, held_out_photographs: folders to choose by; none of them may be among the former.
+        aim: what counts, see `scene.calibration.objective.AIMS`.
         pans: photographs that are taken of each folder.
+        frames: length of each clip; encoders that look far ahead need more.
         generations, population, clips_a_generation: of the evolution.
         seed: of the evolution.
         jobs: encodes side by side; the number of cores.
@@ -62,7 +71,9 @@ class CalibrationRequest:
     photographs: Path | None = None
     held_out_videos: Path | None = None
     held_out_photographs: Path | None = None
+    aim: AimName = "perceptual"
     pans: int = 4
+    frames: int = FRAMES
     generations: int = 20
     population: int = 10
     clips_a_generation: int = 4
@@ -102,15 +113,19 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
     """
     if request.destination.suffix != ".safetensors":
         raise UsageError(f"{request.destination}: give the model a name that ends with .safetensors.")
+    if request.frames < 2:
+        raise UsageError("`frames` must be at least 2.")
     if not request.destination.parent.is_dir():
         raise UsageError(f"the folder {request.destination.parent} does not exist.")
     network, record = _open_model(request.model)
     run = codec_run(request.codec, preset=request.preset, encoder_args=request.encoder_args)
-    ffmpeg = require_ffmpeg(METRICS, "a calibration")
+    aim = AIMS[request.aim]
+    ffmpeg = require_ffmpeg(aim.metrics, "a calibration")
 
     def clips(videos: Path | None, photographs: Path | None) -> list[CalibrationClip]:
-        found = video_clips(ffmpeg, videos) if videos is not None else []
-        return found + (photograph_clips(photographs, request.pans) if photographs is not None else [])
+        frames = request.frames
+        found = video_clips(ffmpeg, videos, frames=frames) if videos is not None else []
+        return found + (photograph_clips(photographs, request.pans, frames=frames) if photographs is not None else [])
 
     fitting = clips(request.videos, request.photographs)
     held_out = clips(request.held_out_videos, request.held_out_photographs)
@@ -122,19 +137,19 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         raise InputError(f"{names} cannot both be calibrated on and be held out.")
     start = _start(network, run.codec)
     encoding = Encoding(start, network=network.config.body)
-    judge = Judge(ffmpeg, network, fitting, run, _middle(run), jobs=request.jobs)
+    judge = Judge(ffmpeg, network, fitting, run, _middle(run), aim.metrics, jobs=request.jobs)
     try:
-        centres = _evolve(request, encoding, judge, len(fitting), on_progress)
+        centres = _evolve(request, encoding, judge, fitting, run, on_progress)
     finally:
         judge.close()
-    final = Judge(ffmpeg, network, held_out, run, _middle(run), jobs=request.jobs)
+    final = Judge(ffmpeg, network, held_out, run, _middle(run), aim.metrics, jobs=request.jobs)
     try:
         everything = range(len(held_out))
         candidates = [start, *(encoding.calibration(centre) for centre in centres)]
         readings = [final.savings(candidate, everything) for candidate in candidates]
     finally:
         final.close()
-    best = max(range(len(candidates)), key=lambda index: objective(readings[index]))
+    best = max(range(len(candidates)), key=lambda index: objective(readings[index], aim))
     network.calibrations[run.codec.name] = candidates[best]
     means = {metric: round(statistics.fmean(values), 2) for metric, values in readings[best].items()}
     # A model calibrated for several encoders has an account of each.
@@ -155,12 +170,12 @@ def _open_model(name: str) -> tuple[Network, dict[str, object]]:
 
 def _start(network: Network, encoder: Encoder) -> Calibration:
     """Where the evolution begins: at the model's calibration for this encoder, or else at one for another."""
-    for name in (encoder.name, *network.calibrations):
-        if name in network.calibrations:
-            return network.calibrations[name]
+    found = network.calibrations.get(encoder.name) or borrowed_calibration(network, encoder)
+    if found is not None:
+        return found
     if network.config.body:
         return replace(calibration_for(network, encoder), temporal=_START_TEMPORAL)
-    return Calibration(_START_TEMPORAL, _START_BANK)
+    return Calibration(_START_TEMPORAL, _START_BANK.scaled(encoder.fit.strength), step=encoder.fit.step)
 
 
 def _middle(run: CodecRun) -> tuple[float, ...]:
@@ -172,14 +187,19 @@ def _middle(run: CodecRun) -> tuple[float, ...]:
 
 
 def _evolve(
-    request: CalibrationRequest, encoding: Encoding, judge: Judge, clips: int, on_progress: OnProgress
+    request: CalibrationRequest,
+    encoding: Encoding,
+    judge: Judge,
+    clips: Sequence[CalibrationClip],
+    run: CodecRun,
+    on_progress: OnProgress,
 ) -> list[list[float]]:
     """The centres to choose from: of the last generation, and of those at two thirds and half of the way."""
     done, total = 0, request.generations * request.population
 
     def measure(vector: Sequence[float], chosen: Sequence[int]) -> float:
         nonlocal done
-        value = objective(judge.savings(encoding.calibration(vector), chosen))
+        value = objective(judge.savings(encoding.calibration(vector), chosen), AIMS[request.aim])
         done += 1
         on_progress(Progress(done, total, {"objective": round(value, 2)}))
         return value
@@ -188,12 +208,13 @@ def _evolve(
     for generation in evolve(
         measure,
         encoding.width,
-        clips,
+        len(clips),
         generations=request.generations,
         population=request.population,
-        clips_a_generation=min(request.clips_a_generation, clips),
+        clips_a_generation=min(request.clips_a_generation, len(clips)),
         seed=request.seed,
         log=request.destination.with_suffix(".jsonl"),
+        subject=_subject(request, encoding, clips, run),
     ):
         done = max(done, (generation.number + 1) * request.population)
         centres.append(generation.mean)
@@ -205,6 +226,12 @@ def _evolve(
         )
     count = len(centres)
     return [centres[index] for index in sorted({count // 2, 2 * count // 3, count - 1})]
+
+
+def _subject(request: CalibrationRequest, encoding: Encoding, clips: Sequence[CalibrationClip], run: CodecRun) -> str:
+    """All that an objective depends on beside its vector."""
+    parts = (request.model, encoding, request.aim, request.frames, run, [clip.digest for clip in clips])
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 def _account(
@@ -220,6 +247,8 @@ def _account(
         "encoder_args": run.encoder_args,
         "clips": [clip.name for clip in fitting],
         "held_out": [clip.name for clip in held_out],
+        "aim": request.aim,
+        "frames": request.frames,
         "generations": request.generations,
         "population": request.population,
         "seed": request.seed,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import cyclopts
 from cyclopts import Parameter
 
+from scene.options import DEFAULT_MODEL
 from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.encoders.settings import EncoderSettings, TrialCodecName
 
@@ -71,7 +72,7 @@ def encode(
     codec: TrialCodecName = DEFAULT_ENCODER,
     crf: float | None = None,
     preset: str | None = None,
-    model: str = "scene",
+    model: str = DEFAULT_MODEL,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     frames: int = 48,
     turns: int = 3,

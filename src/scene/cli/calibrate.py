@@ -7,6 +7,7 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scene.calibration.objective import AimName
 from scene.cli.console import LogFormat, progress_display, setup_logging
 from scene.video.encoders import DEFAULT_ENCODER
 
@@ -25,7 +26,9 @@ def calibrate(
     photographs: Path | None = None,
     held_out_videos: Path | None = None,
     held_out_photographs: Path | None = None,
+    aim: AimName = "perceptual",
     pans: int = 4,
+    frames: int = 16,
     generations: int = 20,
     population: int = 10,
     clips_a_generation: int = 4,
@@ -51,15 +54,19 @@ def calibrate(
     encoder_args:
         Of the encoder, key=value:key=value.
     videos:
-        Folder of videos to calibrate on, of 512x256 or more and at least 16 frames.
+        Folder of videos to calibrate on, of 512x256 or more and at least --frames frames.
     photographs:
-        Folder of photographs to calibrate on, which are panned, two of three with noise.
+        Folder of photographs to calibrate on, panned or held still, three of four with noise.
     held_out_videos:
         Folder of other videos, to choose by.
     held_out_photographs:
         Folder of other photographs, to choose by.
+    aim:
+        What counts: perceptual, metrics of how it looks first; or faithful, where no metric and no clip may lose.
     pans:
         Photographs that are taken of each folder.
+    frames:
+        Length of each clip. Encoders that look far ahead, such as SVT-AV1, need more.
     generations:
         Steps of the evolution.
     population:
@@ -87,7 +94,9 @@ def calibrate(
         photographs=photographs,
         held_out_videos=held_out_videos,
         held_out_photographs=held_out_photographs,
+        aim=aim,
         pans=pans,
+        frames=frames,
         generations=generations,
         population=population,
         clips_a_generation=clips_a_generation,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from scene.cli.console import LogFormat
 from scene.evaluation.visuals.equal_rate import crf_of_equal_rate
+from scene.options import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from scene.video.ffmpeg import FFmpeg
@@ -22,7 +23,7 @@ _STILL_CROP = (88, 84, 128, 96)
 def demo(
     *,
     out: Path = Path("scene-demo"),
-    model: str = "scene",
+    model: str = DEFAULT_MODEL,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     ffmpeg: Path | None = None,
     log_format: LogFormat = "text",

@@ -50,7 +50,7 @@ def evaluate(
         Methods, separated by commas: none (always included), contrast[:FACTOR], unsharp[:AMOUNT], contrast:tuned and
         unsharp:tuned (the best setting for VMAF, found on these clips), svtav1:vmaf (SVT-AV1's own tune), a shipped
         model[:STRENGTH], or a .safetensors file; x264:tune=ssim is an encoder with other parameters, and
-        METHOD+x264:tune=ssim another method before it. Default: none,contrast,unsharp,asconvsr,scene.
+        METHOD+x264:tune=ssim another method before it. Default: none,contrast,unsharp,asconvsr,scene,scene-lite.
     filters
         A further method, NAME=PROGRAM ARGUMENTS: a program that reads YUV4MPEG2 on standard input and writes it on
         standard output; as often as needed.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scene.model import Calibration, Network
+from scene.video.encoders import find_encoder
 from scene.video.encoders.base import Encoder
 
 
@@ -10,16 +13,27 @@ def calibration_for(network: Network, encoder: Encoder) -> Calibration:
     """How a model is applied before an encoder.
 
     By its calibration for this encoder, or for one of the same kind (`Encoder.kin`). Where there is neither, a network
-    has the encoder's fit if it is conditioned on the quantiser, and a model without a network takes what it has.
+    has the encoder's fit if it is conditioned on the quantiser, and a model without a network borrows what it has for
+    some other encoder.
     """
-    own = network.calibrations
-    names = [encoder.name, *encoder.kin, *(() if network.config.body else own)]
-    found = next((own[name] for name in names if name in own), None)
-    if found is not None:
-        return found
-    if network.config.quantiser is None or not network.config.body:
+    for name in (encoder.name, *encoder.kin):
+        if name in network.calibrations:
+            return network.calibrations[name]
+    if not network.config.body:
+        return borrowed_calibration(network, encoder) or Calibration()
+    if network.config.quantiser is None:
         return Calibration()
     return Calibration(strength=encoder.fit.strength, step=encoder.fit.step)
+
+
+def borrowed_calibration(network: Network, encoder: Encoder) -> Calibration | None:
+    """The first calibration of the model, whichever encoder it is for, as the fits of the two differ."""
+    for name, found in network.calibrations.items():
+        fit, other = encoder.fit, find_encoder(name).fit
+        dose = fit.strength / other.strength
+        bank, strength, step = found.bank.scaled(dose), found.strength * dose, found.step * fit.step / other.step
+        return replace(found, bank=bank, strength=strength, step=step)
+    return None
 
 
 def conditioning_step(network: Network, encoder: Encoder, crf: float) -> float:

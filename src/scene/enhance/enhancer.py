@@ -34,6 +34,7 @@ from scene.enhance.colour import (
 from scene.enhance.device import resolve_device
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
+from scene.model.bank import bank_change as tensor_bank_change
 from scene.model.calibration import Calibration
 from scene.options import DEFAULT_SEMANTIC_INTERVAL, TemporalMode
 from scene.picture import Picture, PictureFormat, Plane
@@ -309,6 +310,8 @@ class Enhancer:
         """(N, 1, H, W) on the studio scale to the bank's change of it."""
         assert self._step is not None
         bank, step = self._calibration.bank, float(self._step)
+        if self.device.type == "cuda":
+            return tensor_bank_change(luma * 255, bank, self._step) / 255
         changes = [bank_change(picture, bank, step) for picture in (luma[:, 0] * 255).cpu().numpy()]
         return torch.from_numpy(np.stack(changes))[:, None].to(luma) / 255
 

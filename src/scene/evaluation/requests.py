@@ -11,7 +11,7 @@ from scene.errors import UsageError
 from scene.video.encoders.x264 import X264
 from scene.video.encoders.x265 import X265
 
-DEFAULT_MODELS = ("none", "contrast", "unsharp", "asconvsr", "scene")
+DEFAULT_MODELS = ("none", "contrast", "unsharp", "asconvsr", "scene", "scene-lite")
 DEFAULT_CODECS = (X264.name, X265.name)
 
 

@@ -45,6 +45,14 @@ class Bank:
         if min(self.reach) <= 0:
             raise UsageError("a bank's reach must be positive")
 
+    def scaled(self, factor: float) -> Bank:
+        """With so many times the change."""
+        gain, gain_slope, faint, faint_slope = (
+            tuple(number * factor for number in row)
+            for row in (self.gain, self.gain_slope, self.faint, self.faint_slope)
+        )
+        return Bank(gain, gain_slope, faint, faint_slope, self.reach)
+
     def __bool__(self) -> bool:
         """Whether it changes anything."""
         return any(map(any, (self.gain, self.gain_slope, self.faint, self.faint_slope)))
@@ -99,9 +107,14 @@ def from_json(data: Any) -> dict[str, Calibration]:
     return {
         str(name): Calibration(
             temporal=None if one["temporal"] is None else tuple(map(float, one["temporal"])),  # type: ignore[arg-type]
-            bank=Bank(**{name: tuple(map(float, row)) for name, row in one["bank"].items()}),
+            bank=bank_from_json(one["bank"]),
             strength=float(one["strength"]),
             step=float(one["step"]),
         )
         for name, one in data.items()
     }
+
+
+def bank_from_json(data: Any) -> Bank:
+    """A bank of lists by name; errors as for `from_json`, and AttributeError."""
+    return Bank(**{name: tuple(map(float, row)) for name, row in data.items()})

@@ -73,6 +73,8 @@ def _shape(config: NetworkConfig) -> dict[str, Any]:
         del shape["quantiser"]
     if config.body:
         del shape["body"]
+    if config.bank is None:
+        del shape["bank"]
     return shape
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from scene.errors import UsageError
 from scene.model.assembled import AssembledConv2d
-from scene.model.calibration import MIDDLE_STEP, Calibration
+from scene.model.bank import bank_change
+from scene.model.calibration import MIDDLE_STEP, Bank, Calibration, bank_from_json
 from scene.model.control import ControlModule, Normalisation
 from scene.model.controls import Control
 
@@ -49,6 +50,8 @@ class NetworkConfig:
             back what it is given.
         quantiser: lowest and highest quantiser step, in 8-bit code values, that the network is trained for and
             given as one more plane of its input (beyond the paper); None for one that is not quantiser-conditioned.
+        bank: fixed filters before the convolutions (beyond the paper), which learn what is left to be changed; of a
+            quantiser-conditioned network on luma. None for none.
     """
 
     guidance: Guidance = "embedding"
@@ -65,6 +68,7 @@ class NetworkConfig:
     global_skip: bool = True
     body: bool = True
     quantiser: tuple[float, float] | None = None
+    bank: Bank | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -90,6 +94,10 @@ class NetworkConfig:
         if self.quantiser is not None:
             # JSON and TOML give lists and whole numbers.
             object.__setattr__(self, "quantiser", _checked_steps(self.quantiser))
+        if self.bank is not None:
+            object.__setattr__(self, "bank", _checked_bank(self.bank))
+            if self.quantiser is None or self.planes != "luma":
+                raise UsageError('a network with a bank has planes = "luma" and a quantiser')
 
 
 def _checked_steps(given: object) -> tuple[float, float]:
@@ -99,6 +107,13 @@ def _checked_steps(given: object) -> tuple[float, float]:
         if _WIDEST_STEPS[0] <= low < high <= _WIDEST_STEPS[1]:
             return low, high
     raise UsageError(f"quantiser = {given!r} must be the lowest and the highest step, such as [6, 60]")
+
+
+def _checked_bank(given: object) -> Bank:
+    try:
+        return given if isinstance(given, Bank) else bank_from_json(given)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"bank = {given!r} must have rows of numbers: gain, faint, ...") from error
 
 
 class AssembledBlock(nn.Module):
@@ -220,6 +235,8 @@ class Network(nn.Module):
         if not self.config.body:
             return x
         height, width = x.shape[-2:]
+        if self.config.bank is not None:
+            x = x + bank_change(x * 255, self.config.bank, self._required(step)) / 255
         if self.config.planes == "yuv420":
             folded = x
         else:
@@ -242,11 +259,15 @@ class Network(nn.Module):
 
     def _step_plane(self, folded: Tensor, step: Tensor | None, steps: tuple[float, float]) -> Tensor:
         """(B, 1, h, w) beside `folded`, constant over each picture: log2(step / 20) / 2, about -1 to 1."""
-        if step is None:
-            raise UsageError("this network is conditioned on the encoder's quantiser step, and none was given")
-        plane = torch.log2(step.clamp(*steps) / MIDDLE_STEP) / 2
+        plane = torch.log2(self._required(step).clamp(*steps) / MIDDLE_STEP) / 2
         batch, _, height, width = folded.shape
         return plane.to(folded).view(-1, 1, 1, 1).expand(batch, 1, height, width)
+
+    @staticmethod
+    def _required(step: Tensor | None) -> Tensor:
+        if step is None:
+            raise UsageError("this network is conditioned on the encoder's quantiser step, and none was given")
+        return step
 
     def _centre(self, embedding: Tensor) -> Tensor:
         grid = (self.config.semantic_grid, self.config.semantic_grid)
