@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,7 +37,8 @@ def test_a_calibration_is_resumed_used_and_accounted_for(photographs: dict[str, 
     # Killed after the first generation, and begun again.
     first = out.with_suffix(".jsonl").read_text().splitlines()[0]
     again.with_suffix(".jsonl").write_text(f'{first}\n{{"gen')
-    assert run(["calibrate", "--out", str(again), *sources, *SMALL, "--generations", "2"]) == 0
+    words = ["calibrate", "--out", str(again), *sources, *SMALL, "--generations", "2"]
+    subprocess.run([Path(sys.executable).with_name("scene"), *words], check=True)
     assert load_model(again).calibrations == load_model(out).calibrations
     assert again.with_suffix(".jsonl").read_text() == out.with_suffix(".jsonl").read_text()
     account = read_record(out)["calibrations"]["x264"]

@@ -230,7 +230,8 @@ def _evolve(
 
 def _subject(request: CalibrationRequest, encoding: Encoding, clips: Sequence[CalibrationClip], run: CodecRun) -> str:
     """All that an objective depends on beside its vector."""
-    parts = (request.model, encoding, request.aim, request.frames, run, [clip.digest for clip in clips])
+    settings = (run.codec.name, run.preset, run.crfs, run.encoder_args)
+    parts = (request.model, encoding, request.aim, request.frames, settings, [clip.digest for clip in clips])
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
