@@ -433,7 +433,8 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
     run_locally(results, RunnerConfig(ffmpeg, Recipe(), place, 1, 1, "cpu"))
     assert results.failed == {}
     assert len(results.done) == 5 * tasks
-    assert most["clips"] <= 2 and most["variants"] <= 4
+    # Of 5 and of 30 or more: one that is worked on, some that are made ahead, and one on its way out.
+    assert most["clips"] <= 2 and most["variants"] <= 6
     assert list(place.iterdir()) == []
 
 

@@ -80,7 +80,9 @@ def test_a_video_without_frames(tmp_path, capfd, suffix):
 def test_a_file_that_may_not_be_read(tmp_path):
     source = make_video(tmp_path / "in.mkv", frames=2)
     source.chmod(0)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o001:
+            break
         folder.chmod(0o755)
     (report,) = run_forked([("unreadable", ["encode", str(source), str(tmp_path / "out.mkv")])], user=NOBODY)
     assert report["code"] == 3
