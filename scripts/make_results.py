@@ -333,9 +333,13 @@ def clips(results: Document) -> str:
 
 
 def models(results: Document) -> str:
-    """The networks of a document with the start of their hashes."""
+    """The models of a document with the start of their hashes; each once, whatever encoder it stands before."""
     methods = results["environment"]["methods"]
-    networks = {m["method"]: m["identity"].split(":")[1] for m in methods if m["identity"].startswith("network:")}
+    networks = {
+        m["method"].partition("+")[0]: m["identity"].split(":")[1]
+        for m in methods
+        if m["identity"].startswith("network:")
+    }
     return _listed(f"`{method}@{fingerprint}`" for method, fingerprint in networks.items())
 
 

@@ -409,7 +409,8 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
     def run_task(_: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, **__: object) -> object:
         assert reference.path.exists() and processed.path.exists()
         count()
-        time.sleep(0.002)
+        # A worker that is done before the other thread comes to it runs out of tasks, for which more may be made.
+        time.sleep(0.02)
         if isinstance(task, PrefilterTask):
             return PrefilterEffect(1.0, 0.0, 0.0, 0.0, 0.0, None, 0.0, None)
         return Measurement(1000, 320, 192, 8, Scores(*[50.0] * 8, None, 3), dict.fromkeys(FRAME_METRICS, (50.0,) * 3))
@@ -433,8 +434,7 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
     run_locally(results, RunnerConfig(ffmpeg, Recipe(), place, 1, 1, "cpu"))
     assert results.failed == {}
     assert len(results.done) == 5 * tasks
-    # Of 5 and of 30 or more: one that is worked on, some that are made ahead, and one on its way out.
-    assert most["clips"] <= 2 and most["variants"] <= 6
+    assert most["clips"] <= 2 and most["variants"] <= 4
     assert list(place.iterdir()) == []
 
 

@@ -15,7 +15,7 @@ from tiny_training import TINY, changed
 
 from scene.errors import InputError
 from scene.training import train
-from scene.training.data.images import read_image
+from scene.training.data.images import image_size, read_image
 
 GREY: npt.NDArray[np.uint8] = photographs.camera()[100:148, 100:164]
 COLOUR: npt.NDArray[np.uint8] = photographs.astronaut()[100:148, 100:164]
@@ -106,6 +106,7 @@ def test_photographs_are_upright(tmp_path: Path, suffix: str, orientation: int) 
         8: stored.transpose(1, 0, 2)[::-1],
     }[orientation]
     assert read.shape == expected.shape
+    assert image_size(tmp_path / f"a.{suffix}") == expected.shape[1::-1]
     assert np.abs(read.astype(int) - expected).max() <= (3 if suffix == "jpg" else 0)
 
 

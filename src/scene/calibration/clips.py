@@ -15,7 +15,7 @@ from scene.enhance.colour import rgb_to_pictures
 from scene.errors import InputError
 from scene.measure.clip import Recipe, make_reference, open_clips
 from scene.picture import Picture, PictureFormat, cut_out, middle_window
-from scene.training.data.images import list_images, read_image
+from scene.training.data.images import image_size, list_images, read_image
 from scene.training.data.pan import pan, spread
 from scene.training.data.videos import list_videos
 from scene.video.ffmpeg import FFmpeg
@@ -92,8 +92,8 @@ def _window(ffmpeg: FFmpeg, path: Path, frames: int) -> CalibrationClip:
 
 
 def _is_large(path: Path) -> bool:
-    height, width = read_image(path).shape[:2]
-    return bool(width >= _LARGE[0] and height >= _LARGE[1])
+    width, height = image_size(path)
+    return width >= _LARGE[0] and height >= _LARGE[1]
 
 
 def _filmed(path: Path, seed: int, moving: bool, sigma: float, frames: int) -> CalibrationClip:

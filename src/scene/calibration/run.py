@@ -52,7 +52,7 @@ class CalibrationRequest:
         codec: of the encoder.
         preset, encoder_args: of the encoder; None for those that are measured with.
         videos: folder of videos to calibrate on.
-        photographs: folder of photographs to calibrate on, which are panned.
+        photographs: folder of photographs to calibrate on, panned or held still.
         held_out_videos, held_out_photographs: folders to choose by; none of them may be among the former.
         aim: what counts, see `scene.calibration.objective.AIMS`.
         pans: photographs that are taken of each folder.

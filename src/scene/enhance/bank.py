@@ -13,12 +13,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scene.model.calibration import BANDS, MIDDLE_STEP, Bank
+from scene.model.calibration import BANDS, LEAST_SIDE, MIDDLE_STEP, Bank
 
 Floats = npt.NDArray[np.float32]
-
-# A level of less has nothing to be halved.
-_LEAST_SIDE = 4
 
 
 def bank_change(luma: Floats, bank: Bank, step: float) -> Floats:
@@ -49,7 +46,7 @@ def _bands(luma: Floats) -> list[Floats]:
     """The bands of a Laplacian pyramid, the finest first; fewer on small pictures."""
     bands: list[Floats] = []
     level = luma
-    while len(bands) < BANDS and (not bands or min(level.shape) >= _LEAST_SIDE):
+    while len(bands) < BANDS and (not bands or min(level.shape) >= LEAST_SIDE):
         coarser = cast(Floats, cv2.pyrDown(level))
         bands.append(cast(Floats, level - cv2.pyrUp(coarser, dstsize=level.shape[::-1])))
         level = coarser

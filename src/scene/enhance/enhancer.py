@@ -309,9 +309,10 @@ class Enhancer:
     def _bank_change(self, luma: torch.Tensor) -> torch.Tensor:
         """(N, 1, H, W) on the studio scale to the bank's change of it."""
         assert self._step is not None
-        bank, step = self._calibration.bank, float(self._step)
+        bank = self._calibration.bank
         if self.device.type == "cuda":
             return tensor_bank_change(luma * 255, bank, self._step) / 255
+        step = float(self._step)
         changes = [bank_change(picture, bank, step) for picture in (luma[:, 0] * 255).cpu().numpy()]
         return torch.from_numpy(np.stack(changes))[:, None].to(luma) / 255
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from scene.model.calibration import BANDS, MIDDLE_STEP, Bank
+from scene.model.calibration import BANDS, LEAST_SIDE, MIDDLE_STEP, Bank
 
-# A level of less has nothing to be halved.
-_LEAST_SIDE = 4
 # Burt and Adelson's binomial filter.
 _BINOMIAL = (1 / 16, 4 / 16, 6 / 16, 4 / 16, 1 / 16)
 
@@ -39,7 +37,7 @@ def _bands(luma: torch.Tensor) -> list[torch.Tensor]:
     """The bands of a Laplacian pyramid, the finest first; fewer on small pictures."""
     bands: list[torch.Tensor] = []
     level = luma
-    while len(bands) < BANDS and (not bands or min(level.shape[-2:]) >= _LEAST_SIDE):
+    while len(bands) < BANDS and (not bands or min(level.shape[-2:]) >= LEAST_SIDE):
         coarser = _halved(level)
         bands.append(level - _doubled(coarser, level))
         level = coarser

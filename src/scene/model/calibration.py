@@ -10,6 +10,8 @@ from typing import Any
 from scene.errors import UsageError
 
 BANDS = 5
+# A level of the pyramid of less has nothing to be halved.
+LEAST_SIDE = 4
 # Terms in the quantiser are 0 at this step, in 8-bit code values.
 MIDDLE_STEP = 20.0
 
@@ -39,23 +41,23 @@ class Bank:
     reach: Row = (0.4,) * BANDS
 
     def __post_init__(self) -> None:
-        rows = (self.gain, self.gain_slope, self.faint, self.faint_slope, self.reach)
-        if any(len(row) != BANDS or not all(map(math.isfinite, row)) for row in rows):
+        if any(len(row) != BANDS or not all(map(math.isfinite, row)) for row in (*self._gains, self.reach)):
             raise UsageError(f"a bank must have rows of {BANDS} finite numbers")
         if min(self.reach) <= 0:
             raise UsageError("a bank's reach must be positive")
 
     def scaled(self, factor: float) -> Bank:
         """With so many times the change."""
-        gain, gain_slope, faint, faint_slope = (
-            tuple(number * factor for number in row)
-            for row in (self.gain, self.gain_slope, self.faint, self.faint_slope)
-        )
+        gain, gain_slope, faint, faint_slope = (tuple(number * factor for number in row) for row in self._gains)
         return Bank(gain, gain_slope, faint, faint_slope, self.reach)
 
     def __bool__(self) -> bool:
         """Whether it changes anything."""
-        return any(map(any, (self.gain, self.gain_slope, self.faint, self.faint_slope)))
+        return any(map(any, self._gains))
+
+    @property
+    def _gains(self) -> tuple[Row, Row, Row, Row]:
+        return self.gain, self.gain_slope, self.faint, self.faint_slope
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,25 +66,44 @@ def read_image(path: Path) -> Image:
         InputError: it cannot be read, or its samples have no known range.
         MissingError: Pillow is not installed.
     """
+    with _opened(path) as image:
+        from PIL import ImageOps
+
+        upright = ImageOps.exif_transpose(image)
+        if image.mode in _DEEP_GREY:
+            grey = _eight_bits(np.asarray(upright), *_depth_and_sense(image))
+            return np.repeat(grey[..., None], 3, axis=2)
+        if image.mode in _WITHOUT_RANGE:
+            raise ValueError("its samples are no fractions of a known white; save it with 8 or 16 bits")
+        return np.asarray(upright.convert("RGB"))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) of a photograph, upright, from its header alone; errors as for `read_image`."""
+    with _opened(path) as image:
+        width, height = image.size
+        # Of TIFF Pillow gives the upright size by itself.
+        turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+        return (height, width) if turned else (width, height)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A file as Pillow opens it; whatever goes wrong with it is an InputError."""
     try:
         from PIL import Image as PillowImage
-        from PIL import ImageOps
     except ImportError as error:
         raise MissingError("reading photographs needs Pillow: pip install pillow") from error
     try:
         with PillowImage.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
-            if image.mode in _DEEP_GREY:
-                grey = _eight_bits(np.asarray(upright), *_depth_and_sense(image))
-                return np.repeat(grey[..., None], 3, axis=2)
-            if image.mode in _WITHOUT_RANGE:
-                raise ValueError("its samples are no fractions of a known white; save it with 8 or 16 bits")
-            return np.asarray(upright.convert("RGB"))
+            yield image
     except Exception as error:
         # Decoders raise whatever damaged bytes lead them to.
         raise InputError(f"{path} cannot be read as an image ({error})") from error
 
 
+# Of EXIF: the tag, and its values for pictures that are turned by a quarter.
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, {5, 6, 7, 8}
 # Pillow's names. Its own conversion of these to 8 bits makes all that is above 255 white.
 _DEEP_GREY = {"I;16", "I;16L", "I;16B", "I;16N"}
 # Integers of 32 bits or with a sign, and floats.
