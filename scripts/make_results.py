@@ -161,16 +161,8 @@ def paper_table(results: Document) -> str:
 
 def build(results: Document) -> str:
     """Which encoder build a document's figures are of."""
-    environment = results["environment"]
-    if "pyav" not in environment:
-        return (
-            f"The encoders here are those of the ffmpeg program {escape(environment['ffmpeg'])}, another build than "
-            "the one that `scene encode` uses: these figures were measured before `scene evaluate` drove that one. "
-            "Those of `none` and of the filters were measured when the first generation of networks was, and not again "
-            "but for a sample of 16, which came out the same to the last digit."
-        )
     return (
-        f"The encoders are those of PyAV {environment['pyav']}: the build, and but for the parameters "
+        f"The encoders are those of PyAV {results['environment']['pyav']}: the build, and but for the parameters "
         "[printed below](#the-clips) the defaults, that `scene encode` uses."
     )
 
@@ -293,9 +285,9 @@ def guard(results: Document) -> str:
     metrics = dict.fromkeys(row["metric"] for row in results["bd_rate"])
     table = [["Codec", "Method", *(_TITLES[name] for name in metrics), "shots passed", "probes' time"]]
     for codec in dict.fromkeys(row["codec"] for row in results["rows"]):
-        own = [row for row in results["rows"] if row["codec"] == codec]
-        shots, passed = (sum(row["guard"][key] for row in own) for key in ("shots", "passed"))
-        share = sum(row["probe_share"] for row in own) / len(own)
+        reports = [row["guard"] for row in results["rows"] if row["codec"] == codec and row["guard"]]
+        shots, passed = (sum(report[key] for report in reports) for key in ("shots", "passed"))
+        share = results["probe_share"][codec]
         for method, end in (("model", ["", ""]), ("guard", [f"{100 * passed / shots:.0f} %", f"{100 * share:.0f} %"])):
             cells = []
             for metric in metrics:

@@ -1,14 +1,20 @@
 """`scene encode`, `filter` and `search` with a model that filters along the motion: frames, times, guard, options."""
 
+import subprocess
+import sys
+
 import av
 import numpy as np
 import pytest
 from making import assert_same_times, decoded, encode
 from skimage import data
 
+import scene
 from scene.cli import run
+from scene.enhance import open_enhancer
 from scene.model import Calibration, NetworkConfig, build_network, save_network
 from scene.model.calibration import Bank
+from scene.picture import Picture, PictureFormat
 from scene.training.data.pan import pan
 
 SIZE = (384, 256)
@@ -80,6 +86,40 @@ def test_the_noise_goes_and_can_be_kept(clip, model, tmp_path):
     # Between two filtered frames nothing but the bank changes anything.
     for number in (1, 2, 3):
         assert np.array_equal(results["auto"][number], results["off"][number])
+
+
+def enhanced_apart(path, model, crf):
+    """Luma of the video's frames from pictures that nothing else writes to."""
+    enhancer = open_enhancer(scene.EnhanceOptions(str(model)), codec="x264", crf=crf)
+    fmt = PictureFormat(*SIZE)
+    planes = (shown.planes for shown in decoded(path))
+    pictures = (Picture(fmt, tuple(np.array(plane, np.uint8) for plane in own)) for own in planes)
+    return [picture.planes[0] for picture in enhancer.stream(pictures)]
+
+
+@pytest.mark.parametrize("way", ["encode", "filter", "nut"])
+def test_neighbours_are_the_sources_and_not_what_became_of_them(way, clip, model, tmp_path):
+    """Frames are enhanced in place: of the clip's 22, frames 4 and 8 of each shot look back."""
+    if way == "encode":
+        out = tmp_path / "out.mkv"
+        lossless = ("--encoder-args", "qp=0")
+        assert encode(clip, out, "--model", model, "--crf", 20, *lossless) == 0
+    elif way == "filter":
+        out = tmp_path / "out.y4m"
+        assert run(["filter", str(clip), str(out), "--model", str(model), "--crf", "20"]) == 0
+    else:
+        raw, out = tmp_path / "raw.nut", tmp_path / "out.nut"
+        with av.open(str(clip)) as source, av.open(str(raw), "w") as target:
+            stream = target.add_stream("rawvideo", rate=25)
+            stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+            for frame in source.decode(video=0):
+                target.mux(stream.encode(frame))
+            target.mux(stream.encode())
+        with raw.open("rb") as stdin, out.open("wb") as stdout:
+            command = [sys.executable, "-m", "scene", "filter", "-", "-", "--model", str(model), "--crf", "20"]
+            subprocess.run(command, stdin=stdin, stdout=stdout, check=True)
+    for made, wanted in zip(lumas(out), enhanced_apart(clip, model, 20), strict=True):
+        assert np.array_equal(made, wanted)
 
 
 def test_strength_nought_is_the_source(clip, model, tmp_path):

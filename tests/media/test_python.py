@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 from making import decoded, make_network, make_video
 
+import scene
 from scene.enhance import Enhancer
 from scene.errors import InputError, UsageError
 from scene.model import load_model
@@ -164,3 +166,22 @@ def test_interleaved_frames_become_planar_and_others_are_refused(enhancer):
     assert np.array_equal(made.to_ndarray(format="rgb24"), enhancer.enhance(batch(1, 32, 40, 3))[0])
     with pytest.raises(InputError, match="alpha"):
         enhancer.enhance([av.VideoFrame(16, 16, "yuva420p")])
+
+
+def test_no_encoder_outlives_its_encode(tmp_path):
+    """A program that encodes one file after the other holds one encoder's memory, not all of them."""
+    source = make_video(tmp_path / "in.mkv")
+
+    def contexts() -> int:
+        return sum(issubclass(type(thing), av.CodecContext) for thing in gc.get_objects())
+
+    before = contexts()
+    gc.disable()
+    try:
+        for number in range(2):
+            request = scene.EncodeRequest(source, tmp_path / f"{number}.mkv", enhancement=scene.EnhanceOptions("none"))
+            scene.encode(request)
+        after = contexts()
+    finally:
+        gc.enable()
+    assert after == before

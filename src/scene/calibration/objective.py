@@ -22,11 +22,13 @@ class Aim:
         weights: by metric, points for a percent saved.
         loss: further points for each percent that a clip loses, over the metric's own.
         may_lose: metrics by which clips may lose.
+        start: how much of the bank's change an evolution begins with.
     """
 
     weights: Mapping[str, float]
     loss: float
     may_lose: frozenset[str] = frozenset()
+    start: float = 1.0
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -39,7 +41,7 @@ AIMS: Mapping[AimName, Aim] = {
     "perceptual": Aim(
         {"vmaf": 0.25, "vmaf_neg": 1.0, "vmaf_v1": 1.0, "ms_ssim": 1.5, "psnr_y": 0.5}, 1.5, frozenset({"vmaf"})
     ),
-    "faithful": Aim({"vmaf_neg": 0.5, "vmaf_v1": 0.5, "ms_ssim": 1.0, "psnr_y": 1.0, "xpsnr_y": 1.0}, 4.0),
+    "faithful": Aim({"vmaf_neg": 0.5, "vmaf_v1": 0.5, "ms_ssim": 1.0, "psnr_y": 1.0, "xpsnr_y": 1.0}, 4.0, start=0.5),
 }
 
 

@@ -103,7 +103,7 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
 
     Candidates are judged on the clips to calibrate on; of the start and the evolution's last centres the one is written
     that saves most on the held-out clips. The start is the model's calibration for this encoder, or else one for
-    another if it has any. The same request resumes from the log; counted in candidates.
+    another if it has any, with the share of its bank that the aim begins with. The same request resumes from the log; counted in candidates.
 
     Raises:
         UsageError: no clips, or arguments that make no sense.
@@ -136,6 +136,7 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         names = ", ".join(clip.name for clip in held_out if clip.digest in same)
         raise InputError(f"{names} cannot both be calibrated on and be held out.")
     start = _start(network, run.codec)
+    start = replace(start, bank=start.bank.scaled(aim.start))
     encoding = Encoding(start, network=network.config.body)
     judge = Judge(ffmpeg, network, fitting, run, _middle(run), aim.metrics, jobs=request.jobs)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -115,6 +116,15 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         MissingError: the encoder, the device, or the ffmpeg program that a guard needs, is not on this machine.
         SceneError: the output cannot be written.
     """
+    try:
+        return _encode(request, on_progress)
+    finally:
+        # PyAV's containers and streams refer to one another. Python's collector counts objects, not what they hold: an
+        # encoder of a hundred megabytes would wait for it, and the next beside it.
+        gc.collect()
+
+
+def _encode(request: EncodeRequest, on_progress: OnProgress) -> EncodeResult:
     started = time.monotonic()
     checked = check_request(request)
     # Now: the source may be gone when its encode is finished.

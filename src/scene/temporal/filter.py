@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -84,7 +84,8 @@ class TemporalFilter:
     def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Filters pictures of one format, in order; takes `lookahead` more than it has given.
 
-        Pictures that are left alone are the given ones. The next call goes on with the same video.
+        Pictures that are left alone are the given ones. What was given may be written over once its result is there:
+        what later frames need of it is copied. The next call goes on with the same video.
         """
         if self.sigma * self._strength == 0:
             yield from pictures
@@ -97,8 +98,9 @@ class TemporalFilter:
             if not waiting:
                 return
             entry = waiting.popleft()
-            yield self._filtered(entry, [*self._past, *waiting])
-            self._past.append(entry)
+            around = [*self._past, *waiting]
+            self._past.append(self._kept(entry))
+            yield self._filtered(entry, around)
 
     def _enter(self, picture: Picture) -> _Entry:
         luma = picture.planes[0]
@@ -110,6 +112,13 @@ class TemporalFilter:
         entry = _Entry(picture, self._motion.halved(eight), self._shot, self._index)
         self._index += 1
         return entry
+
+    def _kept(self, entry: _Entry) -> _Entry:
+        """The entry as a neighbour of later frames, with planes of its own if there are such frames."""
+        if all((entry.index + distance) % self._period for distance in range(1, REACH + 1)):
+            return entry
+        picture = entry.picture
+        return replace(entry, picture=Picture(picture.format, tuple(plane.copy() for plane in picture.planes)))
 
     def _filtered(self, entry: _Entry, around: Sequence[_Entry]) -> Picture:
         """The picture of `entry` after the filter; `around` are its neighbours, of its own shot or not."""
