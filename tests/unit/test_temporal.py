@@ -8,11 +8,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from skimage import data, transform
 
 from scene.picture import Picture, PictureFormat
-from scene.temporal import TemporalFilter
-from scene.temporal.filter import fit, noise
+from scene.temporal import TemporalFilter, tensor_blend
+from scene.temporal.blend import Blend, Neighbour, fit, noise
+from scene.temporal.motion import MotionEstimator, MotionField
+from scene.temporal.tensor_blend import TensorBlend
+
+
+@pytest.fixture(autouse=True, params=["OpenCV", "tensors"])
+def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything holds for both ways to reckon."""
+    if request.param == "tensors":
+        monkeypatch.setattr("scene.temporal.filter.Blend", lambda: TensorBlend(torch.device("cpu")))
+
 
 HEIGHT, WIDTH = 144, 208
 FORMAT = PictureFormat(WIDTH, HEIGHT)
@@ -241,3 +252,22 @@ def test_a_neighbour_fits_by_its_own_difference_and_those_around_it() -> None:
     lonely[10, 10] = 6
     assert fit(lonely, 6.0)[10, 10] == pytest.approx(np.exp(-0.25 * (1 + 1 / 25)), rel=1e-3)
     assert fit(lonely, 6.0)[10, 12] == pytest.approx(np.exp(-0.25 / 25), rel=1e-3)
+
+
+def test_the_same_motion_gives_the_same_picture_as_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for coordinates, which OpenCV rounds to a 32nd of a sample: by a code at most, on hardly any sample."""
+    fmt = PictureFormat(WIDTH, HEIGHT, chroma="444")
+    noisy = pictures([window(60 + n) for n in range(3)], NOISE, fmt)
+    fields = [np.full((HEIGHT // 2, WIDTH // 2, 2), move, np.float32) for move in (0.6, -0.4)]
+    found, tensors = (iter(fields) for _ in range(2))
+    monkeypatch.setattr(MotionEstimator, "estimate", lambda *_: MotionField(next(found)))
+    monkeypatch.setattr(tensor_blend, "estimate", lambda *_: torch.from_numpy(next(tensors)).permute(2, 0, 1)[None])
+    results = []
+    for blend in (Blend(), TensorBlend(torch.device("cpu"))):
+        small = [blend.small(picture.planes[0]) for picture in noisy]
+        around: list[Any] = [Neighbour(noisy[n], small[n], 1) for n in (0, 2)]
+        results.append(blend.blended(noisy[1], small[1], around, 8.0, 1.0))  # type: ignore[arg-type]
+    for ours, theirs in zip(results[0].planes, results[1].planes, strict=True):
+        difference = np.abs(ours.astype(int) - theirs)
+        assert difference.max() <= 1
+        assert np.mean(difference > 0) < 0.01

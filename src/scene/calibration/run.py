@@ -103,7 +103,8 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
 
     Candidates are judged on the clips to calibrate on; of the start and the evolution's last centres the one is written
     that saves most on the held-out clips. The start is the model's calibration for this encoder, or else one for
-    another if it has any, with the share of its bank that the aim begins with. The same request resumes from the log; counted in candidates.
+    another if it has any, with the share of its bank that the aim begins with. The same request resumes from the log;
+    counted in candidates.
 
     Raises:
         UsageError: no clips, or arguments that make no sense.

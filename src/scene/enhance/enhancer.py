@@ -111,7 +111,7 @@ class Enhancer:
         self._temporal: TemporalFilter | None = None
         if self._calibration.temporal is not None and temporal != "off":
             ahead = REACH if temporal == "auto" else 0
-            self._temporal = TemporalFilter(0, strength=min(strength, 1), lookahead=ahead)
+            self._temporal = TemporalFilter(0, strength=min(strength, 1), lookahead=ahead, device=self.device)
         self._semantics: Conditioner | None = None
         if network.config.guidance == "embedding":
             self._semantics = semantics or open_conditioner(network, device=device)

@@ -15,6 +15,11 @@ _SCALE = 2
 _LEAST_SIDE = 32
 
 
+def serves(height: int, width: int) -> bool:
+    """Whether pictures of this size are large enough for their motion to be estimated."""
+    return min(height, width) // _SCALE >= _LEAST_SIDE
+
+
 class MotionField:
     """Motion at every sample of one picture, from it to another.
 
@@ -55,11 +60,6 @@ class MotionEstimator:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         # Down to single samples of the halved picture: half of them lose a fifth of the savings.
         self._search.setFinestScale(0)
-
-    @staticmethod
-    def serves(height: int, width: int) -> bool:
-        """Whether pictures of this size are large enough."""
-        return min(height, width) // _SCALE >= _LEAST_SIDE
 
     @staticmethod
     def halved(luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
