@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
@@ -45,12 +46,8 @@ def magnitudes(image: Image.Image, quality: int) -> tuple[float, float]:
         sums.append((total, -total * float(torch.log2(share))))
         return torch.ones(1)
 
-    original = proxy_module.bits_per_magnitude
-    proxy_module.bits_per_magnitude = record
-    try:
+    with mock.patch.object(proxy_module, "bits_per_magnitude", record):
         JpegProxy()(frames, torch.tensor([quality_to_step(quality)]))
-    finally:
-        proxy_module.bits_per_magnitude = original
     return sum(a for a, _ in sums), sum(b for _, b in sums)
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import tempfile
 from pathlib import Path
 
@@ -90,4 +89,4 @@ def check(clip: Path, given: argparse.Namespace, metrics: list[str]) -> list[str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

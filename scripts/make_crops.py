@@ -122,26 +122,26 @@ class Shown:
 
 def face() -> RGB:
     """The upper part of the astronaut."""
-    from skimage import data
-
-    picture: RGB = data.astronaut()[:360, :480]
-    return picture
+    return _picture("astronaut")[:360, :480]
 
 
 def text() -> RGB:
     """A printed page over handwriting: either alone has fewer lines than MS-SSIM needs."""
-    from skimage import data
-
-    page = data.page()
-    grey = np.concatenate([page, data.text()[:, : page.shape[1]]])
+    page = _picture("page")
+    grey = np.concatenate([page, _picture("text")[:, : page.shape[1]]])
     return np.repeat(grey[..., None], 3, axis=2)
 
 
 def coffee() -> RGB:
     """The cup, the saucer and some of the table."""
+    return _picture("coffee")[20:380, 60:540]
+
+
+def _picture(name: str) -> RGB:
+    """One that scikit-image carries."""
     from skimage import data
 
-    picture: RGB = data.coffee()[20:380, 60:540]
+    picture: RGB = getattr(data, name)()
     return picture
 
 
@@ -254,7 +254,8 @@ class Desk:
 
     def after(self, method: Method, anchor: Shown) -> Shown:
         """The codec after a model, at the anchor's size."""
-        crf = crf_of_size(partial(self._encode, method), anchor.bytes, anchor.crf, self._run.codec.qualities)
+        encoder = self._run.codec
+        crf = crf_of_size(partial(self._encode, method), anchor.bytes, anchor.crf, (encoder.min_crf, encoder.max_crf))
         rate_percent = 100 * (self._encode(method, anchor.crf) / anchor.bytes - 1)
         processed = self._pictures(method, crf)
         effect = measure_effect(self._ffmpeg, self._reference, processed, folder=self._folder)
