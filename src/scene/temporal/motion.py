@@ -11,6 +11,8 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 # Motion is estimated at half size, which takes an eighth of the time.
 _SCALE = 2
+# Over which motion is averaged.
+_SMOOTH = (5, 5)
 # Below this a side has too few patches for the search.
 _LEAST_SIDE = 32
 
@@ -60,6 +62,11 @@ class MotionEstimator:
         self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         # Down to single samples of the halved picture: half of them lose a fifth of the savings.
         self._search.setFinestScale(0)
+        # Averaging motion over a square serves as well as OpenCV's variational refinement, and leaves a quarter of the
+        # time with patches that are further apart and move in fewer steps.
+        self._search.setVariationalRefinementIterations(0)
+        self._search.setPatchStride(5)
+        self._search.setGradientDescentIterations(5)
 
     @staticmethod
     def halved(luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -71,4 +78,4 @@ class MotionEstimator:
     def estimate(self, picture: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> MotionField:
         """The motion from one picture to another, both of `halved`."""
         field = self._search.calc(picture, other, cast("npt.NDArray[np.float32]", None))
-        return MotionField(cast(Floats, field))
+        return MotionField(cast(Floats, cv2.blur(field, _SMOOTH, borderType=cv2.BORDER_REPLICATE)))
