@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scene.evaluation.compare import CompareResult, compare
     from scene.evaluation.evaluate import EvaluationResult, evaluate
     from scene.evaluation.requests import CompareRequest, EvaluationRequest
+    from scene.exporting import ExportRequest, ExportResult, export
     from scene.jobs.batch.dry_run import DryRun, dry_run
     from scene.jobs.batch.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
@@ -55,6 +56,8 @@ __all__ = [
     "Enhancer",
     "EvaluationRequest",
     "EvaluationResult",
+    "ExportRequest",
+    "ExportResult",
     "FilterRequest",
     "FilterResult",
     "InputError",
@@ -76,6 +79,7 @@ __all__ = [
     "encode_request",
     "encode_to_target",
     "evaluate",
+    "export",
     "filter",
     "load_model",
     "model_names",
@@ -97,6 +101,8 @@ _HOMES = {
     "Enhancer": "scene.enhance",
     "EvaluationRequest": "scene.evaluation.requests",
     "EvaluationResult": "scene.evaluation.evaluate",
+    "ExportRequest": "scene.exporting",
+    "ExportResult": "scene.exporting",
     "FilterRequest": "scene.jobs.filter",
     "FilterResult": "scene.jobs.filter",
     "SearchRequest": "scene.jobs.search",
@@ -110,6 +116,7 @@ _HOMES = {
     "encode_request": "scene.jobs.search",
     "encode_to_target": "scene.jobs.batch.target",
     "evaluate": "scene.evaluation.evaluate",
+    "export": "scene.exporting",
     "filter": "scene.jobs.filter",
     "load_model": "scene.model",
     "model_names": "scene.model",

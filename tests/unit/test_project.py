@@ -59,8 +59,9 @@ ARROWS = {
     "evaluation.page": {"metrics", "evaluation.report", "evaluation.visuals"},
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
+    "exporting": NETWORK | {"enhance", "video.encoders"},
     "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
-    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "calibration", "benchmarks"},
+    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "calibration", "exporting", "benchmarks"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -209,6 +210,7 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["filter"],
             ["search"],
             ["evaluate"],
+            ["export"],
             ["compare"],
             ["train"],
             ["distill"],
@@ -281,6 +283,8 @@ def test_the_public_surface_is_locked() -> None:
         "Enhancer",
         "EvaluationRequest",
         "EvaluationResult",
+        "ExportRequest",
+        "ExportResult",
         "FilterRequest",
         "FilterResult",
         "InputError",
@@ -302,6 +306,7 @@ def test_the_public_surface_is_locked() -> None:
         "encode_request",
         "encode_to_target",
         "evaluate",
+        "export",
         "filter",
         "load_model",
         "model_names",

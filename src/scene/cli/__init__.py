@@ -21,6 +21,7 @@ from scene.cli import (
     doctor,
     encode,
     evaluate,
+    export,
     filter,
     models,
     search,
@@ -50,6 +51,7 @@ app.command(distill.distill)
 app.command(doctor.doctor)
 app.command(encode.encode, usage="Usage: scene encode [OPTIONS] SRC... DST")
 app.command(evaluate.evaluate)
+app.command(export.export)
 app.command(filter.filter)
 app.command(models.models)
 app.command(search.search)

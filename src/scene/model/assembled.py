@@ -66,7 +66,7 @@ class AssembledConv2d(nn.Module):
             (B, out_channels, H, W).
         """
         if coefficients.shape[-2:] != (1, 1):
-            return self._mix_outputs(x, coefficients)
+            return self.mix_outputs(x, coefficients)
         kernels, biases = self.assemble(coefficients[..., 0, 0])
         padding = self.kernel_size // 2
         if kernels.shape[0] == 1:
@@ -82,13 +82,18 @@ class AssembledConv2d(nn.Module):
         )
         return y.reshape(batch, self.out_channels, height, width)
 
-    def _mix_outputs(self, x: Tensor, coefficients: Tensor) -> Tensor:
-        """``sum_i c_i (k_i * x)``, which equals mixing kernels and lets the coefficients vary over the frame."""
+    def mix_outputs(self, x: Tensor, coefficients: Tensor) -> Tensor:
+        """``sum_i c_i (k_i * x)``, which equals mixing kernels and lets the coefficients vary over the frame.
+
+        Arguments and result are those of `forward`.
+        """
         shape = (self.kernels, self.out_channels, self.in_channels, self.kernel_size, self.kernel_size)
         y = x.new_zeros(())
         # One kernel after the other: E outputs at once would take E times the memory of a frame.
         for index, (kernel, bias) in enumerate(zip(self.bank.reshape(shape), self.bias, strict=True)):
-            weight = F.interpolate(coefficients[:, :, index], x.shape[-2:], mode="bilinear", align_corners=False)
+            weight = coefficients[:, :, index]
+            if weight.shape[-2:] != (1, 1):
+                weight = F.interpolate(weight, x.shape[-2:], mode="bilinear", align_corners=False)
             y = y + weight * F.conv2d(x, kernel, bias, padding=self.kernel_size // 2)
         return y
 

@@ -37,7 +37,7 @@ def _bands(luma: torch.Tensor) -> list[torch.Tensor]:
     """The bands of a Laplacian pyramid, the finest first; fewer on small pictures."""
     bands: list[torch.Tensor] = []
     level = luma
-    while len(bands) < BANDS and (not bands or min(level.shape[-2:]) >= LEAST_SIDE):
+    while len(bands) < BANDS and (not bands or all(side >= LEAST_SIDE for side in level.shape[-2:])):
         coarser = _halved(level)
         bands.append(level - _doubled(coarser, level))
         level = coarser
@@ -47,7 +47,7 @@ def _bands(luma: torch.Tensor) -> list[torch.Tensor]:
 def _halved(x: torch.Tensor) -> torch.Tensor:
     """(N, 1, H, W) smoothed, and of it every second sample in both directions."""
     taps = torch.tensor(_BINOMIAL).to(x)
-    mode = "reflect" if min(x.shape[-2:]) > 2 else "replicate"
+    mode = "reflect" if all(side > 2 for side in x.shape[-2:]) else "replicate"
     x = F.conv2d(F.pad(x, (2, 2, 0, 0), mode), taps.reshape(1, 1, 1, 5), stride=(1, 2))
     return F.conv2d(F.pad(x, (0, 0, 2, 2), mode), taps.reshape(1, 1, 5, 1), stride=(2, 1))
 
@@ -65,4 +65,12 @@ def _doubled_along(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
     padded = torch.cat((before, x, after), dim)
     left, right = padded.narrow(dim, 0, x.shape[dim]), padded.narrow(dim, 2, x.shape[dim])
     even, odd = (left + 6 * x + right) / 8, (x + right) / 2
-    return torch.stack((even, odd), dim + 1).flatten(dim, dim + 1).narrow(dim, 0, size)
+    return cut(torch.stack((even, odd), dim + 1).flatten(dim, dim + 1), dim, size)
+
+
+def cut(x: torch.Tensor, dim: int, size: int) -> torch.Tensor:
+    """The first `size` samples along a dimension."""
+    if torch.compiler.is_exporting():
+        # Whether `narrow` cuts anything off depends on the size, and a graph is for all sizes.
+        return x.index_select(dim, torch.arange(size, device=x.device))
+    return x.narrow(dim, 0, size)

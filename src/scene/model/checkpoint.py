@@ -51,6 +51,7 @@ def read_network(path: Path) -> Network:
     network.calibrations = _read_calibrations(path, file.metadata)
     tensors = file.require(network.state_dict())
     network.load_state_dict(tensors)
+    network.record = _read_record(path, file.metadata)
     network.identity = f"{path.stem}@{file.content_hash[:12]}"
     return network.eval()
 
@@ -59,11 +60,17 @@ def read_record(path: Path) -> dict[str, Any]:
     """The training record that `save_network` stored; errors as for `read_network`."""
     metadata = read_tensors(path).metadata
     _read_config(path, metadata)
+    return _read_record(path, metadata)
+
+
+def _read_record(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         record = json.loads(metadata.get("record", "{}"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{path}: its training record is not valid JSON ({error})") from error
-    return dict(record)
+    if not isinstance(record, dict):
+        raise CheckpointError(f"{path}: its training record is no JSON object")
+    return record
 
 
 def _shape(config: NetworkConfig) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from scene.errors import UsageError
 from scene.model.assembled import AssembledConv2d
-from scene.model.bank import bank_change
+from scene.model.bank import bank_change, cut
 from scene.model.calibration import MIDDLE_STEP, Bank, Calibration, bank_from_json
 from scene.model.control import ControlModule, Normalisation
 from scene.model.controls import Control
@@ -182,6 +183,7 @@ class Network(nn.Module):
             every embedding, for the conditioning of the first 1x1 convolution, whose bias could do the same; controls
             draw from them. No parameters; absent with guidance "features".
         calibrations: by name of an encoder, how the model is applied before it; empty before `scene calibrate`.
+        record: how it was trained, as its file says; empty before that.
     """
 
     references: Tensor
@@ -192,6 +194,7 @@ class Network(nn.Module):
         self.identity = "untrained"
         self.semantics: Semantics | None = None
         self.calibrations: dict[str, Calibration] = {}
+        self.record: dict[str, Any] = {}
         if not config.body:
             return
         folded = _UNSHUFFLED_CHANNELS[config.planes]
@@ -246,7 +249,7 @@ class Network(nn.Module):
             embedding = self._centre(embedding)
         if self.config.quantiser is not None:
             folded = torch.cat([folded, self._step_plane(folded, step, self.config.quantiser)], dim=1)
-        if folded.shape[0] == 1 and folded.device.type == "cpu":
+        if not torch.compiler.is_exporting() and folded.shape[0] == 1 and folded.device.type == "cpu":
             # oneDNN takes 40 % off the time of a frame that way; batches go as groups, which it would slow down.
             folded = folded.contiguous(memory_format=torch.channels_last)
         features = self.head(folded)
@@ -254,7 +257,7 @@ class Network(nn.Module):
             features = block(features, embedding)
         change: Tensor = self.tail(features)
         if self.config.planes != "yuv420":
-            change = F.pixel_shuffle(change, _SHUFFLE)[..., :height, :width]
+            change = cut(cut(F.pixel_shuffle(change, _SHUFFLE), 2, height), 3, width)
         return x + change if self.config.global_skip else change
 
     def _step_plane(self, folded: Tensor, step: Tensor | None, steps: tuple[float, float]) -> Tensor:
@@ -274,6 +277,25 @@ class Network(nn.Module):
         if embedding.shape[-2:] != grid:
             embedding = F.interpolate(embedding, grid, mode="bilinear", align_corners=False, antialias=True)
         return embedding - self.references.mean(dim=(0, 2, 3), keepdim=True)
+
+    @classmethod
+    def from_pretrained(cls, name_or_path: str | Path, *, revision: str | None = None) -> Network:
+        """A network by a shipped name, a file, a folder or OWNER/NAME on the Hub; `scene.model.hub.from_pretrained`."""
+        from scene.model.hub import from_pretrained
+
+        return from_pretrained(name_or_path, revision=revision)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes weights and a model card into a folder; see `scene.model.hub.save_pretrained`."""
+        from scene.model.hub import save_pretrained
+
+        save_pretrained(self, folder)
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Puts both into a repository on the Hub; see `scene.model.hub.push_to_hub`."""
+        from scene.model.hub import push_to_hub
+
+        return push_to_hub(self, repo_id, private=private, token=token)
 
     def count_parameters(self) -> int:
         """Trainable parameters."""
