@@ -103,7 +103,7 @@ def test_the_readme_has_the_default_model_against_the_codec_alone(script: Module
 def test_what_is_reached_is_bold(script: ModuleType, clips: dict[str, Any]) -> None:
     document = copy.deepcopy(clips)
     document["bd_rate"] = [mean("x264", "scene-lite", -28.0), mean("x265", "scene-lite", -32.9)]
-    lines = script.aims(document).splitlines()
+    lines = script.aims(document, "scene-lite").splitlines()
     assert lines[2].startswith("| x264 | **-28.0** (-28) | N/A (-15) |")
     assert lines[3].startswith("| x265 | -32.9 (-33) |")
 
