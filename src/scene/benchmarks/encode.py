@@ -143,11 +143,11 @@ def bench_encode(
     for width, height in sizes:
         runs: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
         with workspace() as folder:
-            write_raw_video(folder / "clip.y4m", _header(width, height), _pictures(width, height, frames))
+            write_clip(folder / "clip.y4m", width, height, frames)
             for _ in range(turns):
                 for enhanced in (False, True):
                     wanted = options if enhanced else EnhanceOptions(model=BYPASS)
-                    runs[enhanced].append(_encode_apart(folder, settings, wanted))
+                    runs[enhanced].append(encode_apart(folder, settings, wanted))
                     count += 1
                     on_progress(Progress(count, total, {"size": f"{width}x{height}"}))
         plain, made = (_speed(runs[enhanced]) for enhanced in (False, True))
@@ -173,23 +173,34 @@ def measure_one(began: float) -> None:
     """
     request = json.load(sys.stdin)
     options = EnhanceOptions(**request["options"])
-    readings: list[float] = []
+    readings: list[tuple[float, float]] = []
     source = Path(request["source"])
     settings = EncoderSettings(**request["settings"])
     result = encode(
         EncodeRequest(source, source.with_name("encoded.mkv"), settings, enhancement=options, overwrite=True),
-        lambda _: readings.append(time.perf_counter()),
+        lambda _: readings.append((time.perf_counter(), time.process_time())),
     )
-    ended = time.perf_counter()
+    ended, used = time.perf_counter(), time.process_time()
+    (first, used_first), further = readings[0], result.frames - 1
     figures = {
-        "fps": (result.frames - 1) / (ended - readings[0]),
-        "start_s": readings[0] - began,
+        "fps": further / (ended - first),
+        "cpu_s": (used - used_first) / further,
+        "start_s": first - began,
         "memory": _peak_memory(),
     }
     json.dump(figures, sys.stdout)
 
 
-def _encode_apart(folder: Path, settings: EncoderSettings, options: EnhanceOptions) -> dict[str, Any]:
+def encode_apart(folder: Path, settings: EncoderSettings, options: EnhanceOptions) -> dict[str, Any]:
+    """One encode of `clip.y4m` in a folder, in a process of its own.
+
+    Returns:
+        "fps" and "start_s" as for `EncodeSpeed`; "cpu_s", the seconds of processor time that a frame takes after the
+        first, all threads added; "memory" in bytes.
+
+    Raises:
+        ProcessError: the encode failed.
+    """
     asked, answered = folder / "asked.json", folder / "answered.json"
     request = {"source": str(folder / "clip.y4m"), "settings": asdict(settings), "options": asdict(options)}
     asked.write_text(json.dumps(request), encoding="utf-8")
@@ -219,8 +230,13 @@ def _peak_memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _header(width: int, height: int) -> Y4MHeader:
-    return Y4MHeader(PictureFormat(width, height), _RATE)
+def write_clip(path: Path, width: int, height: int, frames: int) -> None:
+    """The made clip, as YUV4MPEG2 of 25 frames a second.
+
+    Raises:
+        OSError: there is no room.
+    """
+    write_raw_video(path, Y4MHeader(PictureFormat(width, height), _RATE), _pictures(width, height, frames))
 
 
 def _pictures(width: int, height: int, frames: int) -> Iterator[Picture]:
