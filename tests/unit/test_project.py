@@ -60,7 +60,8 @@ ARROWS = {
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
     "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
-    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "calibration", "benchmarks"},
+    "benchmarks.gpu": BELOW_JOBS | TRAINING | {"benchmarks"},
+    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "calibration", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -216,6 +217,7 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["bench", "training"],
             ["bench", "semantics"],
             ["bench", "encode"],
+            ["bench", "gpu"],
             ["completion"],
         )
     ],

@@ -7,21 +7,19 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from scene.benchmarks.made_clip import made_pictures
 from scene.errors import UsageError
 from scene.jobs.encode import EncodeRequest, encode
 from scene.measure.raw_video import write_raw_video
 from scene.measure.workspace import workspace
 from scene.options import BYPASS, EnhanceOptions
-from scene.picture import Picture, PictureFormat, Plane
+from scene.picture import PictureFormat
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
@@ -31,11 +29,6 @@ from scene.video.rawvideo.y4m import Y4MHeader
 
 SIZES = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
 _RATE = Fraction(25)
-# The clip: amplitudes fall with frequency as in photographs; it pans, and every frame has new noise. In 8-bit codes.
-_FALL = 1.1
-_PAN = 4
-_MEAN, _SPREAD, _NOISE = 112.0, 40.0, 2.0
-_CHROMA_SPREAD = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,33 +229,4 @@ def write_clip(path: Path, width: int, height: int, frames: int) -> None:
     Raises:
         OSError: there is no room.
     """
-    write_raw_video(path, Y4MHeader(PictureFormat(width, height), _RATE), _pictures(width, height, frames))
-
-
-def _pictures(width: int, height: int, frames: int) -> Iterator[Picture]:
-    """A pan over a random texture with the spectrum of photographs, under noise that is new in every frame."""
-    random = np.random.default_rng(0)
-    fmt = PictureFormat(width, height)
-    # By this much the planes move from frame to frame.
-    steps = (_PAN, _PAN // 2, _PAN // 2)
-    looks = ((_MEAN, _SPREAD), (128.0, _CHROMA_SPREAD), (128.0, _CHROMA_SPREAD))
-    textures = [
-        mean + spread * _texture(random, rows, columns + (frames - 1) * step)
-        for (mean, spread), step, (rows, columns) in zip(looks, steps, fmt.plane_shapes, strict=True)
-    ]
-    for number in range(frames):
-        planes: list[Plane] = []
-        for texture, step, shape in zip(textures, steps, fmt.plane_shapes, strict=True):
-            noise = random.standard_normal(shape, np.float32) * _NOISE
-            shown = texture[:, number * step : number * step + shape[1]] + noise
-            planes.append(shown.round().clip(16, 235).astype(np.uint8))
-        yield Picture(fmt, tuple(planes))
-
-
-def _texture(random: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.float32]:
-    """(rows, columns) of mean 0 and standard deviation 1."""
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
-    frequency[0, 0] = np.inf
-    phases = np.fft.rfft2(random.standard_normal((rows, columns)))
-    texture = np.fft.irfft2(phases / frequency**_FALL, (rows, columns))
-    return np.asarray(texture / texture.std(), np.float32)
+    write_raw_video(path, Y4MHeader(PictureFormat(width, height), _RATE), made_pictures(width, height, frames))

@@ -217,6 +217,47 @@ def semantics(
     print(f"embeddings every {result.interval} frames take {100 * result.share:.2f} % of the time")
 
 
+@bench.command
+def gpu(
+    *,
+    out: Path,
+    models: str = "scene,asconvsr,scene-lite",
+    sizes: str = "720p,1080p,2160p",
+    data: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "cuda",
+) -> None:
+    """Measure a GPU: its own limits, the networks in every form, whole enhancements, SigLIP 2, training.
+
+    Takes many minutes. What the file has is not measured again, so the same command goes on where it was ended. Needs
+    no PyAV.
+
+    Parameters
+    ----------
+    out:
+        JSON file, written after every variant; gone on with if it is of the same card and torch.
+    models:
+        Shipped models' names, or .safetensors files, with commas between.
+    sizes:
+        Of the pictures, with commas between: 720p, 1080p, 2160p, or WIDTHxHEIGHT.
+    data:
+        Folder of training material, as for scene train; without it training is not measured.
+    device:
+        Where to measure; on a CPU what needs a GPU is left out.
+    """
+    from scene.benchmarks.gpu import bench_gpu
+    from scene.benchmarks.gpu.run import SIZES
+    from scene.cli.console import progress_display, setup_logging
+    from scene.cli.gpu_report import print_gpu
+
+    setup_logging("text")
+    wanted = [SIZES.get(word) or _size(word, "--sizes") for word in sizes.split(",")]
+    with progress_display("bench", "variants") as on_progress:
+        result = bench_gpu(
+            out, models=models.split(","), sizes=wanted, data=data, device=device, on_progress=on_progress
+        )
+    print_gpu(result)
+
+
 def _size(text: str, option: str) -> tuple[int, int]:
     from scene.errors import UsageError
 
