@@ -18,7 +18,8 @@ from scene.errors import InputError, UsageError
 from scene.model import load_model
 from scene.video.pixel_format import frame_picture, picture_format
 
-PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+ROOT = Path(__file__).parents[2]
+PAGE, README = ROOT / "docs" / "python.md", ROOT / "README.md"
 
 
 def snippets() -> list[str]:
@@ -49,6 +50,7 @@ def shown(word):
 
 def test_three_lines_enhance_a_batch():
     (lines,) = (text for text in snippets() if "enhance(frames)" in text)
+    assert lines in README.read_text("utf-8")
     assert len([line for line in lines.splitlines() if line]) == 3
     frames = batch(2, 48, 64, 3)
     enhanced = shown("enhance(frames)")(frames=frames)["enhanced"]

@@ -11,10 +11,9 @@ import av
 import numpy as np
 import pytest
 
-from scene.benchmarks.encode import SIZES, _header, _pictures, bench_encode
+from scene.benchmarks.encode import SIZES, bench_encode, write_clip
 from scene.cli import run
 from scene.errors import UsageError
-from scene.measure.raw_video import write_raw_video
 from scene.options import EnhanceOptions
 from scene.progress import Progress
 from scene.video.encoders.settings import EncoderSettings
@@ -49,7 +48,7 @@ def test_both_are_measured_in_one_run() -> None:
 
 
 def test_the_clip_moves_and_has_noise(tmp_path: Path) -> None:
-    write_raw_video(tmp_path / "clip.y4m", _header(160, 96), _pictures(160, 96, 4))
+    write_clip(tmp_path / "clip.y4m", 160, 96, 4)
     with av.open(str(tmp_path / "clip.y4m")) as file:
         lumas = [frame.to_ndarray(format="gray").astype(float) for frame in file.decode(video=0)]
     assert len(lumas) == 4 and lumas[0].shape == (96, 160)

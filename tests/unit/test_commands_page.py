@@ -30,7 +30,9 @@ def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_the_page_is_what_the_commands_print() -> None:
     """In a process of its own: consoles keep the width that they began with."""
     code = "import make_commands, sys; sys.stdout.buffer.write(make_commands.page().encode())"
-    environment = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": str(ROOT / "scripts")}
+    # The package of this checkout, wherever another one is installed.
+    places = os.pathsep.join(str(ROOT / folder) for folder in ("scripts", "src"))
+    environment = {**os.environ, "NO_COLOR": "1", "PYTHONPATH": places}
     made = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True, timeout=60)
     page = (ROOT / "docs" / "commands.md").read_text("utf-8")
     assert page == made.stdout.decode("utf-8"), "run python scripts/make_commands.py"
@@ -46,6 +48,7 @@ def test_every_command_is_on_the_page(script: ModuleType) -> None:
         "habits",
         "sample",
         "encode_report",
+        "gpu_report",
         "results_report",
         "search_report",
         "standard_streams",

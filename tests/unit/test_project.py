@@ -61,7 +61,11 @@ ARROWS = {
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
     "exporting": NETWORK | {"enhance", "video.encoders"},
     "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
-    "cli": BELOW_JOBS | TRAINING | EVALUATION | {"jobs", "jobs.batch", "calibration", "exporting", "benchmarks"},
+    "benchmarks.gpu": BELOW_JOBS | TRAINING | {"benchmarks"},
+    "cli": BELOW_JOBS
+    | TRAINING
+    | EVALUATION
+    | {"jobs", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -218,6 +222,7 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["bench", "training"],
             ["bench", "semantics"],
             ["bench", "encode"],
+            ["bench", "gpu"],
             ["completion"],
         )
     ],

@@ -7,21 +7,19 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from scene.benchmarks.made_clip import made_pictures
 from scene.errors import UsageError
 from scene.jobs.encode import EncodeRequest, encode
 from scene.measure.raw_video import write_raw_video
 from scene.measure.workspace import workspace
 from scene.options import BYPASS, EnhanceOptions
-from scene.picture import Picture, PictureFormat, Plane
+from scene.picture import PictureFormat
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
@@ -31,11 +29,6 @@ from scene.video.rawvideo.y4m import Y4MHeader
 
 SIZES = {"480p": (854, 480), "720p": (1280, 720), "1080p": (1920, 1080)}
 _RATE = Fraction(25)
-# The clip: amplitudes fall with frequency as in photographs; it pans, and every frame has new noise. In 8-bit codes.
-_FALL = 1.1
-_PAN = 4
-_MEAN, _SPREAD, _NOISE = 112.0, 40.0, 2.0
-_CHROMA_SPREAD = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +136,11 @@ def bench_encode(
     for width, height in sizes:
         runs: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
         with workspace() as folder:
-            write_raw_video(folder / "clip.y4m", _header(width, height), _pictures(width, height, frames))
+            write_clip(folder / "clip.y4m", width, height, frames)
             for _ in range(turns):
                 for enhanced in (False, True):
                     wanted = options if enhanced else EnhanceOptions(model=BYPASS)
-                    runs[enhanced].append(_encode_apart(folder, settings, wanted))
+                    runs[enhanced].append(encode_apart(folder, settings, wanted))
                     count += 1
                     on_progress(Progress(count, total, {"size": f"{width}x{height}"}))
         plain, made = (_speed(runs[enhanced]) for enhanced in (False, True))
@@ -173,23 +166,34 @@ def measure_one(began: float) -> None:
     """
     request = json.load(sys.stdin)
     options = EnhanceOptions(**request["options"])
-    readings: list[float] = []
+    readings: list[tuple[float, float]] = []
     source = Path(request["source"])
     settings = EncoderSettings(**request["settings"])
     result = encode(
         EncodeRequest(source, source.with_name("encoded.mkv"), settings, enhancement=options, overwrite=True),
-        lambda _: readings.append(time.perf_counter()),
+        lambda _: readings.append((time.perf_counter(), time.process_time())),
     )
-    ended = time.perf_counter()
+    ended, used = time.perf_counter(), time.process_time()
+    (first, used_first), further = readings[0], result.frames - 1
     figures = {
-        "fps": (result.frames - 1) / (ended - readings[0]),
-        "start_s": readings[0] - began,
+        "fps": further / (ended - first),
+        "cpu_s": (used - used_first) / further,
+        "start_s": first - began,
         "memory": _peak_memory(),
     }
     json.dump(figures, sys.stdout)
 
 
-def _encode_apart(folder: Path, settings: EncoderSettings, options: EnhanceOptions) -> dict[str, Any]:
+def encode_apart(folder: Path, settings: EncoderSettings, options: EnhanceOptions) -> dict[str, Any]:
+    """One encode of `clip.y4m` in a folder, in a process of its own.
+
+    Returns:
+        "fps" and "start_s" as for `EncodeSpeed`; "cpu_s", the seconds of processor time that a frame takes after the
+        first, all threads added; "memory" in bytes.
+
+    Raises:
+        ProcessError: the encode failed.
+    """
     asked, answered = folder / "asked.json", folder / "answered.json"
     request = {"source": str(folder / "clip.y4m"), "settings": asdict(settings), "options": asdict(options)}
     asked.write_text(json.dumps(request), encoding="utf-8")
@@ -219,34 +223,10 @@ def _peak_memory() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _header(width: int, height: int) -> Y4MHeader:
-    return Y4MHeader(PictureFormat(width, height), _RATE)
+def write_clip(path: Path, width: int, height: int, frames: int) -> None:
+    """The made clip, as YUV4MPEG2 of 25 frames a second.
 
-
-def _pictures(width: int, height: int, frames: int) -> Iterator[Picture]:
-    """A pan over a random texture with the spectrum of photographs, under noise that is new in every frame."""
-    random = np.random.default_rng(0)
-    fmt = PictureFormat(width, height)
-    # By this much the planes move from frame to frame.
-    steps = (_PAN, _PAN // 2, _PAN // 2)
-    looks = ((_MEAN, _SPREAD), (128.0, _CHROMA_SPREAD), (128.0, _CHROMA_SPREAD))
-    textures = [
-        mean + spread * _texture(random, rows, columns + (frames - 1) * step)
-        for (mean, spread), step, (rows, columns) in zip(looks, steps, fmt.plane_shapes, strict=True)
-    ]
-    for number in range(frames):
-        planes: list[Plane] = []
-        for texture, step, shape in zip(textures, steps, fmt.plane_shapes, strict=True):
-            noise = random.standard_normal(shape, np.float32) * _NOISE
-            shown = texture[:, number * step : number * step + shape[1]] + noise
-            planes.append(shown.round().clip(16, 235).astype(np.uint8))
-        yield Picture(fmt, tuple(planes))
-
-
-def _texture(random: np.random.Generator, rows: int, columns: int) -> npt.NDArray[np.float32]:
-    """(rows, columns) of mean 0 and standard deviation 1."""
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
-    frequency[0, 0] = np.inf
-    phases = np.fft.rfft2(random.standard_normal((rows, columns)))
-    texture = np.fft.irfft2(phases / frequency**_FALL, (rows, columns))
-    return np.asarray(texture / texture.std(), np.float32)
+    Raises:
+        OSError: there is no room.
+    """
+    write_raw_video(path, Y4MHeader(PictureFormat(width, height), _RATE), made_pictures(width, height, frames))

@@ -14,6 +14,9 @@ from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.encoders.settings import EncoderSettings, TrialCodecName
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scene.benchmarks.cost import Cost
     from scene.benchmarks.encode import EncodeBenchmark
     from scene.benchmarks.training import TrainingBenchmark
 
@@ -128,6 +131,50 @@ def encode(
 
 
 @bench.command
+def cost(
+    results: Path,
+    /,
+    *clips: Path,
+    out: Path,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Measure what savings cost: processor time of an evaluation's encodes, beside their BD-rates.
+
+    Writes cost.json and cost.png. A clip takes about as long as all its encodes with one CRF.
+
+    Parameters
+    ----------
+    results:
+        results.json of scene evaluate.
+    clips:
+        Clips of that evaluation: all, or some for the processor time.
+    out:
+        Folder to write to.
+    json:
+        Print one JSON object instead of a table.
+    """
+    import dataclasses
+    from json import dumps
+
+    from scene.benchmarks.cost import bench_cost
+    from scene.benchmarks.cost_figure import draw
+    from scene.cli.console import progress_display, setup_logging
+    from scene.files import write_atomically
+
+    setup_logging("text")
+    out.mkdir(parents=True, exist_ok=True)
+    with progress_display("bench", "encodes") as on_progress:
+        costs = bench_cost(results, clips, on_progress=on_progress)
+    document = dumps({"format": 1, "costs": [dataclasses.asdict(one) for one in costs]}, indent=1)
+    write_atomically(out / "cost.json", document + "\n")
+    draw(costs, out / "cost.png")
+    if json:
+        print(document)
+    else:
+        _print_cost(costs)
+
+
+@bench.command
 def semantics(
     model: str = "scene",
     /,
@@ -170,6 +217,47 @@ def semantics(
     print(f"embeddings every {result.interval} frames take {100 * result.share:.2f} % of the time")
 
 
+@bench.command
+def gpu(
+    *,
+    out: Path,
+    models: str = "scene,asconvsr,scene-lite",
+    sizes: str = "720p,1080p,2160p",
+    data: Path | None = None,
+    device: Literal["auto", "cpu", "cuda"] = "cuda",
+) -> None:
+    """Measure a GPU: its own limits, the networks in every form, whole enhancements, SigLIP 2, training.
+
+    Takes many minutes. What the file has is not measured again, so the same command goes on where it was ended. Needs
+    no PyAV.
+
+    Parameters
+    ----------
+    out:
+        JSON file, written after every variant; gone on with if it is of the same card and torch.
+    models:
+        Shipped models' names, or .safetensors files, with commas between.
+    sizes:
+        Of the pictures, with commas between: 720p, 1080p, 2160p, or WIDTHxHEIGHT.
+    data:
+        Folder of training material, as for scene train; without it training is not measured.
+    device:
+        Where to measure; on a CPU what needs a GPU is left out.
+    """
+    from scene.benchmarks.gpu import bench_gpu
+    from scene.benchmarks.gpu.run import SIZES
+    from scene.cli.console import progress_display, setup_logging
+    from scene.cli.gpu_report import print_gpu
+
+    setup_logging("text")
+    wanted = [SIZES.get(word) or _size(word, "--sizes") for word in sizes.split(",")]
+    with progress_display("bench", "variants") as on_progress:
+        result = bench_gpu(
+            out, models=models.split(","), sizes=wanted, data=data, device=device, on_progress=on_progress
+        )
+    print_gpu(result)
+
+
 def _size(text: str, option: str) -> tuple[int, int]:
     from scene.errors import UsageError
 
@@ -178,6 +266,21 @@ def _size(text: str, option: str) -> tuple[int, int]:
     if not (0 < width <= 8192 and 0 < height <= 8192):
         raise UsageError(f"{option} {text!r} must be WIDTHxHEIGHT, each from 1 to 8192.")
     return width, height
+
+
+def _print_cost(costs: Sequence[Cost]) -> None:
+    from scene.metrics.scores import METRICS
+
+    titles = {metric.name: metric.title for metric in METRICS}
+    shown = list(costs[0].percent) if costs else []
+    print(
+        " | ".join(["| Against", "Encoder", "Before it", "ms a frame", "times", *(titles[name] for name in shown)]), "|"
+    )
+    print("|", " | ".join(["---"] * 3 + ["---:"] * (2 + len(shown))), "|")
+    for cost in costs:
+        percents = ("N/A" if cost.percent[name] is None else f"{cost.percent[name]:+.1f}" for name in shown)
+        cells = [cost.anchor, cost.codec, cost.method, f"{1000 * cost.cpu_s:.1f}", f"{cost.ratio:.2f}", *percents]
+        print("|", " | ".join(cells), "|")
 
 
 def _print_encode(result: EncodeBenchmark) -> None:

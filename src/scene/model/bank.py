@@ -36,17 +36,18 @@ def bank_change(luma: torch.Tensor, bank: Bank, step: torch.Tensor) -> torch.Ten
 def _bands(luma: torch.Tensor) -> list[torch.Tensor]:
     """The bands of a Laplacian pyramid, the finest first; fewer on small pictures."""
     bands: list[torch.Tensor] = []
+    # On the device at once: a CUDA graph cannot wait for main memory.
+    taps = torch.stack([luma.new_full((), tap) for tap in _BINOMIAL])
     level = luma
     while len(bands) < BANDS and (not bands or all(side >= LEAST_SIDE for side in level.shape[-2:])):
-        coarser = _halved(level)
+        coarser = _halved(level, taps)
         bands.append(level - _doubled(coarser, level))
         level = coarser
     return bands
 
 
-def _halved(x: torch.Tensor) -> torch.Tensor:
-    """(N, 1, H, W) smoothed, and of it every second sample in both directions."""
-    taps = torch.tensor(_BINOMIAL).to(x)
+def _halved(x: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
+    """(N, 1, H, W) smoothed by five taps, and of it every second sample in both directions."""
     mode = "reflect" if all(side > 2 for side in x.shape[-2:]) else "replicate"
     x = F.conv2d(F.pad(x, (2, 2, 0, 0), mode), taps.reshape(1, 1, 1, 5), stride=(1, 2))
     return F.conv2d(F.pad(x, (0, 0, 2, 2), mode), taps.reshape(1, 1, 5, 1), stride=(2, 1))

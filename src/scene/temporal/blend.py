@@ -75,7 +75,8 @@ class Blend:
         own = [plane.astype(np.float32) for plane in picture.planes]
 
         def difference(other: Neighbour[npt.NDArray[np.uint8]], motion: MotionField, index: int) -> Floats:
-            return cast(Floats, (motion.warp(other.picture.planes[index]) - own[index]) / unit)
+            difference = cast(Floats, cv2.subtract(motion.warp(other.picture.planes[index]), own[index]))
+            return difference if unit == 1 else cast(Floats, difference / unit)
 
         motions = [self._motion.estimate(small, other.small) for other in neighbours]
         moved = [(*pair, difference(*pair, 0)) for pair in zip(neighbours, motions, strict=True)]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import cast
+import functools
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -31,7 +32,7 @@ class MotionField:
 
     def __init__(self, field: Floats) -> None:
         self._field = field
-        self._places: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
+        self._places: dict[tuple[int, ...], Floats] = {}
 
     def warp(self, plane: npt.NDArray[np.generic]) -> Floats:
         """A plane (H, W) of the other picture, of any size, moved to where the first one has its content.
@@ -40,19 +41,27 @@ class MotionField:
         """
         if plane.shape not in self._places:
             self._places[plane.shape] = self._places_at(*plane.shape)
-        across, down = self._places[plane.shape]
+        places, none = self._places[plane.shape], cast(Any, None)
         moved = cv2.remap(
-            plane.astype(np.float32), across, down, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+            plane.astype(np.float32), places, none, interpolation=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
         return cast(Floats, moved)
 
-    def _places_at(self, height: int, width: int) -> tuple[Floats, Floats]:
-        """Where each sample of a plane comes from, horizontally and vertically."""
+    def _places_at(self, height: int, width: int) -> Floats:
+        """Where each sample of a plane comes from, (H, W, 2), horizontally and vertically."""
         rows, columns = self._field.shape[:2]
-        field = cv2.resize(self._field, (width, height), interpolation=cv2.INTER_LINEAR)
-        across = np.arange(width, dtype=np.float32) + field[..., 0] * np.float32(width / columns)
-        down = np.arange(height, dtype=np.float32)[:, None] + field[..., 1] * np.float32(height / rows)
-        return across, down
+        field = self._field * np.array([width / columns, height / rows], np.float32)
+        resized = cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR)
+        return cast(Floats, cv2.add(resized, _grid(height, width)))
+
+
+@functools.lru_cache(maxsize=4)
+def _grid(height: int, width: int) -> Floats:
+    """The place of every sample, (H, W, 2)."""
+    grid = np.empty((height, width, 2), np.float32)
+    grid[..., 0] = np.arange(width, dtype=np.float32)
+    grid[..., 1] = np.arange(height, dtype=np.float32)[:, None]
+    return grid
 
 
 class MotionEstimator:
