@@ -172,7 +172,7 @@ def test_interleaved_frames_become_planar_and_others_are_refused(enhancer):
 
 def test_no_encoder_outlives_its_encode(tmp_path):
     """A program that encodes one file after the other holds one encoder's memory, not all of them."""
-    source = make_video(tmp_path / "in.mkv")
+    source = make_video(tmp_path / "in.mkv", size=(640, 360), frames=2)
 
     def contexts() -> int:
         return sum(issubclass(type(thing), av.CodecContext) for thing in gc.get_objects())

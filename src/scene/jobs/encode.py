@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# An encoder of pictures of fewer samples holds little memory, and collecting takes some 50 ms.
+_LARGE = 640 * 360
+
 
 @dataclass(frozen=True, slots=True)
 class EncodeRequest:
@@ -116,17 +119,19 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
         MissingError: the encoder, the device, or the ffmpeg program that a guard needs, is not on this machine.
         SceneError: the output cannot be written.
     """
+    started = time.monotonic()
+    checked = check_request(request)
+    fmt = checked.plan.info.format
     try:
-        return _encode(request, on_progress)
+        return _encode(request, checked, started, on_progress)
     finally:
         # PyAV's containers and streams refer to one another. Python's collector counts objects, not what they hold: an
         # encoder of a hundred megabytes would wait for it, and the next beside it.
-        gc.collect()
+        if fmt.width * fmt.height >= _LARGE:
+            gc.collect()
 
 
-def _encode(request: EncodeRequest, on_progress: OnProgress) -> EncodeResult:
-    started = time.monotonic()
-    checked = check_request(request)
+def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_progress: OnProgress) -> EncodeResult:
     # Now: the source may be gone when its encode is finished.
     source_bytes = request.source.stat().st_size
     plan, info = checked.plan, checked.plan.info
