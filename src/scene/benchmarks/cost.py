@@ -13,6 +13,7 @@ from typing import Any
 from scene.benchmarks.encode import encode_apart
 from scene.errors import InputError, UsageError
 from scene.measure.clip import Recipe, make_reference, open_clips
+from scene.measure.encode import codec_run, encoder_settings
 from scene.measure.workspace import workspace
 from scene.metrics.bjontegaard import bd_rate
 from scene.options import BYPASS, EnhanceOptions
@@ -32,12 +33,14 @@ class Way:
         codec, method: as the evaluation calls them.
         settings: of the encoder, at the middle of the evaluation's CRFs, with as many threads as it likes.
         options: of the model before it.
+        tuned: whether the encoder has other parameters than the evaluation's other methods.
     """
 
     codec: str
     method: str
     settings: EncoderSettings
     options: EnhanceOptions
+    tuned: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +108,20 @@ def ways_of(document: Mapping[str, Any]) -> list[Way]:
     environment = document["environment"]
     for codec in environment["codecs"]:
         crf = codec["crf"][len(codec["crf"]) // 2]
+        # The protocol's own parameters, one thread among them, are left out.
+        run = codec_run(codec["codec"], preset=codec["preset"], encoder_args="")
         measured = {point["method"] for point in document["points"] if point["codec"] == codec["codec"]}
         for method in environment["methods"]:
+            # A conditioned network has a method for each strength, of one label, and each encoder but one of them.
             if method["method"] not in measured or (method["codecs"] and codec["codec"] not in method["codecs"]):
                 continue
             options = _options(method)
             if options is None:
                 continue
-            parameters = list(method["parameters"])
-            presets = [item.partition("=")[2] for item in parameters if item.startswith("preset=")]
-            rest = [item for item in parameters if not item.startswith("preset=")]
-            settings = EncoderSettings(codec["codec"], crf, presets[0] if presets else codec["preset"], ":".join(rest))
-            # A conditioned network has a method for each strength, of one label, and each encoder but one of them.
-            ways.append(Way(codec["codec"], method["method"], settings, options))
+            parameters = tuple(method["parameters"])
+            # Without those of the protocol there is no key-frame interval to be filled in.
+            settings = encoder_settings(run, crf, 1, parameters)
+            ways.append(Way(codec["codec"], method["method"], settings, options, bool(parameters)))
     return ways
 
 
@@ -134,8 +138,7 @@ def held_against_anchors(
     for place, anchor in enumerate(codecs):
         following = codecs[place + 1 : place + 2]
         for way in ways:
-            plain = not way.settings.encoder_args and way.settings.preset == _preset(document, way.codec)
-            if way.codec != anchor and not (way.codec in following and plain):
+            if way.codec != anchor and (way.codec not in following or way.tuned):
                 continue
             own, base = seconds[way.codec, way.method], seconds[anchor, BYPASS]
             ratios = [mine / theirs for mine, theirs in zip(own, base, strict=True)]
@@ -160,11 +163,6 @@ def _options(method: Mapping[str, Any]) -> EnhanceOptions | None:
         strength = 1.0 if method["strength"] is None else method["strength"]
         return EnhanceOptions(name.partition(":")[0], strength)
     return EnhanceOptions(BYPASS) if identity.partition("+")[0] == BYPASS else None
-
-
-def _preset(document: Mapping[str, Any], codec: str) -> str:
-    (preset,) = (entry["preset"] for entry in document["environment"]["codecs"] if entry["codec"] == codec)
-    return str(preset)
 
 
 def _percent(document: Mapping[str, Any], anchor: str, way: Way, metric: str) -> float | None:

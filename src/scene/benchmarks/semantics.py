@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 # Frames that an embedding is taken to serve; shots are seldom shorter.
-_INTERVAL = 30
+SHOT_FRAMES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def bench_semantics(
     )
     # The first call takes the one embedding of the shot.
     frame_s = _median(lambda: enhancer([picture]), enhancer.device, repeats)
-    each = embedding_s / _INTERVAL
+    each = embedding_s / SHOT_FRAMES
     return SemanticsBenchmark(
         network.identity,
         conditioner.identity,
@@ -94,7 +94,7 @@ def bench_semantics(
         encoder_s,
         embedding_s,
         frame_s,
-        _INTERVAL,
+        SHOT_FRAMES,
         each / (each + frame_s),
         torch.get_num_threads(),
         torch.cuda.get_device_name() if enhancer.device.type == "cuda" else "cpu",

@@ -17,9 +17,8 @@ from scene.enhance.calibrated import borrowed_calibration, calibration_for
 from scene.errors import InputError, UsageError
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.score import require_ffmpeg
-from scene.model import Calibration, Network, NetworkConfig, build_network, load_model, resolve_model, save_network
+from scene.model import Calibration, Network, NetworkConfig, build_network, load_model, save_network
 from scene.model.calibration import Bank
-from scene.model.checkpoint import read_record
 from scene.options import BYPASS
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders import DEFAULT_ENCODER
@@ -118,7 +117,7 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         raise UsageError("`frames` must be at least 2.")
     if not request.destination.parent.is_dir():
         raise UsageError(f"the folder {request.destination.parent} does not exist.")
-    network, record = _open_model(request.model)
+    network = _open_model(request.model)
     run = codec_run(request.codec, preset=request.preset, encoder_args=request.encoder_args)
     aim = AIMS[request.aim]
     ffmpeg = require_ffmpeg(aim.metrics, "a calibration")
@@ -155,19 +154,19 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
     network.calibrations[run.codec.name] = candidates[best]
     means = {metric: round(statistics.fmean(values), 2) for metric, values in readings[best].items()}
     # A model calibrated for several encoders has an account of each.
-    accounts = record.get("calibrations")
+    accounts = network.record.get("calibrations")
     history = {
         **(accounts if isinstance(accounts, dict) else {}),
         run.codec.name: _account(request, run, fitting, held_out, means),
     }
-    save_network(network, request.destination, {**record, "calibrations": history})
+    save_network(network, request.destination, {**network.record, "calibrations": history})
     return CalibrationResult(candidates[best], readings[best], readings[0], tuple(clip.name for clip in held_out))
 
 
-def _open_model(name: str) -> tuple[Network, dict[str, object]]:
+def _open_model(name: str) -> Network:
     if name == BYPASS:
-        return build_network(NetworkConfig(guidance="features", planes="luma", body=False, quantiser=_STEPS)), {}
-    return load_model(name), read_record(resolve_model(name))
+        return build_network(NetworkConfig(guidance="features", planes="luma", body=False, quantiser=_STEPS))
+    return load_model(name)
 
 
 def _start(network: Network, encoder: Encoder) -> Calibration:

@@ -269,18 +269,16 @@ def _size(text: str, option: str) -> tuple[int, int]:
 
 
 def _print_cost(costs: Sequence[Cost]) -> None:
+    from scene.evaluation.report.markdown import markdown_lines
     from scene.metrics.scores import METRICS
 
     titles = {metric.name: metric.title for metric in METRICS}
     shown = list(costs[0].percent) if costs else []
-    print(
-        " | ".join(["| Against", "Encoder", "Before it", "ms a frame", "times", *(titles[name] for name in shown)]), "|"
-    )
-    print("|", " | ".join(["---"] * 3 + ["---:"] * (2 + len(shown))), "|")
+    rows = [["Against", "Encoder", "Before it", "ms a frame", "times", *(titles[name] for name in shown)]]
     for cost in costs:
         percents = ("N/A" if cost.percent[name] is None else f"{cost.percent[name]:+.1f}" for name in shown)
-        cells = [cost.anchor, cost.codec, cost.method, f"{1000 * cost.cpu_s:.1f}", f"{cost.ratio:.2f}", *percents]
-        print("|", " | ".join(cells), "|")
+        rows.append([cost.anchor, cost.codec, cost.method, f"{1000 * cost.cpu_s:.1f}", f"{cost.ratio:.2f}", *percents])
+    print("\n".join(markdown_lines(rows, words=3)))
 
 
 def _print_encode(result: EncodeBenchmark) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from scene.cli.console import flag_of
+from scene.cli.console import LogFormat, flag_of
 from scene.options import EnhanceOptions
 from scene.video.encoders.settings import EncoderSettings
 
@@ -32,7 +32,7 @@ def encode(
     compare: bool = True,
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
-    log_format: Literal["text", "json"] = "text",
+    log_format: LogFormat = "text",
 ) -> None:
     """Enhance videos and encode them, keeping their audio, subtitles, chapters, time stamps and colour tags.
 

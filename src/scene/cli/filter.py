@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from scene.cli.console import LogFormat
 from scene.options import EnhanceOptions
 from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.encoders.settings import QuantiserCodecName
@@ -24,7 +25,7 @@ def filter(
     format: Literal["y4m", "nut"] | None = None,
     on_error: Literal["fail", "skip"] = "fail",
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
-    log_format: Literal["text", "json"] = "text",
+    log_format: LogFormat = "text",
 ) -> None:
     """Enhance frames between two programs: YUV4MPEG2 (y4m) or nut in and out.
 

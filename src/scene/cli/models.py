@@ -44,12 +44,11 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
 
 
 def _networks() -> list[dict[str, Any]]:
-    from scene.model import load_model, model_names, read_record, resolve_model
+    from scene.model import load_model, model_names
 
     found = []
     for name in model_names():
         network = load_model(name)
-        record = read_record(resolve_model(name))
         found.append(
             {
                 "name": name,
@@ -58,7 +57,7 @@ def _networks() -> list[dict[str, Any]]:
                 "planes": network.config.planes,
                 "parameters": network.count_parameters(),
                 "calibrated_for": sorted(network.calibrations),
-                **{key: record.get(key) for key in ("steps", "seconds", "device")},
+                **{key: network.record.get(key) for key in ("steps", "seconds", "device")},
             }
         )
     return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
+from scene.cli.console import LogFormat
 from scene.options import EnhanceOptions
 from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.encoders.settings import EncoderSettings, TrialCodecName
@@ -25,7 +26,7 @@ def search(
     sample_seconds: float = 3.0,
     best_effort: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
-    log_format: Literal["text", "json"] = "text",
+    log_format: LogFormat = "text",
 ) -> None:
     """Find the CRF that reaches a quality, with enhancement and without, by encodes of samples.
 

@@ -52,13 +52,17 @@ def save_pretrained(network: Network, folder: str | Path, record: dict[str, Any]
         UsageError: the folder is a file, or cannot be made.
     """
     folder = Path(folder)
+    _write(network, folder, network.record if record is None else record, folder.resolve().name)
+
+
+def _write(network: Network, folder: Path, record: dict[str, Any], place: str) -> None:
+    """Weights and the card that says how they are had from `place`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder} cannot be a folder ({error.strerror})") from None
-    known = network.record if record is None else record
-    save_network(network, folder / WEIGHTS, known)
-    write_atomically(folder / CARD, model_card(network, known, folder.resolve().name))
+    save_network(network, folder / WEIGHTS, record)
+    write_atomically(folder / CARD, model_card(network, record, place))
 
 
 def push_to_hub(
@@ -88,8 +92,7 @@ def push_to_hub(
     hub = _hub("pushing to the Hub")
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
-        save_pretrained(network, folder)
-        write_atomically(folder / CARD, model_card(network, network.record, repo_id))
+        _write(network, folder, network.record, repo_id)
         try:
             api = hub.HfApi(token=token)
             api.create_repo(repo_id, private=private, exist_ok=True)

@@ -6,13 +6,12 @@ import torch
 
 from scene.benchmarks.gpu.record import Figures, LeftOut
 from scene.benchmarks.gpu.timing import time_on
+from scene.benchmarks.semantics import SHOT_FRAMES
 from scene.enhance.colour import picture_rgb, plane_scales
 from scene.picture import Picture
 
 SO400M = "SigLIP 2 So400M, random weights"
 _LAYERS = 27
-# Frames that an embedding is taken to serve; shots are seldom shorter.
-_SHOT = 30
 
 
 def bench_siglip2_shape(picture: Picture, device: torch.device, *, layers: int = _LAYERS) -> Figures:
@@ -63,4 +62,4 @@ def bench_siglip2_shape(picture: Picture, device: torch.device, *, layers: int =
         timing = time_on(device, work)
     parameters = sum(parameter.numel() for parameter in encoder.parameters())
     figures = {"ms": timing.ms, "repeats": timing.repeats, "parameters": parameters}
-    return {**figures, "frames": _SHOT, "ms_a_frame": timing.ms / _SHOT}
+    return {**figures, "frames": SHOT_FRAMES, "ms_a_frame": timing.ms / SHOT_FRAMES}
