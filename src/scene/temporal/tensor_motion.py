@@ -43,10 +43,7 @@ def estimate(picture: Tensor, other: Tensor) -> Tensor:
         pyramid.append((F.avg_pool2d(one, 2), F.avg_pool2d(two, 2)))
     field = torch.zeros_like(pyramid[-1][0]).repeat(1, 2, 1, 1)
     for one, two in reversed(pyramid):
-        height, width = one.shape[-2:]
-        ratio = torch.tensor([width / field.shape[-1], height / field.shape[-2]], device=one.device)
-        field = F.interpolate(field, (height, width), mode="bilinear", align_corners=False) * ratio[:, None, None]
-        field = _search(one, two, field)
+        field = _search(one, two, _resized(field, one))
     return field
 
 
@@ -58,13 +55,27 @@ def warp(plane: Tensor, field: Tensor) -> Tensor:
     Args:
         field: (1, 2, h, w) of `estimate`, of any size.
     """
+    across, down = _grid(plane) + _resized(field, plane)[0]
+    return _sample(plane, across[None], down[None], "bicubic")
+
+
+def _resized(field: Tensor, like: Tensor) -> Tensor:
+    """Motion in samples of another plane (1, 1, H, W), at each of these: (1, 2, H, W)."""
+    rows, columns = field.shape[-2:]
+    height, width = like.shape[-2:]
+    across, down = F.interpolate(field, (height, width), mode="bilinear", align_corners=False)[0]
+    return torch.stack([across * (width / columns), down * (height / rows)])[None]
+
+
+def _grid(plane: Tensor) -> Tensor:
+    """Column and row of every sample of a plane (1, 1, H, W): (2, H, W)."""
     height, width = plane.shape[-2:]
-    ratio = torch.tensor([width / field.shape[-1], height / field.shape[-2]], device=plane.device)
-    full = F.interpolate(field, (height, width), mode="bilinear", align_corners=False) * ratio[:, None, None]
     down, across = torch.meshgrid(
-        torch.arange(height, device=plane.device), torch.arange(width, device=plane.device), indexing="ij"
+        torch.arange(height, device=plane.device, dtype=plane.dtype),
+        torch.arange(width, device=plane.device, dtype=plane.dtype),
+        indexing="ij",
     )
-    return _sample(plane, across + full[:, 0], down + full[:, 1], "bicubic")
+    return torch.stack([across, down])
 
 
 def _search(picture: Tensor, other: Tensor, begin: Tensor) -> Tensor:
@@ -82,7 +93,8 @@ def _search(picture: Tensor, other: Tensor, begin: Tensor) -> Tensor:
     across, down = across - across.mean(1, keepdim=True), down - down.mean(1, keepdim=True)
     xx, xy, yy = (across * across).sum(1) + _FLAT, (across * down).sum(1), (down * down).sum(1) + _FLAT
     determinant = xx * yy - xy * xy
-    places = _places(padded, margin)
+    # Column and row in the picture of every sample of every patch, (2, 64, P).
+    places = F.unfold(_grid(padded)[:, None] - margin, _PATCH, stride=_STRIDE)
     moves = F.pad(begin, (margin, right, margin, bottom), mode="replicate")
     first = F.unfold(moves, _PATCH, stride=_STRIDE).reshape(1, 2, _PATCH * _PATCH, -1).mean(2)
 
@@ -93,14 +105,14 @@ def _search(picture: Tensor, other: Tensor, begin: Tensor) -> Tensor:
 
     def improved(best: Tensor, least: Tensor, steps: int) -> tuple[Tensor, Tensor]:
         """Motion and cost after so many steps; a step that is none for the better is not taken."""
-        current = best
+        current, difference = best, difference_at(best)
         for _ in range(steps):
-            difference = difference_at(current)
             bx, by = (across * difference).sum(1), (down * difference).sum(1)
             move = torch.stack([yy * bx - xy * by, xx * by - xy * bx], 1) / determinant[:, None]
             # A patch that runs away from where it began follows something else.
             current = torch.where((current - move - first).abs().amax(1, keepdim=True) <= _PATCH, current - move, best)
-            best, least = _cheaper(best, least, current, difference_at(current))
+            difference = difference_at(current)
+            best, least = _cheaper(best, least, current, difference)
         return best, least
 
     rows, columns = ((size - _PATCH) // _STRIDE + 1 for size in padded.shape[-2:])
@@ -131,17 +143,6 @@ def _slope(plane: Tensor, axis: int) -> Tensor:
     wide = F.pad(plane, pad, mode="replicate")
     size = plane.shape[axis]
     return (wide.narrow(axis, 2, size) - wide.narrow(axis, 0, size)) / 2
-
-
-def _places(padded: Tensor, margin: int) -> Tensor:
-    """Column and row in the picture of every sample of every patch, (2, 64, P)."""
-    height, width = padded.shape[-2:]
-    down, across = torch.meshgrid(
-        torch.arange(height, device=padded.device, dtype=padded.dtype) - margin,
-        torch.arange(width, device=padded.device, dtype=padded.dtype) - margin,
-        indexing="ij",
-    )
-    return F.unfold(torch.stack([across, down])[:, None], _PATCH, stride=_STRIDE)
 
 
 def _at(other: Tensor, places: Tensor, moves: Tensor) -> Tensor:
