@@ -13,8 +13,9 @@ from skimage import data, transform
 
 from scene.picture import Picture, PictureFormat
 from scene.temporal import TemporalFilter, tensor_blend
-from scene.temporal.blend import Blend, Neighbour, fit, noise
+from scene.temporal.blend import Neighbour
 from scene.temporal.motion import MotionEstimator, MotionField
+from scene.temporal.opencv_blend import OpenCVBlend
 from scene.temporal.tensor_blend import TensorBlend
 
 
@@ -22,7 +23,7 @@ from scene.temporal.tensor_blend import TensorBlend
 def arithmetic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything holds for both ways to reckon."""
     if request.param == "tensors":
-        monkeypatch.setattr("scene.temporal.filter.Blend", lambda: TensorBlend(torch.device("cpu")))
+        monkeypatch.setattr("scene.temporal.filter.OpenCVBlend", lambda: TensorBlend(torch.device("cpu")))
 
 
 HEIGHT, WIDTH = 144, 208
@@ -239,19 +240,19 @@ def test_noise_is_measured_in_codes_of_one_frame() -> None:
     random = np.random.default_rng(4)
     frames = [random.normal(0, 3, (200, 300)).astype(np.float32) for _ in range(3)]
     differences = [frames[1] - frames[0], frames[2] - frames[0]]
-    assert noise(differences) == pytest.approx(3, rel=0.05)
+    assert OpenCVBlend().noise(differences) == pytest.approx(3, rel=0.05)
     # A fifth of a picture that moves otherwise hardly counts.
     differences[0][:40] += 50
-    assert noise(differences[:1]) < 4.5
+    assert OpenCVBlend().noise(differences[:1]) < 4.5
 
 
 def test_a_neighbour_fits_by_its_own_difference_and_those_around_it() -> None:
     flat = np.full((20, 20), 6, np.float32)
-    assert fit(flat, 6.0)[10, 10] == pytest.approx(np.exp(-0.5), rel=1e-3)
+    assert OpenCVBlend().fit(flat, 6.0)[10, 10] == pytest.approx(np.exp(-0.5), rel=1e-3)
     lonely = np.zeros((20, 20), np.float32)
     lonely[10, 10] = 6
-    assert fit(lonely, 6.0)[10, 10] == pytest.approx(np.exp(-0.25 * (1 + 1 / 25)), rel=1e-3)
-    assert fit(lonely, 6.0)[10, 12] == pytest.approx(np.exp(-0.25 / 25), rel=1e-3)
+    assert OpenCVBlend().fit(lonely, 6.0)[10, 10] == pytest.approx(np.exp(-0.25 * (1 + 1 / 25)), rel=1e-3)
+    assert OpenCVBlend().fit(lonely, 6.0)[10, 12] == pytest.approx(np.exp(-0.25 / 25), rel=1e-3)
 
 
 def test_the_same_motion_gives_the_same_picture_as_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +264,7 @@ def test_the_same_motion_gives_the_same_picture_as_tensors(monkeypatch: pytest.M
     monkeypatch.setattr(MotionEstimator, "estimate", lambda *_: MotionField(next(found)))
     monkeypatch.setattr(tensor_blend, "estimate", lambda *_: torch.from_numpy(next(tensors)).permute(2, 0, 1)[None])
     results = []
-    for blend in (Blend(), TensorBlend(torch.device("cpu"))):
+    for blend in (OpenCVBlend(), TensorBlend(torch.device("cpu"))):
         small = [blend.small(picture.planes[0]) for picture in noisy]
         around: list[Any] = [Neighbour(noisy[n], small[n], 1) for n in (0, 2)]
         results.append(blend.blended(noisy[1], small[1], around, 8.0, 1.0))  # type: ignore[arg-type]

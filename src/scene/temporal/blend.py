@@ -1,135 +1,147 @@
-"""A picture and its neighbours along the motion, as one: the arithmetic of the temporal filter, with OpenCV."""
+"""A picture and its neighbours along the motion, as one: the arithmetic of the temporal filter."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from scene.picture import Picture, Plane
-from scene.temporal.motion import Floats, MotionEstimator, MotionField
+from scene.temporal.motion import Floats
 
 # Weight of a neighbour that fits exactly, by its distance; the frame itself has 1.
 WEIGHTS = (0.6, 0.4)
 # Side of the square whose mean squared difference counts beside the sample's own.
 SQUARE = 5
-# Sigma is at most so many times the noise: where there is next to none, there is nothing to filter.
-NOISES = 5.0
-# The standard deviation of normal noise over its median magnitude; a difference of two frames has it twice.
-MEDIAN_TO_SIGMA = 1.4826 / 2**0.5
 # Every so many samples in each direction are looked at for the noise.
 SPARSE = 4
+# Sigma is at most so many times the noise: where there is next to none, there is nothing to filter.
+_NOISES = 5.0
+# The standard deviation of normal noise over its median magnitude; a difference of two frames has it twice.
+_MEDIAN_TO_SIGMA = 1.4826 / 2**0.5
 # A neighbour that is brighter or darker by more, in 8-bit codes, belongs to a fade or a flash.
-MOST_LIGHT = 1.0
+_MOST_LIGHT = 1.0
 # Below this sigma, in 8-bit codes, next to nothing changes.
-LEAST_SIGMA = 0.3
+_LEAST_SIGMA = 0.3
 
-S = TypeVar("S")
+# Planes of floats, as a way to reckon has them.
+A = TypeVar("A", Floats, Tensor)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Neighbour(Generic[S]):
+class Neighbour:
     """A frame near the one that is filtered.
 
     Attributes:
         picture: of the same format.
-        small: of `small`.
+        small: of `Blend.small`.
         distance: in frames, 1 or 2.
     """
 
     picture: Picture
-    small: S
+    small: Any
     distance: int
 
 
-class Blend:
-    """Motion, fit and weighted mean on the CPU."""
+class Blend(ABC, Generic[A]):
+    """Motion, fit and weighted mean; subclasses say how planes are reckoned with."""
 
-    def __init__(self) -> None:
-        self._motion = MotionEstimator()
-
-    def small(self, luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    @abstractmethod
+    def small(self, luma: npt.NDArray[np.uint8]) -> Any:
         """What motion is estimated on, of 8-bit luma (H, W)."""
-        return self._motion.halved(luma)
+
+    @abstractmethod
+    def fit(self, difference: A, sigma: float) -> A:
+        """How well each sample of a neighbour fits, 0 to 1, by its own difference and those around it."""
+
+    @abstractmethod
+    def _estimate(self, small: Any, other: Any) -> Any:
+        """The motion from one picture to another, both of `small`."""
+
+    @abstractmethod
+    def _floats(self, plane: Plane) -> A:
+        """A plane's codes."""
+
+    @abstractmethod
+    def _warp(self, motion: Any, plane: Plane) -> A:
+        """A plane of the other picture, moved to where the first one has its content."""
+
+    @abstractmethod
+    def _shrunk(self, weight: A, like: A) -> A:
+        """A plane of luma's size, averaged to the size of another."""
+
+    @abstractmethod
+    def _medians(self, planes: Sequence[A]) -> list[float]:
+        """Of every `SPARSE`th sample."""
+
+    @abstractmethod
+    def _codes(self, plane: A, change: A, largest: float, like: Plane) -> Plane:
+        """A plane with its change, which is rounded, as codes of the type of `like`."""
 
     def blended(
-        self,
-        picture: Picture,
-        small: npt.NDArray[np.uint8],
-        neighbours: Sequence[Neighbour[npt.NDArray[np.uint8]]],
-        sigma: float,
-        strength: float,
+        self, picture: Picture, small: Any, neighbours: Sequence[Neighbour], sigma: float, strength: float
     ) -> Picture:
         """The weighted mean of a picture and its neighbours; the picture itself where there is nothing to filter.
 
         Args:
+            small: of `small`.
             sigma: how different a neighbour may be, in 8-bit codes.
             strength: how much of the change is applied, from 0 to 1.
         """
         fmt = picture.format
-        unit = np.float32(1 << (fmt.bit_depth - 8))
-        own = [plane.astype(np.float32) for plane in picture.planes]
+        unit = float(1 << (fmt.bit_depth - 8))
+        own = [self._floats(plane) for plane in picture.planes]
 
-        def difference(other: Neighbour[npt.NDArray[np.uint8]], motion: MotionField, index: int) -> Floats:
-            difference = cast(Floats, cv2.subtract(motion.warp(other.picture.planes[index]), own[index]))
-            return difference if unit == 1 else cast(Floats, difference / unit)
+        def difference(other: Neighbour, motion: Any, index: int) -> A:
+            difference = self._warp(motion, other.picture.planes[index]) - own[index]
+            return difference if unit == 1 else difference / unit
 
-        motions = [self._motion.estimate(small, other.small) for other in neighbours]
-        moved = [(*pair, difference(*pair, 0)) for pair in zip(neighbours, motions, strict=True)]
-        moved = [one for one in moved if abs(_median(one[2])) <= MOST_LIGHT]
+        motions = [self._estimate(small, other.small) for other in neighbours]
+        moved = [
+            (other, motion, difference(other, motion, 0)) for other, motion in zip(neighbours, motions, strict=True)
+        ]
+        lights = self._medians([luma for _, _, luma in moved])
+        moved = [one for one, light in zip(moved, lights, strict=True) if abs(light) <= _MOST_LIGHT]
         if not moved:
             return picture
-        sigma = min(sigma, NOISES * noise([luma for _, _, luma in moved]))
-        if sigma < LEAST_SIGMA:
+        sigma = min(sigma, _NOISES * self.noise([luma for _, _, luma in moved]))
+        if sigma < _LEAST_SIGMA:
             return picture
-        weights = [WEIGHTS[other.distance - 1] * fit(luma, sigma) for other, _, luma in moved]
+        weights = [WEIGHTS[other.distance - 1] * self.fit(luma, sigma) for other, _, luma in moved]
         changes = [_mean_change([luma for _, _, luma in moved], weights)]
         if len(own) > 1:
-            size = own[1].shape[::-1]
-            weights = [cast(Floats, cv2.resize(weight, size, interpolation=cv2.INTER_AREA)) for weight in weights]
+            weights = [self._shrunk(weight, own[1]) for weight in weights]
         for index in range(1, len(own)):
             # A neighbour counts where its luma and its colour fit.
             differences = [difference(other, motion, index) for other, motion, _ in moved]
-            coloured = [weight * fit(colour, sigma) for weight, colour in zip(weights, differences, strict=True)]
+            coloured = [weight * self.fit(colour, sigma) for weight, colour in zip(weights, differences, strict=True)]
             changes.append(_mean_change(differences, coloured))
-        scale, largest = unit * np.float32(strength), np.float32((1 << fmt.bit_depth) - 1)
+        largest = float((1 << fmt.bit_depth) - 1)
         planes = (
-            np.clip(plane + np.rint(change * scale), 0, largest).astype(given.dtype)
+            self._codes(plane, change * (unit * strength), largest, given)
             for plane, change, given in zip(own, changes, picture.planes, strict=True)
         )
-        return Picture(fmt, tuple(cast(Plane, plane) for plane in planes))
+        return Picture(fmt, tuple(planes))
+
+    def noise(self, differences: Sequence[A]) -> float:
+        """The standard deviation of a frame's noise, from its differences to neighbours moved along the motion.
+
+        Robust against what moves otherwise or is covered, up to half of the picture; the neighbour that fits best
+        counts.
+        """
+        return _MEDIAN_TO_SIGMA * min(self._medians([abs(plane) for plane in differences]))
 
 
-def noise(differences: Sequence[Floats]) -> float:
-    """The standard deviation of a frame's noise, from its differences (H, W) to neighbours moved along the motion.
-
-    Robust against what moves otherwise or is covered, up to half of the picture; the neighbour that fits best counts.
-    """
-    medians = (_median(np.abs(plane)) for plane in differences)
-    return MEDIAN_TO_SIGMA * min(medians)
-
-
-def fit(difference: Floats, sigma: float) -> Floats:
-    """How well each sample of a neighbour fits, 0 to 1, by its own difference and those around it."""
-    squared = cv2.multiply(difference, difference)
-    around = cv2.boxFilter(squared, -1, (SQUARE, SQUARE), borderType=cv2.BORDER_REPLICATE)
-    weighted = cv2.addWeighted(squared, -0.25 / sigma**2, around, -0.25 / sigma**2, 0)
-    return cast(Floats, cv2.exp(weighted))
-
-
-def _median(plane: Floats) -> float:
-    return float(np.median(plane[::SPARSE, ::SPARSE]))
-
-
-def _mean_change(differences: Sequence[Floats], weights: Sequence[Floats]) -> Floats:
+def _mean_change(differences: Sequence[A], weights: Sequence[A]) -> A:
     """What the weighted mean with the neighbours changes; a frame itself has the difference 0 and the weight 1."""
-    total = np.ones_like(differences[0])
-    change = np.zeros_like(differences[0])
-    for difference, weight in zip(differences, weights, strict=True):
+    total, change = 1 + weights[0], differences[0] * weights[0]
+    for difference, weight in zip(differences[1:], weights[1:], strict=True):
         total += weight
-        change += cv2.multiply(difference, weight)
-    return cast(Floats, change / total)
+        change += difference * weight
+    change /= total
+    return change

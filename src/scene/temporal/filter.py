@@ -19,6 +19,7 @@ import torch
 from scene.picture import Picture, Plane
 from scene.temporal.blend import WEIGHTS, Blend, Neighbour
 from scene.temporal.motion import serves
+from scene.temporal.opencv_blend import OpenCVBlend
 from scene.temporal.shots import ShotDetector
 from scene.temporal.tensor_blend import TensorBlend
 
@@ -68,8 +69,7 @@ class TemporalFilter:
         self._strength = strength
         self._lookahead = lookahead
         self._period = period
-        on_cpu = device is None or device.type == "cpu"
-        self._blend: Blend | TensorBlend = Blend() if on_cpu else TensorBlend(device)
+        self._blend: Blend[Any] = OpenCVBlend() if device is None or device.type == "cpu" else TensorBlend(device)
         self._shots = ShotDetector()
         self._shot = self._index = 0
         self._past: deque[_Entry] = deque(maxlen=REACH)

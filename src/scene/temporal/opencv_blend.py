@@ -1,0 +1,52 @@
+"""The temporal filter's arithmetic on the CPU, with OpenCV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scene.picture import Plane
+from scene.temporal.blend import SPARSE, SQUARE, Blend
+from scene.temporal.motion import Floats, MotionEstimator, MotionField
+
+Small = npt.NDArray[np.uint8]
+
+
+class OpenCVBlend(Blend[Floats]):
+    """See `Blend`; planes are (H, W)."""
+
+    def __init__(self) -> None:
+        self._motion = MotionEstimator()
+
+    def small(self, luma: npt.NDArray[np.uint8]) -> Small:
+        """As `Blend` has it, (H / 2, W / 2)."""
+        return self._motion.halved(luma)
+
+    def fit(self, difference: Floats, sigma: float) -> Floats:
+        """As `Blend` has it."""
+        squared = cv2.multiply(difference, difference)
+        around = cv2.boxFilter(squared, -1, (SQUARE, SQUARE), borderType=cv2.BORDER_REPLICATE)
+        weighted = cv2.addWeighted(squared, -0.25 / sigma**2, around, -0.25 / sigma**2, 0)
+        return cast(Floats, cv2.exp(weighted))
+
+    def _estimate(self, small: Small, other: Small) -> MotionField:
+        return self._motion.estimate(small, other)
+
+    def _floats(self, plane: Plane) -> Floats:
+        return plane.astype(np.float32)
+
+    def _warp(self, motion: MotionField, plane: Plane) -> Floats:
+        return motion.warp(plane)
+
+    def _shrunk(self, weight: Floats, like: Floats) -> Floats:
+        return cast(Floats, cv2.resize(weight, like.shape[::-1], interpolation=cv2.INTER_AREA))
+
+    def _medians(self, planes: Sequence[Floats]) -> list[float]:
+        return [float(np.median(plane[::SPARSE, ::SPARSE])) for plane in planes]
+
+    def _codes(self, plane: Floats, change: Floats, largest: float, like: Plane) -> Plane:
+        return cast(Plane, np.clip(plane + np.rint(change), 0, largest).astype(like.dtype))
