@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from scene.enhance.device import synchronise
 from scene.training.step import OnPhase
 
 
@@ -46,8 +47,7 @@ class PhaseClock:
         self._since = 0.0
 
     def __call__(self, part: str, *, backward: bool = False) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
+        synchronise(self._device)
         now = time.perf_counter()
         self._steps[-1][self._current] += now - self._since
         self._current = (part, backward)

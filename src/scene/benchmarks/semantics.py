@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from scene.enhance.device import synchronise
 from scene.enhance.enhancer import Enhancer
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
@@ -107,8 +108,7 @@ def _median(work: Callable[[], Any], device: torch.device, repeats: int) -> floa
         began = time.perf_counter()
         with torch.inference_mode():
             work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        synchronise(device)
         if index >= 2:
             times.append(time.perf_counter() - began)
     return statistics.median(times)

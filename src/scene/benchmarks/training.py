@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from scene.benchmarks.phases import Part, PhaseClock, enclose
+from scene.enhance.device import synchronise
 from scene.errors import UsageError
 from scene.model import Network, build_network
 from scene.model.assembled import AssembledConv2d
@@ -226,11 +227,6 @@ class _Trainee:
         self.embedding = _random_embeddings(config) if config.network.guidance == "embedding" else None
         self.done = 0
 
-    def synchronise(self) -> None:
-        """Waits until the device has done all it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-
     def step(self, batches: Iterator[Sample], on_phase: OnPhase) -> None:
         """One step of `scene.training.loop.train`, without its log."""
         on_phase("data")
@@ -262,12 +258,12 @@ def _random_embeddings(config: TrainingConfig) -> Tensor:
 
 def _time_steps(trainee: _Trainee, count: int, step: Callable[[], None]) -> list[float]:
     """Seconds of each of some steps; together they last until the device has done the last."""
-    trainee.synchronise()
+    synchronise(trainee.device)
     moments = [time.perf_counter()]
     for index in range(count):
         step()
         if index == count - 1:
-            trainee.synchronise()
+            synchronise(trainee.device)
         moments.append(time.perf_counter())
     return [after - before for before, after in itertools.pairwise(moments)]
 
@@ -289,12 +285,12 @@ def _measure_limit(trainee: _Trainee) -> Limit:
 
     def run(module: nn.Module, *inputs: Tensor | None) -> float:
         module.zero_grad(set_to_none=True)
-        trainee.synchronise()
+        synchronise(trainee.device)
         began = time.perf_counter()
         with trainee.training.autocast():
             output = module(*inputs)
         output.backward(torch.ones_like(output))
-        trainee.synchronise()
+        synchronise(trainee.device)
         return time.perf_counter() - began
 
     spent: list[tuple[float, float]] = []

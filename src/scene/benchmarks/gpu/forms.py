@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from scene.benchmarks.gpu.record import LeftOut
-from scene.benchmarks.gpu.timing import synchronise
 from scene.enhance.calibrated import calibration_for, conditioning_step
+from scene.enhance.device import synchronise
 from scene.model import Network
 from scene.model.bank import bank_change
 from scene.model.calibration import Bank

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import torch
 
+from scene.enhance.device import synchronise
+
 Arithmetic = Literal["float32", "tf32", "bfloat16", "float16"]
 
 DTYPES: dict[Arithmetic, torch.dtype] = {
@@ -87,12 +89,6 @@ def _by_the_clock(work: Callable[[], Any], repeats: int) -> Timing:
 
 def _repeats(seconds: float) -> int:
     return max(_FEWEST, min(_MOST, round(_SECONDS / max(seconds, 1e-6))))
-
-
-def synchronise(device: torch.device) -> None:
-    """Waits until the device has done all it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @contextmanager
