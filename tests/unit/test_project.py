@@ -29,7 +29,7 @@ LEAVES = {"errors", "files", "options", "picture", "progress", "signals"}
 NETWORK = {"model", "model.semantics"}
 VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
 MEASURING = {"measure", "metrics"}
-TRAINING = {"training", "training.data"}
+TRAINING = {"training", "training.config", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
 BELOW_JOBS = NETWORK | {"proxy", "temporal", "enhance"} | VIDEO | MEASURING
@@ -51,7 +51,8 @@ ARROWS = {
     "jobs": BELOW_JOBS,
     "jobs.batch": BELOW_JOBS | {"jobs"},
     "training.data": BELOW_JOBS,
-    "training": BELOW_JOBS | {"training.data"},
+    "training.config": BELOW_JOBS | {"training.data"},
+    "training": BELOW_JOBS | {"training.config", "training.data"},
     "calibration": BELOW_JOBS | {"training.data"},
     "evaluation.grid": BELOW_JOBS,
     "evaluation.report": BELOW_JOBS | {"evaluation.grid"},

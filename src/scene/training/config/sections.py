@@ -1,25 +1,21 @@
-"""A training run as a TOML file: frozen dataclasses that refuse unknown keys and impossible values."""
+"""The sections of a training run: frozen dataclasses that refuse impossible values."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
-import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import msgspec
 from msgspec import Meta
 
-from scene.errors import InputError, UsageError
 from scene.metrics.loss_metrics import LOSS_METRICS, MS_SSIM_SIDE
 from scene.metrics.vmaf import NEG_GAIN_LIMIT, VMAF_GAIN_LIMIT
 from scene.model import NetworkConfig
 from scene.model.controls import Control
 from scene.proxy.blocks import BLOCK, BLOCKS
+from scene.training.config.checks import convert, require
 from scene.training.data.frames import Layout
 
 RateUnit = Literal["bits_per_pixel", "relative"]
@@ -28,26 +24,6 @@ Objective = Literal["weighted", "saving"]
 Positive = Annotated[int, Meta(ge=1)]
 Whole = Annotated[int, Meta(ge=0)]
 Weight = Annotated[float, Meta(ge=0)]
-Section = TypeVar("Section")
-
-
-class ConfigError(UsageError):
-    """A value that cannot be, with where it belongs.
-
-    Attributes:
-        key: whose value it is; the message does not repeat it.
-        section: that holds the key, "" where the section itself raises this.
-    """
-
-    def __init__(self, key: str, value: object, rule: str, section: str = "") -> None:
-        super().__init__(f"{key} = {value!r} {rule}")
-        self.key = key
-        self.section = section
-
-
-def _require(condition: bool, key: str, value: object, rule: str, section: str = "") -> None:
-    if not condition:
-        raise ConfigError(key, list(value) if isinstance(value, tuple) else value, rule, section)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +70,13 @@ class ProxyConfig:
 
     def __post_init__(self) -> None:
         sizes = len(self.blocks) > 0 and all(block in BLOCKS for block in self.blocks)
-        _require(sizes, "blocks", self.blocks, f"must be sizes among {', '.join(map(str, BLOCKS))}")
+        require(sizes, "blocks", self.blocks, f"must be sizes among {', '.join(map(str, BLOCKS))}")
         flat = self.tables == "flat"
         jpeg = self.blocks == (BLOCK,)
-        _require(flat or jpeg, "blocks", self.blocks, f"needs tables = 'flat': JPEG's are for blocks of {BLOCK}")
-        _require(0 < self.steps[0] <= self.steps[1], "steps", self.steps, "must be positive and in order")
+        require(flat or jpeg, "blocks", self.blocks, f"needs tables = 'flat': JPEG's are for blocks of {BLOCK}")
+        require(0 < self.steps[0] <= self.steps[1], "steps", self.steps, "must be positive and in order")
         single = self.frames == 1
-        _require(flat or single, "frames", self.frames, "needs tables = 'flat': residuals have no others")
+        require(flat or single, "frames", self.frames, "needs tables = 'flat': residuals have no others")
 
     @property
     def margin(self) -> int:
@@ -150,12 +126,12 @@ class LossConfig:
     def __post_init__(self) -> None:
         for name in self.weights:
             known = f"is of no metric; known: {', '.join(LOSS_METRICS)}"
-            _require(name in LOSS_METRICS, name, self.weights[name], known)
+            require(name in LOSS_METRICS, name, self.weights[name], known)
         weights = {name: float(self.weights.get(name, metric.weight)) for name, metric in LOSS_METRICS.items()}
         object.__setattr__(self, "weights", weights)
         some = self.objective != "saving" or any(weights.values())
         names = ", ".join(LOSS_METRICS)
-        _require(some, "objective", self.objective, f"needs a weight above 0 for one of {names}")
+        require(some, "objective", self.objective, f"needs a weight above 0 for one of {names}")
 
     @property
     def saving_metrics(self) -> tuple[str, ...]:
@@ -222,9 +198,9 @@ class ValidationConfig:
 
     def __post_init__(self) -> None:
         even = all(side >= 176 and side % 2 == 0 for side in self.size)
-        _require(even, "size", self.size, "must be two even numbers of at least 176, which MS-SSIM needs")
-        _require(max(self.size) >= 216, "size", self.size, "must have a side of at least 216, which VMAF v1 needs")
-        _require(len(set(self.crf)) == len(self.crf), "crf", self.crf, "must be different numbers")
+        require(even, "size", self.size, "must be two even numbers of at least 176, which MS-SSIM needs")
+        require(max(self.size) >= 216, "size", self.size, "must have a side of at least 216, which VMAF v1 needs")
+        require(len(set(self.crf)) == len(self.crf), "crf", self.crf, "must be different numbers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,27 +238,27 @@ class TrainingConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
-        for name in _SECTIONS:
+        for name in SECTIONS:
             # What a file says was checked as it was read; a section made in Python is checked here.
             section = getattr(self, name)
-            _convert(dataclasses.asdict(section), type(section), name)
+            convert(dataclasses.asdict(section), type(section), name)
         crop, loss, proxy, validation = self.data.crop, self.loss, self.proxy, self.validation
         needed = [(MS_SSIM_SIDE, "structure")] if loss.structure > 0 else []
         needed += [(LOSS_METRICS[name].above, f"the saving in {name}") for name in loss.saving_metrics]
         for above, what in needed:
-            _require(crop > above, "crop", crop, f"must be above {above} where {what} has a weight", "data")
+            require(crop > above, "crop", crop, f"must be above {above} where {what} has a weight", "data")
         saving = loss.objective == "saving"
         one_size = proxy.blocks == (BLOCK,)
-        _require(saving or one_size, "blocks", proxy.blocks, "needs objective = 'saving' in [loss]", "proxy")
+        require(saving or one_size, "blocks", proxy.blocks, "needs objective = 'saving' in [loss]", "proxy")
         moving = saving and self.network.planes == "luma"
         rule = "needs objective = 'saving' in [loss] and planes = 'luma' in [network]"
-        _require(moving or proxy.frames == 1, "frames", proxy.frames, rule, "proxy")
+        require(moving or proxy.frames == 1, "frames", proxy.frames, rule, "proxy")
         quantiser = self.network.quantiser
         rule = f"must be what steps in [proxy] says, {list(proxy.steps)}"
-        _require(quantiser in (None, proxy.steps), "quantiser", quantiser, rule, "network")
+        require(quantiser in (None, proxy.steps), "quantiser", quantiser, rule, "network")
         every = validation.encode_every
         rule = f"must be a multiple of validate_every = {self.run.validate_every}"
-        _require(every % self.run.validate_every == 0, "encode_every", every, rule, "validation")
+        require(every % self.run.validate_every == 0, "encode_every", every, rule, "validation")
 
     @property
     def crop_side(self) -> int:
@@ -290,136 +266,4 @@ class TrainingConfig:
         return self.data.crop + self.proxy.margin
 
 
-_SECTIONS: dict[str, Any] = typing.get_type_hints(TrainingConfig)
-
-
-def read_config(path: Path, settings: Sequence[str] = ()) -> TrainingConfig:
-    """Reads and checks a training file.
-
-    Args:
-        path: TOML, one table for each section.
-        settings: `section.key=value` in place of what the file says, the value as TOML or a bare word; the last of one
-            key counts, and of `run.steps` and `run.epochs` too.
-
-    Raises:
-        InputError: the file is missing or not TOML.
-        UsageError: an unknown section or key, a value of the wrong type or out of range; the line is named.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        tables = tomllib.loads(text)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}") from error
-    for setting in settings:
-        section, key, value = _parse_setting(setting)
-        table = tables.setdefault(section, {})
-        if isinstance(table, dict):
-            table[key] = value
-            if (section, key) == ("run", "steps"):
-                # The later word wins: the file's epochs would go before the number that was just asked for.
-                table["epochs"] = 0
-    built: dict[str, Any] = {}
-    try:
-        for name, table in tables.items():
-            if name not in _SECTIONS or not isinstance(table, dict):
-                message = f"no section [{name}]; known: {', '.join(_SECTIONS)}"
-                raise UsageError(f"{_place(path, text, None, name)}: {message}")
-            built[name] = _read_section(_SECTIONS[name], name, table)
-        return TrainingConfig(**built)
-    except ConfigError as error:
-        raise UsageError(f"{_place(path, text, error.section, error.key)}: {error}") from error
-
-
-def config_as_dict(config: TrainingConfig) -> dict[str, Any]:
-    """The configuration as plain dictionaries, as a file has it, for records and logs."""
-    sections = dataclasses.asdict(config)
-    sections["loss"] |= sections["loss"].pop("weights")
-    return sections
-
-
-def _read_section(section: type[Section], name: str, table: Mapping[str, Any]) -> Section:
-    """A section from its table; a loss metric's weight is a key like any other in the file."""
-    weighed = LOSS_METRICS if section is LossConfig else {}
-    known = [*(f.name for f in dataclasses.fields(section) if f.name != "weights"), *weighed]  # type: ignore[arg-type]
-    for key in table:
-        if key not in known:
-            raise ConfigError(key, table[key], f"is no key of [{name}]; known: {', '.join(known)}", name)
-    values = {key: value for key, value in table.items() if key not in weighed}
-    weights = {key: value for key, value in table.items() if key in weighed}
-    if weights:
-        # With fields by name, so that a refusal says which.
-        fields = [(key, Weight) for key in weights]
-        values["weights"] = msgspec.to_builtins(_convert(weights, msgspec.defstruct("Weights", fields), name))
-    return _convert(values, section, name)
-
-
-_REFUSAL = re.compile(r"(.*?)(?: - at `\$\.?(\w*).*`)?", re.DOTALL)
-
-
-def _convert(values: Mapping[str, Any], section: type[Section], name: str) -> Section:
-    """Types and bounds by msgspec, which names the field by its path: ``Expected `int` >= 1 - at `$.batch```."""
-    try:
-        return msgspec.convert(values, section)
-    except msgspec.ValidationError as error:
-        found = _REFUSAL.fullmatch(str(error))
-        rule, key = found.groups(default="") if found else (str(error), "")
-        raise ConfigError(key, values.get(key), _in_words(rule, section, key), name) from error
-    except ConfigError as error:
-        error.section = error.section or name
-        raise
-    except UsageError as error:
-        # The network's own checks are no rules of types: a value that they refuse is refused among defaults too.
-        key = next((key for key, value in values.items() if _refuses(section, {key: value})), "")
-        value = values.get(key)
-        raise ConfigError(key, value, str(error).removeprefix(f"{key} = {value!r} "), name) from error
-
-
-def _refuses(section: type[Section], values: Mapping[str, Any]) -> bool:
-    try:
-        section(**values)
-    except UsageError:
-        return True
-    return False
-
-
-def _in_words(rule: str, section: type[Any], key: str) -> str:
-    """Msgspec's rule behind "key = value"; it does not say which words may stand where one of several must."""
-    choices = _choices(typing.get_type_hints(section).get(key))
-    if rule.startswith("Invalid enum value") and choices:
-        return f"must be one of {', '.join(map(str, choices))}"
-    # Backticks are for fields of requests.
-    return f"must be {rule.removeprefix('Expected ')}".replace("`", "")
-
-
-def _choices(hint: Any) -> list[Any]:
-    """The values of the literals in a type."""
-    parts = list(typing.get_args(hint))
-    return parts if typing.get_origin(hint) is Literal else [value for part in parts for value in _choices(part)]
-
-
-def _parse_setting(text: str) -> tuple[str, str, Any]:
-    name, equals, value = text.partition("=")
-    section, dot, key = name.strip().partition(".")
-    if not (equals and dot and section and key):
-        raise UsageError(f"`set` {text!r} must be SECTION.KEY=VALUE, for example run.batch=4")
-    try:
-        return section, key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return section, key, value.strip()
-
-
-def _place(path: Path, text: str, section: str | None, key: str) -> str:
-    """`file:line` of a section or key, as near as a plain scan can tell."""
-    inside = section is None
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.split("#")[0].strip()
-        if stripped.startswith("["):
-            header = stripped.strip("[] ")
-            if section is None and header.split(".")[0] == key:
-                return f"{path}:{number}"
-            inside = header == section or section is None
-        elif inside and stripped.split("=")[0].strip() == key:
-            return f"{path}:{number}"
-    return str(path)
+SECTIONS: dict[str, Any] = typing.get_type_hints(TrainingConfig)
