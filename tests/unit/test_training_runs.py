@@ -47,6 +47,7 @@ from scene.training.loop import _count_steps
 from scene.training.losses import LossInputs, WeightedLoss
 from scene.training.processes import StopSignals
 from scene.training.run import rewind_log
+from scene.training.step import TrainingStep
 from scene.training.validation import Validator
 
 
@@ -192,6 +193,33 @@ def test_a_signal_while_embeddings_are_computed_is_heeded_at_once(
     with pytest.raises(KeyboardInterrupt):
         train(config, photos, tmp_path / "out", validation=photos)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_loading_process_that_dies_during_an_update_costs_no_step(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch's handler raises between any two lines; weights that are half updated could not be kept."""
+    updates = 0
+    original = TrainingStep.update
+
+    def raise_as_torch_does(_number: int, _frame: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 1) is killed by signal: Killed.")
+
+    def update(self: TrainingStep) -> None:
+        nonlocal updates
+        updates += 1
+        if updates == 2:
+            os.kill(os.getpid(), signal.SIGCHLD)
+        original(self)
+
+    monkeypatch.setattr(TrainingStep, "update", update)
+    before = signal.signal(signal.SIGCHLD, raise_as_torch_does)
+    try:
+        with pytest.raises(SceneError, match="a process that loads data has died"):
+            train(TINY, photos, tmp_path, validation=photos)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert reached(tmp_path) == 2
 
 
 def test_signals_are_noted_delivered_and_given_back() -> None:

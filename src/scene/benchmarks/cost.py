@@ -66,8 +66,8 @@ class Cost:
 def bench_cost(results: Path, clips: Sequence[Path], *, on_progress: OnProgress = silent) -> tuple[Cost, ...]:
     """Measures the processor time of every way to encode of an evaluation, and sets its savings beside it.
 
-    Each clip is encoded once in every way, one after the other, in a process of its own each: what loading takes is
-    left out. Of each encoder all ways are held against it with nothing before it, and so is the next encoder, with
+    Each clip is encoded once in every way, one after the other, in a process of its own each; what loading torch takes
+    is left out. Of each encoder all ways are held against it with nothing before it, and so is the next encoder, with
     nothing before it and with each model.
 
     Args:

@@ -25,7 +25,7 @@ from scene.training.config import TrainingConfig, config_as_dict
 from scene.training.data.crops import ConsecutiveBatches, Crops, Sample, open_loader
 from scene.training.data.sources import open_sources
 from scene.training.losses import LossTerms
-from scene.training.processes import Processes, StopSignals, join_processes
+from scene.training.processes import Processes, StopSignals, join_processes, undisturbed
 from scene.training.rate_saving import open_loss
 from scene.training.run import LOG, STATE, WEIGHTS, Checkpoints, RunLog, load_state, rewind_log, writing
 from scene.training.step import TrainingStep
@@ -158,10 +158,11 @@ def train(
                 if number % _LOG_EVERY == 0:
                     # Before the update: schedule-free overwrites gradients.
                     log.step(number, _average_terms(terms, processes), step.gradient_norm())
-                whole = False
-                step.update()
-                done = number + 1
-                whole = True
+                with undisturbed():
+                    whole = False
+                    step.update()
+                    done = number + 1
+                    whole = True
                 if processes.rank == 0:
                     speed = (done - first) / max(time.monotonic() - started, 1e-9)
                     on_progress(Progress(done, steps, {"loss": total, "steps/s": speed}))

@@ -99,6 +99,23 @@ def join_processes(device: str) -> Iterator[Processes]:
         dist.destroy_process_group()
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """The end of a process that loads data, for which torch raises wherever it is noticed, is noticed at the end."""
+    handler = signal.getsignal(signal.SIGCHLD)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGCHLD, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+    if came:
+        handler(came[0], None)
+
+
 class StopSignals:
     """Signals that end a process as a flag to look at after each step; outside the main thread nothing is caught, and
     neither is a signal that was ignored before (SIGHUP under nohup, SIGINT in the background of a script).
