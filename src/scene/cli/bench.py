@@ -286,11 +286,11 @@ def _print_encode(result: EncodeBenchmark) -> None:
         f"{result.codec} {result.preset}, CRF {result.crf:g}; {result.model} on {result.device},"
         f" {result.threads} threads; {result.frames} frames, medians of {result.turns}"
     )
-    print("size       frames/s  with model  ratio  start s  with model  memory MB  with model")
+    print("size       frames/s  with model   ratio  start s  with model  memory MB  with model")
     for size in result.sizes:
         plain, made = size.plain, size.enhanced
         print(
-            f"{f'{size.width}x{size.height}':9}  {plain.fps:8.1f}  {made.fps:10.1f}  {size.ratio:5.3f}"
+            f"{f'{size.width}x{size.height}':9}  {plain.fps:8.1f}  {made.fps:10.1f}  {size.ratio:6.3f}"
             f"  {plain.start_s:7.1f}  {made.start_s:10.1f}  {plain.memory / 1e6:9.0f}  {made.memory / 1e6:10.0f}"
         )
 
