@@ -37,6 +37,13 @@ onnxruntime = pytest.importorskip("onnxruntime")
 SIZES = ((64, 64), (181, 263), (200, 301))
 
 
+def opened(path: Path) -> onnxruntime.InferenceSession:
+    """With one thread: ONNX Runtime's own wait for one another by spinning."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(path, options)
+
+
 def astronaut(height: int, width: int) -> npt.NDArray[np.uint8]:
     """Limited-range luma."""
     rgb = data.astronaut()[60 : 60 + height, 100 : 100 + width]
@@ -87,7 +94,7 @@ def test_scene_lite_as_onnx_is_its_bank(tmp_path: Path, caplog: pytest.LogCaptur
     assert [record.message for record in caplog.records if record.name.startswith("scene")] == [
         f"{result.model}: its temporal filter looks at several frames, and is not part of the exported graph."
     ]
-    session = onnxruntime.InferenceSession(out)
+    session = opened(out)
     network = scene.load_model("scene-lite")
     for height, width in SIZES:
         lumas = [astronaut(height, width), astronaut(height, width)[::-1].copy()]
@@ -102,7 +109,7 @@ def test_asconvsr_as_onnx_takes_any_batch_of_any_size(tmp_path: Path) -> None:
     out = tmp_path / "asconvsr.onnx"
     result = scene.export(scene.ExportRequest("asconvsr", out, codec="x265", crf=30))
     assert result.codes_apart <= 1
-    session = onnxruntime.InferenceSession(out)
+    session = opened(out)
     network = scene.load_model("asconvsr")
     for height, width in SIZES:
         for count in (1, 3):
@@ -119,7 +126,7 @@ def test_scene_as_onnx_takes_step_and_embedding(tmp_path: Path) -> None:
     out = tmp_path / "scene.onnx"
     result = scene.export(scene.ExportRequest("scene", out, codec="svtav1"))
     assert result.inputs == ("luma", "step", "embedding")
-    session = onnxruntime.InferenceSession(out)
+    session = opened(out)
     network = scene.load_model("scene")
     lumas = [astronaut(181, 263)]
     made = {}
@@ -149,7 +156,7 @@ def test_a_file_says_what_it_is_and_nothing_of_this_machine(tmp_path: Path) -> N
     ]
     assert shapes == [[1, 1, "height", "width"]] * 2
     assert str(Path(scene.__file__).parent).encode() not in out.read_bytes()
-    session = onnxruntime.InferenceSession(out)
+    session = opened(out)
     lumas = [astronaut(200, 301)]
     (made,) = session.run(None, {"luma": as_input(lumas)})
     wanted = enhanced(scene.load_model("asconvsr"), lumas, "x264", 23)
@@ -218,7 +225,7 @@ def test_a_pictures_embedding_becomes_a_constant(tmp_path: Path) -> None:
     with torch.inference_mode():
         embedding = load_encoder("student-mobilenetv2")(rgb)
     lumas = [astronaut(181, 263)]
-    (made,) = onnxruntime.InferenceSession(out).run(None, {"luma": as_input(lumas)})
+    (made,) = opened(out).run(None, {"luma": as_input(lumas)})
     assert abs(codes_of(made) - enhanced(network, lumas, "x264", 23, embedding).astype(int)).max() <= 1
 
 
@@ -243,7 +250,7 @@ def test_a_network_on_rgb_with_a_grid_of_embeddings(tmp_path: Path) -> None:
     network = scene.load_model(model)
     rgb = torch.from_numpy(data.astronaut()[:150, :201]).permute(2, 0, 1)[None] / 255
     embedding = network.references[1:2]
-    (made,) = onnxruntime.InferenceSession(out).run(None, {"rgb": rgb.numpy(), "embedding": embedding.numpy()})
+    (made,) = opened(out).run(None, {"rgb": rgb.numpy(), "embedding": embedding.numpy()})
     with torch.inference_mode():
         wanted = network(rgb, embedding).clamp(0, 1)
     assert abs(made - wanted.numpy()).max() < 1e-5

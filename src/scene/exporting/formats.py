@@ -94,7 +94,10 @@ def _tidy(graph: Any) -> None:
 def _open_onnx(files: Files, inputs: Sequence[str]) -> Run:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(files[".onnx"], providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # Its own threads wait by spinning, and one was seen to wait for ever; a check's small pictures need one thread.
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(files[".onnx"], options, providers=["CPUExecutionProvider"])
 
     def run(values: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         return cast(npt.NDArray[np.float32], session.run([OUTPUT], dict(zip(inputs, values, strict=True)))[0])
@@ -138,7 +141,7 @@ def _open_openvino(files: Files, inputs: Sequence[str]) -> Run:
     core = openvino.Core()
     model = core.read_model(files[".xml"], files[".bin"])
     # Some processors would compute in bfloat16.
-    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1})
 
     def run(values: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
         return cast(npt.NDArray[np.float32], compiled(dict(zip(inputs, values, strict=True)))[OUTPUT])
