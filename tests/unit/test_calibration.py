@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skimage import data
 
 from scene.calibration.clips import photograph_clips
 from scene.calibration.evolution import Encoding, evolve
 from scene.calibration.objective import AIMS, Aim, objective, saving_on_curve
 from scene.enhance import Enhancer, open_enhancer
-from scene.enhance.bank import bank_change
+from scene.enhance.bank import ByteBank, bank_change
 from scene.enhance.calibrated import calibration_for
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.evaluation.grid.methods import parse_methods
@@ -131,6 +132,24 @@ def test_faint_detail_has_a_gain_of_its_own() -> None:
     assert not np.any(bank_change(texture, slope, 20))
 
 
+@pytest.mark.parametrize(("scale", "strength"), [(1.0, 1.0), (219 / 255, 1.0), (1.0, 1.5)])
+@pytest.mark.parametrize("size", [(270, 480), (33, 35), (7, 5), (1, 1)])
+def test_bytes_are_changed_as_floats_are_but_for_rounding(size: tuple[int, int], scale: float, strength: float) -> None:
+    texture = np.asarray(data.astronaut()[: size[0], : size[1], 1], np.uint8)
+    luma = np.clip(texture + np.random.default_rng(0).normal(0, 2, size), 0, 255).astype(np.uint8)
+    bank = load_model("scene-lite").calibrations["x264"].bank
+    for step in (6.0, 20.0, 60.0):
+        exact = luma + bank_change(luma * np.float32(scale), bank, step) * (strength / scale)
+        found, exact = ByteBank(bank, step, scale, strength)(luma), np.clip(exact, 0, 255)
+        error = found - exact
+        # Half a code is the result's own rounding, which alone leaves an error of 0.29 in the mean square.
+        assert np.abs(error).max() < 0.5 + strength
+        if size[0] > 200:
+            assert abs(np.mean(found - np.rint(exact))) < 0.01
+            assert np.sqrt(np.mean(error**2)) < 0.35
+    assert np.array_equal(ByteBank(Bank(), 20, scale, strength)(luma), luma)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 7), (17, 33), (96, 160), (99, 161)])
 def test_banks_take_any_size_as_arrays_and_as_tensors(size: tuple[int, int]) -> None:
     luma = np.random.default_rng(0).uniform(0, 255, size).astype(np.float32)
@@ -156,7 +175,8 @@ def test_an_enhancer_filters_in_time_then_applies_the_bank() -> None:
     for ours, theirs in zip(both, banked, strict=True):
         assert np.array_equal(ours.planes[0], theirs.planes[0])
     change = bank_change(steady[0].planes[0].astype(np.float32), BANK, 20)
-    assert np.abs(both[0].planes[0].astype(float) - steady[0].planes[0] - change).max() <= 0.51
+    # Bytes are reckoned with in whole codes.
+    assert np.abs(both[0].planes[0].astype(float) - steady[0].planes[0] - change).max() < 1
 
 
 def test_strength_nought_and_modes(tmp_path: Path) -> None:
@@ -184,7 +204,8 @@ def test_ten_bits_are_filtered_as_eight() -> None:
         for depth in (8, 10)
     )
     for a, b in zip(eight, ten, strict=True):
-        assert np.abs(a.planes[0] * 4.0 - b.planes[0]).max() <= 4
+        assert np.abs(a.planes[0] * 4.0 - b.planes[0]).max() < 6
+        assert np.abs(np.mean(a.planes[0] * 4.0 - b.planes[0])) < 0.2
 
 
 def test_an_encoder_has_its_own_numbers_or_those_of_its_kin() -> None:

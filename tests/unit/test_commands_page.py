@@ -46,6 +46,7 @@ def test_every_command_is_on_the_page(script: ModuleType) -> None:
         "console",
         "events",
         "habits",
+        "memory",
         "sample",
         "encode_report",
         "gpu_report",

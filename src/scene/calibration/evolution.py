@@ -62,6 +62,7 @@ class Encoding:
             step = round(step * 2 ** (next(rest) * _NETWORK_SCALES[1]), 5)
         return Calibration(
             temporal=(round(min(max(level, 0.0), _LARGEST_SIGMA), 4), round(slope, 4)),
+            neighbours=self.start.neighbours,
             bank=bank,
             strength=strength,
             step=step,

@@ -54,6 +54,7 @@ class CalibrationRequest:
         photographs: folder of photographs to calibrate on, panned or held still.
         held_out_videos, held_out_photographs: folders to choose by; none of them may be among the former.
         aim: what counts, see `scene.calibration.objective.AIMS`.
+        neighbours: of the temporal filter, see `Calibration`; None for those of the start.
         pans: photographs that are taken of each folder.
         frames: length of each clip; encoders that look far ahead need more.
         generations, population, clips_a_generation: of the evolution.
@@ -71,6 +72,7 @@ class CalibrationRequest:
     held_out_videos: Path | None = None
     held_out_photographs: Path | None = None
     aim: AimName = "perceptual"
+    neighbours: int | None = None
     pans: int = 4
     frames: int = FRAMES
     generations: int = 20
@@ -136,7 +138,7 @@ def calibrate(request: CalibrationRequest, on_progress: OnProgress = silent) -> 
         names = ", ".join(clip.name for clip in held_out if clip.digest in same)
         raise InputError(f"{names} cannot both be calibrated on and be held out.")
     start = _start(network, run.codec)
-    start = replace(start, bank=start.bank.scaled(aim.start))
+    start = replace(start, bank=start.bank.scaled(aim.start), neighbours=request.neighbours or start.neighbours)
     encoding = Encoding(start, network=network.config.body)
     judge = Judge(ffmpeg, network, fitting, run, _middle(run), aim.metrics, jobs=request.jobs)
     try:
@@ -176,7 +178,8 @@ def _start(network: Network, encoder: Encoder) -> Calibration:
         return found
     if network.config.body:
         return replace(calibration_for(network, encoder), temporal=_START_TEMPORAL)
-    return Calibration(_START_TEMPORAL, _START_BANK.scaled(encoder.fit.strength), step=encoder.fit.step)
+    bank = _START_BANK.scaled(encoder.fit.strength)
+    return Calibration(_START_TEMPORAL, bank, step=encoder.fit.step)
 
 
 def _middle(run: CodecRun) -> tuple[float, ...]:

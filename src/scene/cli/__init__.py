@@ -29,6 +29,7 @@ from scene.cli import (
 )
 from scene.cli.console import LogFormat, complain
 from scene.cli.habits import translate
+from scene.cli.memory import keep_freed_memory
 from scene.cli.standard_streams import secure_standard_streams
 from scene.errors import SceneError, UsageError
 from scene.signals import Ended, raise_on_signals
@@ -64,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
+    keep_freed_memory()
     secure_standard_streams()
     raise_on_signals()
     sys.exit(run(arguments, debug=debug))

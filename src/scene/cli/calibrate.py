@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import statistics
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from scene.calibration.objective import AimName
 from scene.cli.console import LogFormat, progress_display, setup_logging
@@ -27,6 +27,7 @@ def calibrate(
     held_out_videos: Path | None = None,
     held_out_photographs: Path | None = None,
     aim: AimName = "perceptual",
+    neighbours: Literal[1, 2] | None = None,
     pans: int = 4,
     frames: int = 16,
     generations: int = 20,
@@ -63,6 +64,9 @@ def calibrate(
         Folder of other photographs, to choose by.
     aim:
         What counts: perceptual, metrics of how it looks first; or faithful, where no metric and no clip may lose.
+    neighbours:
+        Frames on either side that the temporal filter looks at: one takes half the time of two. By default as the model
+        has it.
     pans:
         Photographs that are taken of each folder.
     frames:
@@ -95,6 +99,7 @@ def calibrate(
         held_out_videos=held_out_videos,
         held_out_photographs=held_out_photographs,
         aim=aim,
+        neighbours=neighbours,
         pans=pans,
         frames=frames,
         generations=generations,

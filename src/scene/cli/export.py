@@ -64,5 +64,5 @@ def export(
         overwrite=overwrite,
     )
     result = scene.export(request)
-    agreement = "to the last code" if result.codes_apart == 0 else "to within one 8-bit code"
+    agreement = "to the last code" if result.codes_apart == 0 else "to within one code"
     announce(f"{destination}: model {result.model}, inputs {', '.join(result.inputs)}; agrees {agreement}")

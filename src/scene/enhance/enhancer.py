@@ -18,12 +18,13 @@ import torch
 import torch.nn.functional as F
 
 from scene.enhance.arrays import stream_array, stream_tensor
-from scene.enhance.bank import bank_change
+from scene.enhance.bank import ByteBank, bank_change
 from scene.enhance.cadence import EmbeddingCadence
 from scene.enhance.colour import (
     add_code_delta,
     gbr_luma,
     gbr_to_rgb,
+    luma_scale,
     pad_to_multiple,
     picture_rgb,
     plane_scales,
@@ -110,8 +111,12 @@ class Enhancer:
         self._calibration = calibration or Calibration()
         self._temporal: TemporalFilter | None = None
         if self._calibration.temporal is not None and temporal != "off":
-            ahead = REACH if temporal == "auto" else 0
-            self._temporal = TemporalFilter(0, strength=min(strength, 1), lookahead=ahead, device=self.device)
+            # Without a look ahead, as many before.
+            before = self._calibration.neighbours if temporal == "auto" else REACH
+            after = before if temporal == "auto" else 0
+            self._temporal = TemporalFilter(
+                0, strength=min(strength, 1), before=before, after=after, device=self.device
+            )
         self._semantics: Conditioner | None = None
         if network.config.guidance == "embedding":
             self._semantics = semantics or open_conditioner(network, device=device)
@@ -123,6 +128,8 @@ class Enhancer:
         self.batch = 4 if self.device.type == "cuda" else 1
         self._planes = network.config.planes
         self._step: torch.Tensor | None = None
+        # With the range and the step that it is made for.
+        self._bytes: tuple[tuple[bool, float], ByteBank] | None = None
         if step is not None:
             self._take_step(step)
         self._half = precision == "bfloat16" and network.config.global_skip
@@ -230,6 +237,9 @@ class Enhancer:
         if any(picture.format != fmt for picture in pictures):
             raise ValueError("all pictures of a batch must have one format")
         self.check(fmt)
+        if not self._has_body and self.device.type == "cpu" and fmt.bit_depth == 8 and fmt.matrix != "rgb":
+            bank = self._byte_bank(fmt)
+            return [Picture(fmt, (bank(picture.planes[0]), *picture.planes[1:])) for picture in pictures]
         with torch.inference_mode():
             changed = self._changed_planes(pictures, fmt)
         return [
@@ -305,6 +315,14 @@ class Enhancer:
         if self._calibration.bank:
             change = change + self._bank_change(x)
         return change
+
+    def _byte_bank(self, fmt: PictureFormat) -> ByteBank:
+        assert self._step is not None
+        made_for = (fmt.full_range, float(self._step))
+        if self._bytes is None or self._bytes[0] != made_for:
+            scale = luma_scale(fmt).gain * 255
+            self._bytes = made_for, ByteBank(self._calibration.bank, made_for[1], scale, self.strength)
+        return self._bytes[1]
 
     def _bank_change(self, luma: torch.Tensor) -> torch.Tensor:
         """(N, 1, H, W) on the studio scale to the bank's change of it."""

@@ -21,7 +21,8 @@ from scene.picture import Picture, PictureFormat, Plane
 
 # Top, left, height and width of what is cut out of the photograph; none is of the size that a graph is traced with.
 _WINDOWS = ((60, 40, 64, 64), (100, 210, 201, 330), (11, 5, 180, 320))
-_LARGEST = 255
+# Of the pictures, by the network's planes: luma of eight bits is enhanced in whole codes, which a graph does not do.
+_DEPTHS = {"rgb": 8, "luma": 10}
 # Samples that another order of additions may round to the next code; a few in 100,000 do.
 _MOST_APART = 0.01
 
@@ -55,19 +56,20 @@ def check_run(
         single: whether the file takes one picture at a time only.
 
     Returns:
-        By how many 8-bit codes a sample is apart at most: 0 or 1.
+        By how many codes, of 10 bits on luma and of 8 bits on R'G'B', a sample is apart at most: 0 or 1.
 
     Raises:
         VerificationError: it is more, or one sample in a hundred is apart.
     """
     rgb = _photograph()
+    white = 255 << (_DEPTHS[network.config.planes] - 8)
     apart = 0
     for count in (1,) if single else (1, 2):
         for top, left, height, width in _WINDOWS:
             # A batch's pictures are next to each other.
             windows = [rgb[top : top + height, left + index : left + index + width] for index in range(count)]
             pictures = [_picture(window, network) for window in windows]
-            values = np.stack([_planes(picture) for picture in pictures]).astype(np.float32) / np.float32(_LARGEST)
+            values = np.stack([_planes(picture) for picture in pictures]).astype(np.float32) / np.float32(white)
             given = [one.expand(count, -1, -1, -1) if one.dim() == 4 else one for one in conditions]
             made = run([values, *(one.contiguous().numpy() for one in given)])
             codes = np.stack([_planes(picture) for picture in enhancer(pictures)])
@@ -75,7 +77,7 @@ def check_run(
                 raise VerificationError(
                     f"the exported file gives {made.shape} for {codes.shape}, so nothing was written."
                 )
-            difference = abs(np.rint(made.astype(np.float64) * _LARGEST) - codes)
+            difference = abs(np.rint(made.astype(np.float64) * white) - codes)
             where = f"on pictures of {width}x{height}, so nothing was written."
             # Also where it is no number.
             if not difference.max() <= 1:
@@ -102,8 +104,9 @@ def _picture(rgb: npt.NDArray[np.uint8], network: Network) -> Picture:
     if network.config.planes == "rgb":
         fmt = PictureFormat(width, height, 8, "444", full_range=True, matrix="rgb")
         return Picture(fmt, tuple(cast(Plane, np.ascontiguousarray(rgb[..., index])) for index in (1, 2, 0)))
-    grey = 16 + rgb @ np.array([0.2126, 0.7152, 0.0722]) * 219 / 255
-    return Picture(PictureFormat(width, height, 8, "400"), (np.rint(grey).astype(np.uint8),))
+    depth = _DEPTHS["luma"]
+    grey = (16 + rgb @ np.array([0.2126, 0.7152, 0.0722]) * 219 / 255) * (1 << (depth - 8))
+    return Picture(PictureFormat(width, height, depth, "400"), (np.rint(grey).astype(np.uint16),))
 
 
 def _planes(picture: Picture) -> npt.NDArray[Any]:

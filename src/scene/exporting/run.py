@@ -71,7 +71,8 @@ class ExportResult:
         files: the destination, after what it needs beside it.
         model: identity.
         inputs: names of the graph's inputs, in order.
-        codes_apart: by how many 8-bit codes the file and the model are apart at most, on a photograph: 0 or 1.
+        codes_apart: by how many codes the file and the model are apart at most, on a photograph: 0 or 1; of ten bits on
+            luma, of eight on R'G'B'.
         metadata: what the file says of itself.
     """
 
@@ -93,7 +94,7 @@ def export(request: ExportRequest) -> ExportResult:
             encoder and got none, or one that a graph cannot have.
         InputError, CheckpointError: the model or the picture cannot be read.
         MissingError: a package that the format needs, or the semantic encoder, is missing.
-        VerificationError: the graph is more than one 8-bit code from the model; nothing is written.
+        VerificationError: the graph is more than one code from the model; nothing is written.
         SceneError: the destination cannot be written.
     """
     kind = _format(request)

@@ -70,6 +70,7 @@ class Calibration:
         bank: of `scene.enhance.bank.bank_change`.
         strength: factor of the network's change.
         step: factor of the encoder's quantiser step, for networks that take it.
+        neighbours: on either side, 1 or 2, that the temporal filter looks at; one takes half the time.
 
     Raises:
         UsageError: a number that is not finite, or is negative where it must not be.
@@ -79,11 +80,14 @@ class Calibration:
     bank: Bank = Bank()
     strength: float = 1.0
     step: float = 1.0
+    neighbours: int = 2
 
     def __post_init__(self) -> None:
         numbers = [*(self.temporal or ()), self.strength, self.step]
         if self.temporal is not None and (len(self.temporal) != 2 or self.temporal[0] < 0):
             raise UsageError("a calibration's temporal must be a sigma and its slope")
+        if self.neighbours not in {1, 2}:
+            raise UsageError("a calibration's neighbours must be 1 or 2")
         if not all(map(math.isfinite, numbers)) or self.strength < 0 or self.step <= 0:
             raise UsageError("a calibration's numbers must be finite, its strength not negative and its step positive")
 
@@ -109,6 +113,8 @@ def from_json(data: Any) -> dict[str, Calibration]:
     return {
         str(name): Calibration(
             temporal=None if one["temporal"] is None else tuple(map(float, one["temporal"])),  # type: ignore[arg-type]
+            # Files of before had no such number.
+            neighbours=int(one.get("neighbours", 2)),
             bank=bank_from_json(one["bank"]),
             strength=float(one["strength"]),
             step=float(one["step"]),

@@ -14,12 +14,10 @@ from torch import Tensor
 from scene.picture import Picture, Plane
 from scene.temporal.motion import Floats
 
-# Weight of a neighbour that fits exactly, by its distance; the frame itself has 1.
-WEIGHTS = (0.6, 0.4)
 # Side of the square whose mean squared difference counts beside the sample's own.
 SQUARE = 5
 # Every so many samples in each direction are looked at for the noise.
-SPARSE = 4
+SPARSE = 8
 # Sigma is at most so many times the noise: where there is next to none, there is nothing to filter.
 _NOISES = 5.0
 # The standard deviation of normal noise over its median magnitude; a difference of two frames has it twice.
@@ -40,12 +38,12 @@ class Neighbour:
     Attributes:
         picture: of the same format.
         small: of `Blend.small`.
-        distance: in frames, 1 or 2.
+        weight: where it fits exactly; the frame that is filtered has 1.
     """
 
     picture: Picture
     small: Any
-    distance: int
+    weight: float
 
 
 class Blend(ABC, Generic[A]):
@@ -68,16 +66,20 @@ class Blend(ABC, Generic[A]):
         """A plane's codes."""
 
     @abstractmethod
-    def _warp(self, motion: Any, plane: Plane) -> A:
-        """A plane of the other picture, moved to where the first one has its content."""
+    def _warp(self, motion: Any, plane: Plane, *, sharp: bool) -> A:
+        """A plane of the other picture, moved to where the first one has its content; `sharp` keeps its detail."""
 
     @abstractmethod
     def _shrunk(self, weight: A, like: A) -> A:
         """A plane of luma's size, averaged to the size of another."""
 
     @abstractmethod
+    def _sparse(self, plane: A) -> A:
+        """Every `SPARSE`th sample of every `SPARSE`th line."""
+
+    @abstractmethod
     def _medians(self, planes: Sequence[A]) -> list[float]:
-        """Of every `SPARSE`th sample."""
+        """One of each plane."""
 
     @abstractmethod
     def _codes(self, plane: A, change: A, largest: float, like: Plane) -> Plane:
@@ -98,21 +100,22 @@ class Blend(ABC, Generic[A]):
         own = [self._floats(plane) for plane in picture.planes]
 
         def difference(other: Neighbour, motion: Any, index: int) -> A:
-            difference = self._warp(motion, other.picture.planes[index]) - own[index]
+            # Luma blurred by its interpolation loses more than filtering saves; chroma does not show it.
+            difference = self._warp(motion, other.picture.planes[index], sharp=index == 0) - own[index]
             return difference if unit == 1 else difference / unit
 
         motions = [self._estimate(small, other.small) for other in neighbours]
         moved = [
             (other, motion, difference(other, motion, 0)) for other, motion in zip(neighbours, motions, strict=True)
         ]
-        lights = self._medians([luma for _, _, luma in moved])
+        lights = self._medians([self._sparse(luma) for _, _, luma in moved])
         moved = [one for one, light in zip(moved, lights, strict=True) if abs(light) <= _MOST_LIGHT]
         if not moved:
             return picture
         sigma = min(sigma, _NOISES * self.noise([luma for _, _, luma in moved]))
         if sigma < _LEAST_SIGMA:
             return picture
-        weights = [WEIGHTS[other.distance - 1] * self.fit(luma, sigma) for other, _, luma in moved]
+        weights = [other.weight * self.fit(luma, sigma) for other, _, luma in moved]
         changes = [_mean_change([luma for _, _, luma in moved], weights)]
         if len(own) > 1:
             weights = [self._shrunk(weight, own[1]) for weight in weights]
@@ -123,7 +126,7 @@ class Blend(ABC, Generic[A]):
             changes.append(_mean_change(differences, coloured))
         largest = float((1 << fmt.bit_depth) - 1)
         planes = (
-            self._codes(plane, change * (unit * strength), largest, given)
+            self._codes(plane, change if unit * strength == 1 else change * (unit * strength), largest, given)
             for plane, change, given in zip(own, changes, picture.planes, strict=True)
         )
         return Picture(fmt, tuple(planes))
@@ -134,7 +137,7 @@ class Blend(ABC, Generic[A]):
         Robust against what moves otherwise or is covered, up to half of the picture; the neighbour that fits best
         counts.
         """
-        return _MEDIAN_TO_SIGMA * min(self._medians([abs(plane) for plane in differences]))
+        return _MEDIAN_TO_SIGMA * min(self._medians([abs(self._sparse(plane)) for plane in differences]))
 
 
 def _mean_change(differences: Sequence[A], weights: Sequence[A]) -> A:

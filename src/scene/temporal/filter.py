@@ -1,6 +1,6 @@
 """A temporal filter along the motion: what neighbouring frames have in common stays, what only one has is noise.
 
-Each filtered frame becomes the weighted mean of itself and of up to two neighbours on either side, moved along the
+Each filtered frame becomes the weighted mean of itself and of one or two neighbours on either side, moved along the
 motion; a neighbour's weight falls, sample by sample, with the squared difference that is left. The design follows the
 filter of VTM (JVET-O0549): a strength that grows with the quantiser, and only some frames filtered, since others are
 predicted from them.
@@ -13,18 +13,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+import cv2
 import numpy as np
 import torch
 
 from scene.picture import Picture, Plane
-from scene.temporal.blend import WEIGHTS, Blend, Neighbour
+from scene.temporal.blend import Blend, Neighbour
 from scene.temporal.motion import serves
 from scene.temporal.opencv_blend import OpenCVBlend
-from scene.temporal.shots import ShotDetector
+from scene.temporal.shots import THUMBNAIL, ShotDetector
 from scene.temporal.tensor_blend import TensorBlend
 
-# Neighbours on either side.
-REACH = len(WEIGHTS)
+# The most neighbours on a side.
+REACH = 2
+# Weights of neighbours that fit exactly, by how many are looked at on a side and by how far away they are.
+_WEIGHTS = {1: (1.0,), 2: (0.6, 0.4)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +49,8 @@ class TemporalFilter:
         sigma: how different a neighbour may be, in 8-bit codes: at this difference its weight has fallen to 0.6. More
             filters more.
         strength: how much of the change is applied, from 0 to 1.
-        lookahead: frames after the current one that are waited for, 0 to 2.
+        before, after: neighbours looked at, 1 or 2 before a frame and 0 to as many after it, which are waited for. Half
+            as many take half the time.
         period: of the frames of a shot, the first and every so many after it are filtered.
         device: where it runs: on the CPU with OpenCV, elsewhere as tensors, whose motion is a little different.
 
@@ -59,27 +63,31 @@ class TemporalFilter:
         sigma: float,
         *,
         strength: float = 1.0,
-        lookahead: int = REACH,
+        before: int = REACH,
+        after: int = REACH,
         period: int = 4,
         device: torch.device | None = None,
     ) -> None:
-        if not (0 <= sigma < np.inf and 0 <= strength <= 1 and 0 <= lookahead <= REACH and period >= 1):
-            raise ValueError("sigma, strength, lookahead or period out of range")
+        if not (0 <= sigma < np.inf and 0 <= strength <= 1 and period >= 1):
+            raise ValueError("sigma, strength or period out of range")
+        if not (1 <= before <= REACH and 0 <= after <= before):
+            raise ValueError("before or after out of range")
         self.sigma = sigma
         self._strength = strength
-        self._lookahead = lookahead
+        self._after = after
+        self._weights = _WEIGHTS[before]
         self._period = period
         self._blend: Blend[Any] = OpenCVBlend() if device is None or device.type == "cpu" else TensorBlend(device)
         self._shots = ShotDetector()
         self._shot = self._index = 0
-        self._past: deque[_Entry] = deque(maxlen=REACH)
+        self._past: deque[_Entry] = deque(maxlen=before)
 
     def start_shot(self) -> None:
         """The next picture is the first of a shot, whatever it looks like."""
         self._shots = ShotDetector()
 
     def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
-        """Filters pictures of one format, in order; takes `lookahead` more than it has given.
+        """Filters pictures of one format, in order; takes `after` more than it has given.
 
         Pictures that are left alone are the given ones. What was given may be written over once its result is there:
         what later frames need of it is copied. The next call goes on with the same video.
@@ -90,7 +98,7 @@ class TemporalFilter:
         waiting: deque[_Entry] = deque()
         remaining = iter(pictures)
         while True:
-            while len(waiting) <= self._lookahead and (picture := next(remaining, None)) is not None:
+            while len(waiting) <= self._after and (picture := next(remaining, None)) is not None:
                 waiting.append(self._enter(picture))
             if not waiting:
                 return
@@ -104,7 +112,8 @@ class TemporalFilter:
         if picture.format.bit_depth > 8:
             luma = cast(Plane, luma >> (picture.format.bit_depth - 8))
         eight = luma.astype(np.uint8, copy=False)
-        if self._shots.begins(torch.from_numpy(np.ascontiguousarray(eight))[None, None] / 255):
+        thumbnail = cv2.resize(eight, THUMBNAIL[::-1], interpolation=cv2.INTER_AREA)
+        if self._shots.begins(torch.from_numpy(thumbnail)[None, None] / 255):
             self._shot, self._index = self._shot + 1, 0
         entry = _Entry(picture, self._blend.small(eight), self._shot, self._index)
         self._index += 1
@@ -112,7 +121,7 @@ class TemporalFilter:
 
     def _kept(self, entry: _Entry) -> _Entry:
         """The entry as a neighbour of later frames, with planes of its own if there are such frames."""
-        if all((entry.index + distance) % self._period for distance in range(1, REACH + 1)):
+        if all((entry.index + distance) % self._period for distance in range(1, len(self._weights) + 1)):
             return entry
         picture = entry.picture
         return replace(entry, picture=Picture(picture.format, tuple(plane.copy() for plane in picture.planes)))
@@ -127,7 +136,10 @@ class TemporalFilter:
         return self._blend.blended(
             picture,
             entry.small,
-            [Neighbour(other.picture, other.small, abs(other.index - entry.index)) for other in neighbours],
+            [
+                Neighbour(other.picture, other.small, self._weights[abs(other.index - entry.index) - 1])
+                for other in neighbours
+            ],
             self.sigma,
             self._strength,
         )

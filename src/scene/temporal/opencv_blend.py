@@ -39,14 +39,18 @@ class OpenCVBlend(Blend[Floats]):
     def _floats(self, plane: Plane) -> Floats:
         return plane.astype(np.float32)
 
-    def _warp(self, motion: MotionField, plane: Plane) -> Floats:
-        return motion.warp(plane)
+    def _warp(self, motion: MotionField, plane: Plane, *, sharp: bool) -> Floats:
+        return motion.warp(plane, sharp=sharp)
 
     def _shrunk(self, weight: Floats, like: Floats) -> Floats:
         return cast(Floats, cv2.resize(weight, like.shape[::-1], interpolation=cv2.INTER_AREA))
 
+    def _sparse(self, plane: Floats) -> Floats:
+        return plane[::SPARSE, ::SPARSE]
+
     def _medians(self, planes: Sequence[Floats]) -> list[float]:
-        return [float(np.median(plane[::SPARSE, ::SPARSE])) for plane in planes]
+        return [float(np.median(plane)) for plane in planes]
 
     def _codes(self, plane: Floats, change: Floats, largest: float, like: Plane) -> Plane:
-        return cast(Plane, np.clip(plane + np.rint(change), 0, largest).astype(like.dtype))
+        codes = cv2.add(like, change, dtype=cv2.CV_8U if like.dtype == np.uint8 else cv2.CV_16U)
+        return cast(Plane, np.minimum(codes, like.dtype.type(largest)) if largest < np.iinfo(like.dtype).max else codes)

@@ -10,7 +10,8 @@ from torch import Tensor
 # flicker do not look like cuts.
 _LEAST_CONTENT_VALUE = 0.08
 _LEAST_ADAPTIVE_RATIO = 4.0
-_THUMBNAIL = (18, 32)
+# Height and width.
+THUMBNAIL = (18, 32)
 # Weight of the newest content value in the running mean.
 _NEWEST = 0.2
 # Frames within which the picture is back after a flash.
@@ -34,7 +35,7 @@ class ShotDetector:
 
     def begins(self, luma: Tensor) -> bool:
         """Whether this frame, (1, 1, H, W) on any scale where 1 is about white, is the first of a shot."""
-        thumbnail = F.adaptive_avg_pool2d(luma.float(), _THUMBNAIL).cpu()
+        thumbnail = F.adaptive_avg_pool2d(luma.float(), THUMBNAIL).cpu()
         previous, self._thumbnail = self._thumbnail, thumbnail
         if previous is None:
             return True

@@ -47,16 +47,19 @@ class TensorBlend(Blend[Tensor]):
         # It crosses to the device as integers.
         return torch.from_numpy(np.ascontiguousarray(plane)).to(self._device)[None, None].float()
 
-    def _warp(self, motion: Tensor, plane: Plane) -> Tensor:
-        return warp(self._floats(plane), motion)
+    def _warp(self, motion: Tensor, plane: Plane, *, sharp: bool) -> Tensor:
+        return warp(self._floats(plane), motion, sharp=sharp)
 
     def _shrunk(self, weight: Tensor, like: Tensor) -> Tensor:
         height, width = like.shape[-2:]
         return F.adaptive_avg_pool2d(weight, (height, width))
 
+    def _sparse(self, plane: Tensor) -> Tensor:
+        return plane[..., ::SPARSE, ::SPARSE]
+
     def _medians(self, planes: Sequence[Tensor]) -> list[float]:
         # One transfer for all.
-        return torch.stack([plane[..., ::SPARSE, ::SPARSE].median() for plane in planes]).tolist()
+        return torch.stack([plane.median() for plane in planes]).tolist()
 
     def _codes(self, plane: Tensor, change: Tensor, largest: float, like: Plane) -> Plane:
         codes = (plane + change.round()).clamp(0, largest)[0, 0].cpu().numpy()

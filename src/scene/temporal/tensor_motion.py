@@ -47,16 +47,17 @@ def estimate(picture: Tensor, other: Tensor) -> Tensor:
     return field
 
 
-def warp(plane: Tensor, field: Tensor) -> Tensor:
+def warp(plane: Tensor, field: Tensor, *, sharp: bool) -> Tensor:
     """A plane (1, 1, H, W) of the other picture, moved to where the first one has its content.
 
-    Bicubic; beyond the border the last line is repeated.
+    Beyond the border the last line is repeated.
 
     Args:
         field: (1, 2, h, w) of `estimate`, of any size.
+        sharp: interpolates bicubically, else bilinearly.
     """
     across, down = _grid(plane) + _resized(field, plane)[0]
-    return _sample(plane, across[None], down[None], "bicubic")
+    return _sample(plane, across[None], down[None], "bicubic" if sharp else "bilinear")
 
 
 def _resized(field: Tensor, like: Tensor) -> Tensor:
