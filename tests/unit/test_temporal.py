@@ -258,6 +258,23 @@ def test_values_out_of_range_are_refused(options: dict[str, Any]) -> None:
         TemporalFilter(**{"sigma": 4.0, **options})
 
 
+def test_a_clean_shot_is_seen_by_the_nearest_neighbour_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    moves = []
+    for blend in (OpenCVBlend, TensorBlend):
+        original = blend._estimate
+
+        def counted_moves(self: Any, small: Any, other: Any, original: Any = original) -> Any:
+            moves.append(other)
+            return original(self, small, other)
+
+        monkeypatch.setattr(blend, "_estimate", counted_moves)
+    still = pictures([window(60)] * 9)
+    assert all(a is b for a, b in zip(filtered(still, period=4), still, strict=True))
+    assert len(moves) == 3
+    filtered(pictures([window(60)] * 9, NOISE), period=4)
+    assert len(moves) == 3 + 2 + 4 + 2
+
+
 def test_noise_is_measured_in_codes_of_one_frame() -> None:
     random = np.random.default_rng(4)
     frames = [random.normal(0, 3, (200, 300)).astype(np.float32) for _ in range(3)]

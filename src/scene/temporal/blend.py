@@ -104,10 +104,16 @@ class Blend(ABC, Generic[A]):
             difference = self._warp(motion, other.picture.planes[index], sharp=index == 0) - own[index]
             return difference if unit == 1 else difference / unit
 
-        motions = [self._estimate(small, other.small) for other in neighbours]
-        moved = [
-            (other, motion, difference(other, motion, 0)) for other, motion in zip(neighbours, motions, strict=True)
-        ]
+        def moved_along(other: Neighbour) -> tuple[Neighbour, Any, A]:
+            motion = self._estimate(small, other.small)
+            return other, motion, difference(other, motion, 0)
+
+        nearest = max(neighbours, key=lambda other: other.weight)
+        first = moved_along(nearest)
+        if self._is_clean(first[2]):
+            # The others could only find less noise.
+            return picture
+        moved = [first if other is nearest else moved_along(other) for other in neighbours]
         lights = self._medians([self._sparse(luma) for _, _, luma in moved])
         moved = [one for one, light in zip(moved, lights, strict=True) if abs(light) <= _MOST_LIGHT]
         if not moved:
@@ -130,6 +136,11 @@ class Blend(ABC, Generic[A]):
             for plane, change, given in zip(own, changes, picture.planes, strict=True)
         )
         return Picture(fmt, tuple(planes))
+
+    def _is_clean(self, difference: A) -> bool:
+        """Whether a neighbour that is as bright says that there is nothing to filter."""
+        (light,) = self._medians([self._sparse(difference)])
+        return abs(light) <= _MOST_LIGHT and _NOISES * self.noise([difference]) < _LEAST_SIGMA
 
     def noise(self, differences: Sequence[A]) -> float:
         """The standard deviation of a frame's noise, from its differences to neighbours moved along the motion.
