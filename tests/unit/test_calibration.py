@@ -215,7 +215,7 @@ def test_an_encoder_has_its_own_numbers_or_those_of_its_kin() -> None:
         assert calibration_for(network, find_encoder(name)) == by[expected]
     # A bank for another encoder is better than none, as the fits of the two differ; a network has the fit.
     fit = find_encoder("svtav1").fit
-    borrowed = replace(by["x264"], bank=BANK.scaled(fit.strength), strength=fit.strength, step=fit.step)
+    borrowed = Calibration(None, BANK.scaled(fit.strength), fit.strength, fit.step)
     assert calibration_for(network, find_encoder("svtav1")) == borrowed
     assert calibration_for(model(), find_encoder("svtav1")) == Calibration()
     network = build_network(NetworkConfig(guidance="features", planes="luma", channels=4, quantiser=STEPS))
@@ -264,6 +264,10 @@ def test_a_vector_is_a_calibration_within_its_ranges() -> None:
     far = encoding.calibration([-50.0] * encoding.width)
     assert far.temporal is not None and far.temporal[0] == 0 and far.strength == 0 and far.step > 0
     assert Encoding(start, network=False).width == encoding.width - 2
+    # Where the encoder filters in time itself, nothing is to.
+    without = Encoding(replace(start, temporal=None, neighbours=1), network=True)
+    moved = without.calibration([1.0] * without.width)
+    assert moved.temporal is None and moved.neighbours == 1 and moved.bank != BANK
 
 
 def _sphere(vector: list[float], clips: list[int]) -> float:

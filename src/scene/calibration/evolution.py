@@ -33,7 +33,7 @@ class Encoding:
     """Which of a calibration's numbers are free, as a vector in units of their scales around a start.
 
     Attributes:
-        start: where the evolution begins.
+        start: where the evolution begins; without a temporal filter it stays without.
         network: whether the strength and the step factor of a network are free too.
     """
 
@@ -47,8 +47,11 @@ class Encoding:
 
     def calibration(self, vector: Sequence[float]) -> Calibration:
         """The calibration of a vector; what would be out of range is at its end."""
-        temporal = self.start.temporal or (0.0, 0.0)
-        level, slope = (begin + x * scale for begin, x, scale in zip(temporal, vector, _TEMPORAL_SCALES, strict=False))
+        temporal = None
+        if self.start.temporal is not None:
+            moved = zip(self.start.temporal, vector, _TEMPORAL_SCALES, strict=False)
+            level, slope = (begin + x * scale for begin, x, scale in moved)
+            temporal = (round(min(max(level, 0.0), _LARGEST_SIGMA), 4), round(slope, 4))
         rest = iter(vector[2:])
         rows = {
             name: tuple(round(number + next(rest) * scale, 5) for number in getattr(self.start.bank, name))
@@ -61,7 +64,7 @@ class Encoding:
             strength = max(0.0, round(strength + next(rest) * _NETWORK_SCALES[0], 5))
             step = round(step * 2 ** (next(rest) * _NETWORK_SCALES[1]), 5)
         return Calibration(
-            temporal=(round(min(max(level, 0.0), _LARGEST_SIGMA), 4), round(slope, 4)),
+            temporal=temporal,
             neighbours=self.start.neighbours,
             bank=bank,
             strength=strength,

@@ -176,10 +176,11 @@ def _start(network: Network, encoder: Encoder) -> Calibration:
     found = network.calibrations.get(encoder.name) or borrowed_calibration(network, encoder)
     if found is not None:
         return found
+    temporal = _START_TEMPORAL if encoder.fit.temporal else None
     if network.config.body:
-        return replace(calibration_for(network, encoder), temporal=_START_TEMPORAL)
+        return replace(calibration_for(network, encoder), temporal=temporal)
     bank = _START_BANK.scaled(encoder.fit.strength)
-    return Calibration(_START_TEMPORAL, bank, step=encoder.fit.step)
+    return Calibration(temporal, bank, step=encoder.fit.step)
 
 
 def _middle(run: CodecRun) -> tuple[float, ...]:

@@ -32,7 +32,8 @@ def borrowed_calibration(network: Network, encoder: Encoder) -> Calibration | No
         fit, other = encoder.fit, find_encoder(name).fit
         dose = fit.strength / other.strength
         bank, strength, step = found.bank.scaled(dose), found.strength * dose, found.step * fit.step / other.step
-        return replace(found, bank=bank, strength=strength, step=step)
+        temporal = found.temporal if fit.temporal else None
+        return replace(found, temporal=temporal, bank=bank, strength=strength, step=step)
     return None
 
 

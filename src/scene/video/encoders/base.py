@@ -41,15 +41,17 @@ class StatisticsPass:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFit:
-    """How a quantiser-conditioned network is used before an encoder that it was neither trained nor calibrated for.
+    """How a model is used before an encoder that it was neither trained nor calibrated for.
 
     Attributes:
-        step: factor on the encoder's own step, for the step that conditions the network.
-        strength: factor on the network's change.
+        step: factor on the encoder's own step, for the step that conditions a network.
+        strength: factor on a network's change, and on that of a bank.
+        temporal: whether it gains from a temporal filter; one that filters along the motion itself does not.
     """
 
     step: float = 1.0
     strength: float = 1.0
+    temporal: bool = True
 
 
 class Encoder:

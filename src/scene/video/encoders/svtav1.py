@@ -85,7 +85,7 @@ class SvtAv1(Encoder):
     light_param = "content-light"
     # Networks are trained through a proxy of x264's kind. SVT-AV1 keeps far more of a picture at the same step, with
     # larger transforms, better prediction and filters in its loop: measured on held-out photographs, docs/labbook.md.
-    fit = EncoderFit(step=0.25, strength=0.5)
+    fit = EncoderFit(step=0.25, strength=0.5, temporal=False)
     unheld_by = frozenset({"mov", "mpegts"})
     keeps_captions = False
     signals_aspect = False
