@@ -27,7 +27,7 @@ _ENHANCE_VERSION = 2
 # To be raised whenever the same encoder would give other embeddings, or others frames other ones, than before.
 _SEMANTICS_VERSION = 2
 # To be raised whenever the same numbers would give other pictures than before.
-_CALIBRATION_VERSION = 2
+_CALIBRATION_VERSION = 3
 
 _NUMBER = re.compile(r"-?[0-9]{1,3}(\.[0-9]{1,6})?")
 _CONTROLS = ("none", "constant", "random", "shuffled")
