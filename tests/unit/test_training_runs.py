@@ -10,6 +10,8 @@ import os
 import random
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -326,6 +328,27 @@ def test_a_loading_process_that_was_killed_is_named(photos: Path, tmp_path: Path
     assert "Traceback" not in messages
     assert messages.splitlines()[-1].startswith("scene: a process that loads data has died (DataLoader worker (pid")
     assert 0 < reached(tmp_path / "out") < 30
+
+
+def test_a_loading_process_says_nothing_when_the_one_that_trains_leaves_in_the_middle() -> None:
+    """Whoever is handed a batch's file may be gone before it has said who it is."""
+    code = """
+import socket, sys, threading, time
+from multiprocessing.resource_sharer import DupFd
+from scene.training.data.crops import _begin_loading
+if sys.argv[1] == "loading":
+    _begin_loading(0)
+address = DupFd(0)._id[0]
+with socket.socket(socket.AF_UNIX) as client:
+    client.connect(address)
+time.sleep(1)
+"""
+    said = [
+        subprocess.run([sys.executable, "-c", code, kind], capture_output=True, text=True, check=True).stderr
+        for kind in ("other", "loading")
+    ]
+    assert "Traceback" in said[0]
+    assert said[1] == ""
 
 
 @pytest.mark.slow

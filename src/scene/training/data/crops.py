@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 from collections.abc import Iterator, Sequence
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -194,12 +196,23 @@ def open_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=PREFETCH if workers > 0 else None,
-        worker_init_fn=_leave_signals,
+        worker_init_fn=_begin_loading,
         pin_memory=pin_memory,
     )
 
 
-def _leave_signals(_worker: int) -> None:
+def _begin_loading(_worker: int) -> None:
+    _leave_signals()
+    sys.excepthook = _unless_left
+
+
+def _unless_left(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The process that trains may leave while a batch is being handed over: nothing of that is to be said here."""
+    if not isinstance(error, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _leave_signals() -> None:
     """A signal to the process group reaches those that load data too; the one that trains still wants their batches.
 
     It is the one that ends them, by words, and by SIGTERM where they do not listen: that cannot be ignored for ever.
