@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
     """Has glibc keep what is freed for what is allocated next, in this process and in those that it starts.
 
     Otherwise planes are given back to the system and taken again for each step of each frame, and the system clears
-    their pages: that took twice as long as the bank itself (docs/performance.md). What the environment says already
+    their pages: that took twice as long as the bank itself (docs/python.md). What the environment says already
     holds. Nothing happens with another C library.
     """
     if sys.platform != "linux" or any(name in os.environ for name, _ in _BYTES.values()):
