@@ -17,7 +17,7 @@ from scene.calibration.clips import photograph_clips
 from scene.calibration.evolution import Encoding, evolve
 from scene.calibration.objective import AIMS, Aim, objective, saving_on_curve
 from scene.enhance import Enhancer, open_enhancer
-from scene.enhance.bank import ByteBank, bank_change
+from scene.enhance.bank import bank_change, changed_bytes
 from scene.enhance.calibrated import calibration_for
 from scene.errors import CheckpointError, InputError, UsageError
 from scene.evaluation.grid.methods import parse_methods
@@ -140,14 +140,14 @@ def test_bytes_are_changed_as_floats_are_but_for_rounding(size: tuple[int, int],
     bank = load_model("scene-lite").calibrations["x264"].bank
     for step in (6.0, 20.0, 60.0):
         exact = luma + bank_change(luma * np.float32(scale), bank, step) * (strength / scale)
-        found, exact = ByteBank(bank, step, scale, strength)(luma), np.clip(exact, 0, 255)
+        found, exact = changed_bytes(luma, bank, step, scale, strength), np.clip(exact, 0, 255)
         error = found - exact
         # Half a code is the result's own rounding, which alone leaves an error of 0.29 in the mean square.
         assert np.abs(error).max() < 0.5 + strength
         if size[0] > 200:
             assert abs(np.mean(found - np.rint(exact))) < 0.01
             assert np.sqrt(np.mean(error**2)) < 0.35
-    assert np.array_equal(ByteBank(Bank(), 20, scale, strength)(luma), luma)
+    assert np.array_equal(changed_bytes(luma, Bank(), 20, scale, strength), luma)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 7), (17, 33), (96, 160), (99, 161)])

@@ -333,7 +333,7 @@ def test_a_loading_process_that_was_killed_is_named(photos: Path, tmp_path: Path
 def test_a_loading_process_says_nothing_when_the_one_that_trains_leaves_in_the_middle() -> None:
     """Whoever is handed a batch's file may be gone before it has said who it is."""
     code = """
-import socket, sys, threading, time
+import socket, sys, time
 from multiprocessing.resource_sharer import DupFd
 from scene.training.data.crops import _begin_loading
 if sys.argv[1] == "loading":

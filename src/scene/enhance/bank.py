@@ -6,8 +6,10 @@ so the change of a picture is the sum of its bands, each with a gain of its own 
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import NamedTuple, cast
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -17,8 +19,12 @@ from scene.model.calibration import BANDS, LEAST_SIDE, MIDDLE_STEP, Bank
 from scene.picture import Plane
 
 Floats = npt.NDArray[np.float32]
-# Parts of a code that a byte bank reckons in.
+P = TypeVar("P", Floats, Plane)
+S = TypeVar("S", Floats, npt.NDArray[np.int16])
+# Parts of a code that the change of bytes is reckoned in.
 _FRACTION = 64
+# What a band of bytes has where there is no detail.
+_ZERO = 128
 
 
 def bank_change(luma: Floats, bank: Bank, step: float) -> Floats:
@@ -31,52 +37,40 @@ def bank_change(luma: Floats, bank: Bank, step: float) -> Floats:
     Returns:
         The change, of the shape and on the scale of `luma`.
     """
-    change: Floats | None = None
-    for band, gains in reversed(list(zip(_bands(luma), _gains(bank, step), strict=False))):
-        own = _mixed(band, gains)
-        change = own if change is None else cast(Floats, cv2.pyrUp(change, dstsize=band.shape[::-1]) + own)
-    assert change is not None
-    return change
+    bands = _bands(luma, lambda level, predicted: level - predicted)
+    return _summed([_mixed(band, gains) for band, gains in zip(bands, _gains(bank, step), strict=False)])
 
 
-class ByteBank:
-    """A bank for planes of bytes, in a third of the time: bands are whole codes, and what a code becomes is looked up.
+def changed_bytes(luma: Plane, bank: Bank, step: float, scale: float, strength: float) -> Plane:
+    """What a bank makes of a plane of bytes, in a third of the time: bands are whole codes, whose change is looked up.
 
-    Its result is within a code of the exact one, and within half a code, as rounding is, in nine samples of ten.
+    The result is within a code of the exact one, and within half a code, as rounding is, in nine samples of ten.
 
     Args:
+        luma: (H, W).
         bank, step: see `bank_change`.
-        scale: 8-bit limited-range codes in one code of the planes.
+        scale: 8-bit limited-range codes in one code of the plane.
         strength: how much of the change to apply.
     """
+    bands = _bands(luma, lambda level, predicted: cast(Plane, cv2.addWeighted(level, 1, predicted, -1, _ZERO)))
+    tables = _tables(bank, step, scale, strength)
+    change = _summed(
+        [cast("npt.NDArray[np.int16]", cv2.LUT(band, table)) for band, table in zip(bands, tables, strict=False)]
+    )
+    codes = (change + _FRACTION // 2) // _FRACTION
+    return cast(Plane, cv2.add(luma, codes, dtype=cv2.CV_8U))
 
-    def __init__(self, bank: Bank, step: float, scale: float, strength: float) -> None:
-        # A band's bytes have an offset of 128.
-        band = (np.arange(256, dtype=np.float32) - 128)[None] * np.float32(scale)
-        unit = strength * _FRACTION / scale
-        limits = np.iinfo(np.int16)
-        self._tables = [
-            np.clip(np.rint(_mixed(band, gains) * unit), limits.min, limits.max).astype(np.int16)
-            for gains in _gains(bank, step)
-        ]
 
-    def __call__(self, luma: Plane) -> Plane:
-        """Luma (H, W) of bytes, changed."""
-        bands: list[Plane] = []
-        level = luma
-        while len(bands) < BANDS and (not bands or min(level.shape) >= LEAST_SIDE):
-            coarser = cv2.pyrDown(level)
-            band = cv2.addWeighted(level, 1, cv2.pyrUp(coarser, dstsize=level.shape[::-1]), -1, 128)
-            bands.append(cast(Plane, band))
-            level = cast(Plane, coarser)
-        change: npt.NDArray[np.int16] | None = None
-        for band, table in reversed(list(zip(bands, self._tables, strict=False))):
-            own = cv2.LUT(band, table)
-            coarser = own if change is None else cv2.add(cv2.pyrUp(change, dstsize=band.shape[::-1]), own)
-            change = cast("npt.NDArray[np.int16]", coarser)
-        assert change is not None
-        codes = (change + _FRACTION // 2) // _FRACTION
-        return cast(Plane, cv2.add(luma, codes, dtype=cv2.CV_8U))
+@functools.lru_cache(maxsize=8)
+def _tables(bank: Bank, step: float, scale: float, strength: float) -> tuple[npt.NDArray[np.int16], ...]:
+    """Of each band what its bytes add to the change, in parts of a code."""
+    band = (np.arange(256, dtype=np.float32) - _ZERO)[None] * np.float32(scale)
+    unit = strength * _FRACTION / scale
+    limits = np.iinfo(np.int16)
+    return tuple(
+        np.clip(np.rint(_mixed(band, gains) * unit), limits.min, limits.max).astype(np.int16)
+        for gains in _gains(bank, step)
+    )
 
 
 class _Gains(NamedTuple):
@@ -105,12 +99,20 @@ def _mixed(band: Floats, gains: _Gains) -> Floats:
     return own
 
 
-def _bands(luma: Floats) -> list[Floats]:
-    """The bands of a Laplacian pyramid, the finest first; fewer on small pictures."""
-    bands: list[Floats] = []
+def _bands(luma: P, less: Callable[[P, P], P]) -> list[P]:
+    """The bands of a Laplacian pyramid, the finest first; fewer on small pictures. `less` is a level less another."""
+    bands: list[P] = []
     level = luma
     while len(bands) < BANDS and (not bands or min(level.shape) >= LEAST_SIDE):
-        coarser = cast(Floats, cv2.pyrDown(level))
-        bands.append(cast(Floats, level - cv2.pyrUp(coarser, dstsize=level.shape[::-1])))
+        coarser = cast(P, cv2.pyrDown(level))
+        bands.append(less(level, cast(P, cv2.pyrUp(coarser, dstsize=level.shape[::-1]))))
         level = coarser
     return bands
+
+
+def _summed(bands: Sequence[S]) -> S:
+    """The plane of a pyramid's bands, the finest first."""
+    plane = bands[-1]
+    for band in reversed(bands[:-1]):
+        plane = cast(S, cv2.add(cv2.pyrUp(plane, dstsize=band.shape[::-1]), band))
+    return plane

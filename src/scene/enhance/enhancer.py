@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from scene.enhance.arrays import stream_array, stream_tensor
-from scene.enhance.bank import ByteBank, bank_change
+from scene.enhance.bank import bank_change, changed_bytes
 from scene.enhance.cadence import EmbeddingCadence
 from scene.enhance.colour import (
     add_code_delta,
@@ -128,8 +128,6 @@ class Enhancer:
         self.batch = 4 if self.device.type == "cuda" else 1
         self._planes = network.config.planes
         self._step: torch.Tensor | None = None
-        # With the range and the step that it is made for.
-        self._bytes: tuple[tuple[bool, float], ByteBank] | None = None
         if step is not None:
             self._take_step(step)
         self._half = precision == "bfloat16" and network.config.global_skip
@@ -238,8 +236,7 @@ class Enhancer:
             raise ValueError("all pictures of a batch must have one format")
         self.check(fmt)
         if not self._has_body and self.device.type == "cpu" and fmt.bit_depth == 8 and fmt.matrix != "rgb":
-            bank = self._byte_bank(fmt)
-            return [Picture(fmt, (bank(picture.planes[0]), *picture.planes[1:])) for picture in pictures]
+            return [self._changed_bytes(picture) for picture in pictures]
         with torch.inference_mode():
             changed = self._changed_planes(pictures, fmt)
         return [
@@ -316,13 +313,12 @@ class Enhancer:
             change = change + self._bank_change(x)
         return change
 
-    def _byte_bank(self, fmt: PictureFormat) -> ByteBank:
+    def _changed_bytes(self, picture: Picture) -> Picture:
+        """A picture of bytes after the bank, of a model that has nothing else."""
         assert self._step is not None
-        made_for = (fmt.full_range, float(self._step))
-        if self._bytes is None or self._bytes[0] != made_for:
-            scale = luma_scale(fmt).gain * 255
-            self._bytes = made_for, ByteBank(self._calibration.bank, made_for[1], scale, self.strength)
-        return self._bytes[1]
+        scale = luma_scale(picture.format).gain * 255
+        luma = changed_bytes(picture.planes[0], self._calibration.bank, float(self._step), scale, self.strength)
+        return Picture(picture.format, (luma, *picture.planes[1:]))
 
     def _bank_change(self, luma: torch.Tensor) -> torch.Tensor:
         """(N, 1, H, W) on the studio scale to the bank's change of it."""

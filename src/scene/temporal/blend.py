@@ -17,7 +17,7 @@ from scene.temporal.motion import Floats
 # Side of the square whose mean squared difference counts beside the sample's own.
 SQUARE = 5
 # Every so many samples in each direction are looked at for the noise.
-SPARSE = 8
+_SPARSE = 8
 # Sigma is at most so many times the noise: where there is next to none, there is nothing to filter.
 _NOISES = 5.0
 # The standard deviation of normal noise over its median magnitude; a difference of two frames has it twice.
@@ -74,10 +74,6 @@ class Blend(ABC, Generic[A]):
         """A plane of luma's size, averaged to the size of another."""
 
     @abstractmethod
-    def _sparse(self, plane: A) -> A:
-        """Every `SPARSE`th sample of every `SPARSE`th line."""
-
-    @abstractmethod
     def _medians(self, planes: Sequence[A]) -> list[float]:
         """One of each plane."""
 
@@ -104,23 +100,22 @@ class Blend(ABC, Generic[A]):
             difference = self._warp(motion, other.picture.planes[index], sharp=index == 0) - own[index]
             return difference if unit == 1 else difference / unit
 
-        def moved_along(other: Neighbour) -> tuple[Neighbour, Any, A]:
+        moved: list[tuple[Neighbour, Any, A]] = []
+        # The nearest first: where it finds no noise, the others need not be looked at.
+        for other in sorted(neighbours, key=lambda other: -other.weight):
             motion = self._estimate(small, other.small)
-            return other, motion, difference(other, motion, 0)
-
-        nearest = max(neighbours, key=lambda other: other.weight)
-        first = moved_along(nearest)
-        if self._is_clean(first[2]):
-            # The others could only find less noise.
-            return picture
-        moved = [first if other is nearest else moved_along(other) for other in neighbours]
-        lights = self._medians([self._sparse(luma) for _, _, luma in moved])
-        moved = [one for one, light in zip(moved, lights, strict=True) if abs(light) <= _MOST_LIGHT]
+            luma = difference(other, motion, 0)
+            light, noise = self.light_and_noise(luma)
+            if abs(light) > _MOST_LIGHT:
+                continue
+            sigma = min(sigma, _NOISES * noise)
+            if sigma < _LEAST_SIGMA:
+                return picture
+            moved.append((other, motion, luma))
         if not moved:
             return picture
-        sigma = min(sigma, _NOISES * self.noise([luma for _, _, luma in moved]))
-        if sigma < _LEAST_SIGMA:
-            return picture
+        # Added in the order of time.
+        moved.sort(key=lambda one: neighbours.index(one[0]))
         weights = [other.weight * self.fit(luma, sigma) for other, _, luma in moved]
         changes = [_mean_change([luma for _, _, luma in moved], weights)]
         if len(own) > 1:
@@ -137,18 +132,15 @@ class Blend(ABC, Generic[A]):
         )
         return Picture(fmt, tuple(planes))
 
-    def _is_clean(self, difference: A) -> bool:
-        """Whether a neighbour that is as bright says that there is nothing to filter."""
-        (light,) = self._medians([self._sparse(difference)])
-        return abs(light) <= _MOST_LIGHT and _NOISES * self.noise([difference]) < _LEAST_SIGMA
+    def light_and_noise(self, difference: A) -> tuple[float, float]:
+        """How much brighter a neighbour is that was moved along the motion, and the standard deviation of the noise.
 
-    def noise(self, differences: Sequence[A]) -> float:
-        """The standard deviation of a frame's noise, from its differences to neighbours moved along the motion.
-
-        Robust against what moves otherwise or is covered, up to half of the picture; the neighbour that fits best
-        counts.
+        Robust against what moves otherwise or is covered, up to half of the picture. Of several neighbours the one that
+        fits best has the frame's noise.
         """
-        return _MEDIAN_TO_SIGMA * min(self._medians([abs(self._sparse(plane)) for plane in differences]))
+        sparse = difference[..., ::_SPARSE, ::_SPARSE]
+        light, spread = self._medians([sparse, abs(sparse)])
+        return light, _MEDIAN_TO_SIGMA * spread
 
 
 def _mean_change(differences: Sequence[A], weights: Sequence[A]) -> A:

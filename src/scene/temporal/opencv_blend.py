@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scene.picture import Plane
-from scene.temporal.blend import SPARSE, SQUARE, Blend
+from scene.temporal.blend import SQUARE, Blend
 from scene.temporal.motion import Floats, MotionEstimator, MotionField
 
 Small = npt.NDArray[np.uint8]
@@ -44,9 +44,6 @@ class OpenCVBlend(Blend[Floats]):
 
     def _shrunk(self, weight: Floats, like: Floats) -> Floats:
         return cast(Floats, cv2.resize(weight, like.shape[::-1], interpolation=cv2.INTER_AREA))
-
-    def _sparse(self, plane: Floats) -> Floats:
-        return plane[::SPARSE, ::SPARSE]
 
     def _medians(self, planes: Sequence[Floats]) -> list[float]:
         return [float(np.median(plane)) for plane in planes]

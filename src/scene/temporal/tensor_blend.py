@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scene.picture import Picture, Plane
-from scene.temporal.blend import SPARSE, SQUARE, Blend, Neighbour
+from scene.temporal.blend import SQUARE, Blend, Neighbour
 from scene.temporal.tensor_motion import estimate, warp
 
 
@@ -53,9 +53,6 @@ class TensorBlend(Blend[Tensor]):
     def _shrunk(self, weight: Tensor, like: Tensor) -> Tensor:
         height, width = like.shape[-2:]
         return F.adaptive_avg_pool2d(weight, (height, width))
-
-    def _sparse(self, plane: Tensor) -> Tensor:
-        return plane[..., ::SPARSE, ::SPARSE]
 
     def _medians(self, planes: Sequence[Tensor]) -> list[float]:
         # One transfer for all.

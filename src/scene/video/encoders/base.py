@@ -46,7 +46,7 @@ class EncoderFit:
     Attributes:
         step: factor on the encoder's own step, for the step that conditions a network.
         strength: factor on a network's change, and on that of a bank.
-        temporal: whether it gains from a temporal filter; one that filters along the motion itself does not.
+        temporal: whether a temporal filter before the encoder pays; not where it filters along the motion itself.
     """
 
     step: float = 1.0
