@@ -42,6 +42,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise
 
 
+def default_cache_folder() -> Path:
+    """$XDG_CACHE_HOME/scene, or ~/.cache/scene."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification ignores relative paths.
+    base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
+    return base / "scene"
+
+
 class PendingFile:
     """A private file beside its destination, removed on leaving the `with` block unless published.
 

@@ -7,10 +7,13 @@ from typing import Literal
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 TemporalMode = Literal["auto", "off", "causal"]
+RuntimeName = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16"]
 
 DEFAULT_MODEL = "scene-lite"
 # The model that is none.
 BYPASS = "none"
+# The best model that keeps up with the encoder, where both are known: `scene.jobs.model_choice`.
+AUTO_MODEL = "auto"
 # One embedding a shot: with every renewal kernels change, and what they do to a still picture flickers.
 DEFAULT_SEMANTIC_INTERVAL = 0
 
@@ -20,7 +23,8 @@ class EnhanceOptions:
     """Which network changes frames, and how."""
 
     model: str = DEFAULT_MODEL
-    """Name of a shipped model (see `scene models`), a .safetensors file, or none to leave frames unchanged."""
+    """Name of a shipped model (see `scene models`), a .safetensors file, none to leave frames unchanged, or with `scene
+    encode` auto for the best model that keeps up with the encoder here, by a trial of some frames."""
 
     strength: float = 1.0
     """How much of the model's change to apply; 0 changes nothing."""
@@ -38,6 +42,10 @@ class EnhanceOptions:
 
     device: DeviceName = "auto"
     """Where the model runs."""
+
+    runtime: RuntimeName = "auto"
+    """What computes a network on the processor: torch or openvino, with -bf16 in bfloat16; auto for the one
+    that `scene bench runtimes` found fastest here, or torch."""
 
     @property
     def changes_nothing(self) -> bool:

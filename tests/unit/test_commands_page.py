@@ -48,6 +48,7 @@ def test_every_command_is_on_the_page(script: ModuleType) -> None:
         "habits",
         "memory",
         "sample",
+        "bench_report",
         "encode_report",
         "gpu_report",
         "results_report",

@@ -20,10 +20,10 @@ from tiny_training import TINY, changed
 
 from scene.enhance import Enhancer
 from scene.enhance.colour import rgb_to_pictures
-from scene.enhance.enhancer import Precision
 from scene.errors import MissingError, UsageError
 from scene.measure.raw_video import count_raw_video
 from scene.model import NetworkConfig, build_network
+from scene.options import RuntimeName
 from scene.picture import Picture, PictureFormat
 from scene.progress import Progress
 from scene.training import encoder_validation, validation
@@ -177,8 +177,8 @@ def test_a_validator_enhances_with_x264s_step_and_in_the_precision_of_the_traini
     lumas = []
     for step, pictures in made.items():
         # Only a quantiser-conditioned network is run several times, and so in bfloat16.
-        precision: Precision = "float32" if step is None else "bfloat16"
-        expected = Enhancer(network, device="cpu", step=step, precision=precision)(source)
+        runtime: RuntimeName = "torch" if step is None else "torch-bf16"
+        expected = Enhancer(network, device="cpu", step=step, runtime=runtime)(source)
         assert all(np.array_equal(a.planes[0], b.planes[0]) for a, b in zip(pictures, expected, strict=True))
         lumas.append(pictures[0].planes[0])
     assert len(lumas) == 1 or not np.array_equal(*lumas)

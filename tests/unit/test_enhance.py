@@ -294,20 +294,20 @@ def test_a_step_that_makes_no_sense_or_is_missing_is_refused():
 def test_bfloat16_does_nearly_the_same_and_keeps_the_identity():
     source = picture(FORMATS[0])
     full, half = (
-        Enhancer(told_network(), device="cpu", step=20, precision=precision)([source])[0].planes[0].astype(int)
-        for precision in ("float32", "bfloat16")
+        Enhancer(told_network(), device="cpu", step=20, runtime=runtime)([source])[0].planes[0].astype(int)
+        for runtime in ("torch", "torch-bf16")
     )
     assert 0 < np.abs(full - half).mean() < 0.02 * np.abs(full - source.planes[0]).mean()
     untrained = build_network(told_network().config, seed=3)
-    (same,) = Enhancer(untrained, device="cpu", step=20, precision="bfloat16")([source])
+    (same,) = Enhancer(untrained, device="cpu", step=20, runtime="torch-bf16")([source])
     assert np.array_equal(same.planes[0], source.planes[0])
 
 
 def test_bfloat16_leaves_a_network_alone_that_gives_whole_pictures():
     source, network = picture(FORMATS[0]), told_network(global_skip=False)
     full, half = (
-        Enhancer(network, device="cpu", step=20, precision=precision)([source])[0].planes[0]
-        for precision in ("float32", "bfloat16")
+        Enhancer(network, device="cpu", step=20, runtime=runtime)([source])[0].planes[0]
+        for runtime in ("torch", "torch-bf16")
     )
     assert np.array_equal(full, half)
 

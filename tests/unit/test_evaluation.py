@@ -13,8 +13,8 @@ from scene.evaluation.grid.methods import NONE, Method, fit_to_codecs, methods_f
 from scene.evaluation.report.figures import mean_curve
 from scene.evaluation.report.summary import clip_rows, mean_rows
 from scene.evaluation.visuals.equal_rate import crf_of_equal_rate
-from scene.files import write_atomically
-from scene.measure.cache import Measurement, PointCache, default_cache_folder
+from scene.files import default_cache_folder, write_atomically
+from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip, Recipe, reference_arguments
 from scene.measure.encode import codec_run, encoder_settings, key_frame_interval, settings_key
 from scene.measure.names import display_name

@@ -21,9 +21,9 @@ from scene.cli import run
 from scene.enhance.calibrated import calibration_for
 from scene.enhance.enhancer import Enhancer
 from scene.errors import InputError, MissingError, UsageError, VerificationError
-from scene.exporting import formats
 from scene.exporting.check import given_embedding
-from scene.exporting.graph import ExportGraph, traced
+from scene.graphs import formats
+from scene.graphs.graph import ExportGraph, traced
 from scene.model import Calibration, NetworkConfig, build_network, save_network
 from scene.model.calibration import Bank
 from scene.picture import Picture, PictureFormat

@@ -32,7 +32,7 @@ MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.config", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
-BELOW_JOBS = NETWORK | {"proxy", "temporal", "enhance"} | VIDEO | MEASURING
+BELOW_JOBS = NETWORK | {"proxy", "temporal", "graphs", "enhance"} | VIDEO | MEASURING
 ARROWS = {
     **{leaf: set() for leaf in LEAVES},
     "model": set(),
@@ -40,7 +40,8 @@ ARROWS = {
     "proxy": {"model"},
     "metrics": {"model"},
     "temporal": set(),
-    "enhance": NETWORK | {"temporal", "video", "video.encoders"},
+    "graphs": {"model"},
+    "enhance": NETWORK | {"temporal", "graphs", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
@@ -48,8 +49,9 @@ ARROWS = {
     "video.encoding": {"video", "video.source", "video.encoders"},
     "video.container": {"video", "video.source", "video.encoders", "video.encoding"},
     "measure": VIDEO | {"metrics"},
-    "jobs": BELOW_JOBS,
-    "jobs.batch": BELOW_JOBS | {"jobs"},
+    "jobs.samples": BELOW_JOBS,
+    "jobs": BELOW_JOBS | {"jobs.samples"},
+    "jobs.batch": BELOW_JOBS | {"jobs", "jobs.samples"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -60,13 +62,13 @@ ARROWS = {
     "evaluation.page": {"metrics", "evaluation.report", "evaluation.visuals"},
     "evaluation.comparison": BELOW_JOBS | REPORTING,
     "evaluation": BELOW_JOBS | REPORTING | {"evaluation.comparison"},
-    "exporting": NETWORK | {"enhance", "video.encoders"},
+    "exporting": NETWORK | {"graphs", "enhance", "video.encoders"},
     "benchmarks": BELOW_JOBS | TRAINING | {"jobs"},
     "benchmarks.gpu": BELOW_JOBS | TRAINING | {"benchmarks"},
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
+    | {"jobs", "jobs.samples", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -12,13 +12,6 @@ from cyclopts import Parameter
 from scene.options import DEFAULT_MODEL
 from scene.video.encoders import DEFAULT_ENCODER
 from scene.video.encoders.settings import EncoderSettings, TrialCodecName
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scene.benchmarks.cost import Cost
-    from scene.benchmarks.encode import EncodeBenchmark
-    from scene.benchmarks.training import TrainingBenchmark
 
 bench = cyclopts.App(name="bench", help="Measure how fast this machine is.", help_format="markdown")
 
@@ -52,6 +45,7 @@ def training(
     from json import dumps
 
     from scene.benchmarks.training import bench_training
+    from scene.cli.bench_report import print_training
     from scene.cli.console import progress_display, setup_logging
     from scene.enhance import resolve_device
     from scene.training import read_config
@@ -65,7 +59,7 @@ def training(
     if json:
         print(dumps(dataclasses.asdict(result)))
     else:
-        _print_training(result)
+        print_training(result)
 
 
 @bench.command
@@ -110,6 +104,7 @@ def encode(
     from json import dumps
 
     from scene.benchmarks.encode import SIZES, bench_encode
+    from scene.cli.bench_report import print_encode
     from scene.cli.console import progress_display, setup_logging
     from scene.options import EnhanceOptions
 
@@ -127,7 +122,7 @@ def encode(
     if json:
         print(dumps(dataclasses.asdict(result)))
     else:
-        _print_encode(result)
+        print_encode(result)
 
 
 @bench.command
@@ -158,6 +153,7 @@ def cost(
 
     from scene.benchmarks.cost import bench_cost
     from scene.benchmarks.cost_figure import draw
+    from scene.cli.bench_report import print_cost
     from scene.cli.console import progress_display, setup_logging
     from scene.files import write_atomically
 
@@ -171,7 +167,7 @@ def cost(
     if json:
         print(document)
     else:
-        _print_cost(costs)
+        print_cost(costs)
 
 
 @bench.command
@@ -215,6 +211,43 @@ def semantics(
     print(f"  {1000 * result.encoder_s:.1f} ms a frame from RGB, {1000 * result.embedding_s:.1f} ms from 8-bit 4:2:0")
     print(f"model {result.model}: {1000 * result.frame_s:.1f} ms a frame")
     print(f"embeddings every {result.interval} frames take {100 * result.share:.2f} % of the time")
+
+
+@bench.command
+def runtimes(
+    *,
+    models: str = "asconvsr,scene",
+    size: str = "1280x720",
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Measure networks in torch and OpenVINO, in float32 and bfloat16, and remember the fastest for --runtime auto.
+
+    Each is held against torch in float32, and against a large matrix product of its own precision. Takes half a minute,
+    and longer where a graph for OpenVINO must be made. Nothing else should run.
+
+    Parameters
+    ----------
+    models:
+        Shipped models' names, or .safetensors files, with commas between.
+    size:
+        Of the pictures, as WIDTHxHEIGHT.
+    json:
+        Print one JSON object instead of a table.
+    """
+    import dataclasses
+    from json import dumps
+
+    from scene.benchmarks.runtimes import bench_runtimes
+    from scene.cli.bench_report import print_runtimes
+    from scene.cli.console import progress_display, setup_logging
+
+    setup_logging("text")
+    with progress_display("bench", "models") as on_progress:
+        result = bench_runtimes(models.split(","), _size(size, "--size"), on_progress=on_progress)
+    if json:
+        print(dumps(dataclasses.asdict(result), default=str))
+    else:
+        print_runtimes(result)
 
 
 @bench.command
@@ -266,64 +299,3 @@ def _size(text: str, option: str) -> tuple[int, int]:
     if not (0 < width <= 8192 and 0 < height <= 8192):
         raise UsageError(f"{option} {text!r} must be WIDTHxHEIGHT, each from 1 to 8192.")
     return width, height
-
-
-def _print_cost(costs: Sequence[Cost]) -> None:
-    from scene.evaluation.report.markdown import markdown_lines
-    from scene.metrics.scores import METRICS
-
-    titles = {metric.name: metric.title for metric in METRICS}
-    shown = list(costs[0].percent) if costs else []
-    rows = [["Against", "Encoder", "Before it", "ms a frame", "times", *(titles[name] for name in shown)]]
-    for cost in costs:
-        percents = ("N/A" if cost.percent[name] is None else f"{cost.percent[name]:+.1f}" for name in shown)
-        rows.append([cost.anchor, cost.codec, cost.method, f"{1000 * cost.cpu_s:.1f}", f"{cost.ratio:.2f}", *percents])
-    print("\n".join(markdown_lines(rows, words=3)))
-
-
-def _print_encode(result: EncodeBenchmark) -> None:
-    print(
-        f"{result.codec} {result.preset}, CRF {result.crf:g}; {result.model} on {result.device},"
-        f" {result.threads} threads; {result.frames} frames, medians of {result.turns}"
-    )
-    print("size       frames/s  with model   ratio  start s  with model  memory MB  with model")
-    for size in result.sizes:
-        plain, made = size.plain, size.enhanced
-        print(
-            f"{f'{size.width}x{size.height}':9}  {plain.fps:8.1f}  {made.fps:10.1f}  {size.ratio:6.3f}"
-            f"  {plain.start_s:7.1f}  {made.start_s:10.1f}  {plain.memory / 1e6:9.0f}  {made.memory / 1e6:10.0f}"
-        )
-
-
-def _print_training(result: TrainingBenchmark) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    parts = Table(box=None)
-    parts.add_column("part")
-    for column in ("forward ms", "backward ms", "share %"):
-        parts.add_column(column, justify="right")
-    for part in result.parts:
-        milliseconds = (f"{1000 * s:.1f}" for s in (part.forward_s, part.backward_s))
-        parts.add_row(part.name, *milliseconds, f"{100 * part.share:.1f}")
-    limit, loader = result.limit, result.loader
-    # As wide as it needs: on a narrow terminal rich would cut names.
-    console = Console(soft_wrap=True, highlight=False, width=200)
-    console.print(
-        f"{result.patches_per_second:.1f} patches/s"
-        f" ({result.batch} x {result.crop} x {result.crop}, {result.precision}, {result.device})"
-    )
-    console.print(
-        f"step: median {1000 * result.step_s:.1f} ms, {result.steps} in {result.total_s:.1f} s;"
-        f" instrumented: median {1000 * result.instrumented_step_s:.1f} ms, {100 * result.overhead:+.1f} % in total"
-    )
-    console.print(
-        f"loader alone: {loader.samples_per_second:.1f} samples/s, {100 * loader.first_seen:.0f} % seen first"
-        f" ({100 * result.first_seen:.0f} % in the steps), workers: {result.workers}"
-    )
-    console.print(
-        f"network alone: {1000 * limit.network_s:.1f} ms, {limit.ratio:.2f} times plain convolutions of its shapes"
-        f" ({1000 * limit.convolutions_s:.1f} ms, {limit.patches_per_second:.1f} patches/s,"
-        f" {limit.gmac_per_patch:.3f} GMAC a patch forward)"
-    )
-    console.print(parts)

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -33,11 +33,12 @@ from scene.enhance.colour import (
     subsample_chroma,
 )
 from scene.enhance.device import resolve_device
+from scene.enhance.runtime import open_runtime
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
 from scene.model.bank import bank_change as tensor_bank_change
 from scene.model.calibration import Calibration
-from scene.options import DEFAULT_SEMANTIC_INTERVAL, TemporalMode
+from scene.options import DEFAULT_SEMANTIC_INTERVAL, RuntimeName, TemporalMode
 from scene.picture import Picture, PictureFormat, Plane
 from scene.temporal import TemporalFilter
 from scene.temporal.filter import REACH
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
     from scene.model import Network
     from scene.model.semantics import Conditioner
     from scene.video.pixel_format import VideoFrame
-
-Precision = Literal["float32", "bfloat16"]
 
 
 class Enhancer:
@@ -68,8 +67,8 @@ class Enhancer:
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
         step: quantiser step of the encoder to come, in 8-bit code values, for a quantiser-conditioned network; see
             `conditioning_step`, and for a calibration with a bank or a temporal filter. Others ignore it.
-        precision: of the convolutions of a network that predicts a change; others are always float32. No change stays
-            none in bfloat16, and others differ by one or two hundredths of themselves.
+        runtime: what computes the network; see `scene.enhance.runtime.open_runtime`. No change stays none in bfloat16,
+            and others differ by one or two hundredths of themselves.
 
     An enhancer follows one video from its first frame on: where the network is conditioned on embeddings, what it does
     to a frame depends on the shot's frames before. The next frames come as arrays (`enhance`), as an iterator of
@@ -92,7 +91,7 @@ class Enhancer:
         semantics: Conditioner | None = None,
         interval: int = DEFAULT_SEMANTIC_INTERVAL,
         step: float | None = None,
-        precision: Precision = "float32",
+        runtime: RuntimeName = "torch",
     ) -> None:
         if not math.isfinite(strength) or strength < 0:
             raise UsageError(f"strength {strength} makes no sense; give 0 (no change) to about 2.")
@@ -130,9 +129,9 @@ class Enhancer:
         self._step: torch.Tensor | None = None
         if step is not None:
             self._take_step(step)
-        self._half = precision == "bfloat16" and network.config.global_skip
         self._has_body = network.config.body
         self._network = network.eval().to(self.device)
+        self._compute = open_runtime(self._network, runtime, self.device)
 
     def check(self, fmt: PictureFormat) -> None:
         """Raises UsageError if this network cannot enhance pictures of this format."""
@@ -304,9 +303,7 @@ class Enhancer:
         if not self._has_body:
             change = torch.zeros_like(x)
         else:
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self._half):
-                enhanced = self._network(x, embedding, self._step)
-            change = cast(torch.Tensor, enhanced - x)
+            change = self._compute(x, embedding, self._step) - x
             if self._calibration.strength != 1:
                 change = change * self._calibration.strength
         if self._calibration.bank:

@@ -7,7 +7,7 @@ from scene.enhance.enhancer import Enhancer
 from scene.enhance.semantics import open_conditioner
 from scene.errors import UsageError
 from scene.model import load_model
-from scene.options import BYPASS, EnhanceOptions
+from scene.options import AUTO_MODEL, BYPASS, EnhanceOptions
 from scene.video.encoders import DEFAULT_ENCODER, find_encoder
 
 
@@ -28,6 +28,10 @@ def open_enhancer(
     options = options or EnhanceOptions()
     if options.model == BYPASS:
         raise UsageError("`model` none leaves frames unchanged, so there is nothing to open; give a model.")
+    if options.model == AUTO_MODEL:
+        raise UsageError(
+            "`model` auto is chosen by a trial with the encoder, which `scene encode` makes; give a model's name."
+        )
     network = load_model(options.model)
     guide = None
     if network.config.guidance == "embedding":
@@ -50,5 +54,6 @@ def open_enhancer(
         device=options.device,
         semantics=guide,
         interval=options.semantic_interval,
+        runtime=options.runtime,
         step=None if crf is None else conditioning_step(network, encoder, crf),
     )

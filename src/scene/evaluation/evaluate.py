@@ -17,7 +17,8 @@ from scene.evaluation.report.results import Report, make_report
 from scene.evaluation.requests import DEFAULT_CODECS, DEFAULT_MODELS, EvaluationRequest
 from scene.evaluation.tuning import is_tuned, place_tuned, tune
 from scene.evaluation.visuals.build import make_side_by_sides
-from scene.measure.cache import PointCache, default_cache_folder
+from scene.files import default_cache_folder
+from scene.measure.cache import PointCache
 from scene.measure.clip import Clip, Recipe, open_clips, require_measurable
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.names import display_name

@@ -38,7 +38,7 @@ class EvaluationRequest:
         device: where networks run.
         jobs: points measured side by side; the number of cores.
         ray: None to measure on this machine, else see `scene.evaluation.grid.grid.measure_grid`.
-        cache: folder of measured points; see `scene.measure.cache.default_cache_folder`.
+        cache: folder of measured points; see `scene.files.default_cache_folder`.
         ffmpeg: the program, with libvmaf; see `scene.video.ffmpeg.find_ffmpeg`.
         out: folder for the files; None writes none and makes no side-by-side pictures.
         command: what repeats it, for the files; may be empty.

@@ -14,7 +14,7 @@ import torch
 
 from scene.enhance import Enhancer
 from scene.errors import VerificationError
-from scene.exporting.formats import Run
+from scene.graphs.formats import Run
 from scene.model import Network
 from scene.model.semantics import Conditioner
 from scene.picture import Picture, PictureFormat, Plane

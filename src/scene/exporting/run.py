@@ -19,9 +19,9 @@ from scene.enhance import Enhancer, open_conditioner
 from scene.enhance.calibrated import calibration_for
 from scene.errors import InputError, SceneError, UsageError
 from scene.exporting.check import check_run, given_embedding
-from scene.exporting.formats import FORMATS, OUTPUT, ExportFormat, Files
-from scene.exporting.graph import SMALLEST_SIDE, ExportGraph, traced
 from scene.files import PendingFile, check_destination
+from scene.graphs.formats import FORMATS, OUTPUT, ExportFormat, Files
+from scene.graphs.graph import SMALLEST_SIDE, ExportGraph, traced
 from scene.model import Calibration, Network, load_model, resolve_model
 from scene.model.controls import control_embeddings
 from scene.options import BYPASS

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import tee
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
 from scene.files import PendingFile, check_destination
+from scene.jobs.model_choice import with_model_chosen
 from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
@@ -121,6 +122,7 @@ def encode(request: EncodeRequest, on_progress: OnProgress = silent) -> EncodeRe
     """
     started = time.monotonic()
     checked = check_request(request)
+    request = choose_model_for(request, checked.plan)
     fmt = checked.plan.info.format
     try:
         return _encode(request, checked, started, on_progress)
@@ -226,6 +228,12 @@ def check_request(request: EncodeRequest) -> CheckedRequest:
     plan = plan_encode(request.settings, info)
     check_colour(plan)
     return CheckedRequest(container, chosen, plan)
+
+
+def choose_model_for(request: EncodeRequest, plan: EncodePlan) -> EncodeRequest:
+    """The request with a model's name in place of `auto`; see `scene.jobs.model_choice`."""
+    whole = request.deinterlace or request.allow_network
+    return replace(request, enhancement=with_model_chosen(plan, request.enhancement, whole=whole))
 
 
 def open_enhancer_for(request: EncodeRequest, plan: EncodePlan) -> Enhancer | None:

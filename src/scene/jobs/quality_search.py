@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from scene.jobs.sample_encode import CrfScores, EnhancerFor, SampleSet
+from scene.jobs.samples.sample_encode import CrfScores, EnhancerFor, SampleSet
 from scene.metrics.crf_rule import Point, Scale, bracket, crossing, next_position
 from scene.metrics.targets import Target, score_text, title
 from scene.options import BYPASS

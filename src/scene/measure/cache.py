@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,11 +94,3 @@ class PointCache:
     def _path(self, key: Mapping[str, Any], suffix: str) -> Path:
         name = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
         return self.folder / name[:2] / f"{name}{suffix}"
-
-
-def default_cache_folder() -> Path:
-    """$XDG_CACHE_HOME/scene, or ~/.cache/scene."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification ignores relative paths.
-    base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
-    return base / "scene"

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scene.errors import InputError
-from scene.measure.cache import default_cache_folder
+from scene.files import default_cache_folder
 from scene.model import Network, Semantics, build_network
 from scene.model.semantics import Conditioner, SemanticEncoder, load_encoder
 from scene.progress import OnProgress, silent

@@ -14,6 +14,7 @@ from scene.enhance import Enhancer
 from scene.errors import InputError
 from scene.model import Network
 from scene.model.semantics import Conditioner, SemanticEncoder
+from scene.options import RuntimeName
 from scene.picture import Picture
 from scene.training.conditioning import EmbeddingLookup
 from scene.training.config import TrainingConfig
@@ -218,12 +219,12 @@ class Validator:
 
         conditioned = network.config.quantiser is not None
         # A quantiser-conditioned network enhances every clip several times.
-        precision = self._precision if conditioned else "float32"
+        runtime: RuntimeName = "torch-bf16" if conditioned and self._precision == "bfloat16" else "torch"
 
         def enhance(pictures: list[Picture], encoder_step: float | None) -> list[Picture]:
             # An enhancer a clip: each is a video of its own.
             enhancer = Enhancer(
-                network, device=self._device.type, semantics=semantics, step=encoder_step, precision=precision
+                network, device=self._device.type, semantics=semantics, step=encoder_step, runtime=runtime
             )
             return list(enhancer.stream(pictures))
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from scene.benchmarks.gpu.record import Figures, LeftOut
-from scene.benchmarks.gpu.timing import arithmetic, time_whole
+from scene.benchmarks.gpu.timing import Arithmetic, arithmetic, time_whole
 from scene.enhance.calibrated import calibration_for, conditioning_step
-from scene.enhance.enhancer import Enhancer, Precision
+from scene.enhance.enhancer import Enhancer
 from scene.model import Network
+from scene.options import RuntimeName
 from scene.picture import Picture
 from scene.temporal.motion import serves
 from scene.video.encoders import DEFAULT_ENCODER, find_encoder
@@ -18,13 +19,13 @@ from scene.video.encoders import DEFAULT_ENCODER, find_encoder
 PLAIN, TEMPORAL = "plain", "temporal filter"
 
 
-def enhancer_precisions(network: Network) -> tuple[Precision, ...]:
+def enhancer_precisions(network: Network) -> tuple[Arithmetic, ...]:
     """Those that make a difference to this network."""
     return ("float32", "bfloat16") if network.config.body and network.config.global_skip else ("float32",)
 
 
 def bench_enhancer(
-    network: Network, pictures: Sequence[Picture], device: str, *, precision: Precision, form: str
+    network: Network, pictures: Sequence[Picture], device: str, *, runtime: RuntimeName, form: str
 ) -> Figures:
     """Times `Enhancer.stream` over a shot, its embedding included, before the default encoder at its default CRF.
 
@@ -32,7 +33,7 @@ def bench_enhancer(
         network: that works on luma.
         pictures: the shot, 8-bit 4:2:0.
         device: as `Enhancer` takes it.
-        precision: of the convolutions; with float32 torch's own defaults hold, which on a GPU allow TF32.
+        runtime: as `Enhancer` takes it; in float32 torch's own defaults hold, which on a GPU allow TF32.
         form: `PLAIN` or `TEMPORAL`.
 
     Returns:
@@ -51,21 +52,21 @@ def bench_enhancer(
     if form == TEMPORAL and not serves(fmt.height, fmt.width):
         raise LeftOut("the pictures are too small for the temporal filter")
 
-    def opened(wanted: Precision) -> Enhancer:
+    def opened(wanted: RuntimeName) -> Enhancer:
         return Enhancer(
             network,
             calibration=calibration,
             temporal="auto" if form == TEMPORAL else "off",
             device=device,
             step=step,
-            precision=wanted,
+            runtime=wanted,
         )
 
     def run(enhancer: Enhancer) -> list[Picture]:
         enhancer.start_shot()
         return list(enhancer.stream(pictures))
 
-    strict, enhancer = opened("float32"), opened(precision)
+    strict, enhancer = opened("torch"), opened(runtime)
     strict.batch = 1
     with arithmetic(tf32=False):
         expected = run(strict)

@@ -7,6 +7,7 @@ import itertools
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -28,9 +29,9 @@ from scene.benchmarks.gpu.record import Figures, LeftOut, Outcome, Variant
 from scene.benchmarks.gpu.siglip import SO400M, bench_siglip2_shape
 from scene.benchmarks.gpu.timing import DTYPES, Arithmetic, arithmetic, time_on, why_not
 from scene.benchmarks.made_clip import made_pictures
-from scene.enhance.enhancer import Precision
 from scene.errors import SceneError
 from scene.model import Network
+from scene.options import RuntimeName
 from scene.picture import Picture
 
 _BATCHES = (1, 4)
@@ -133,8 +134,8 @@ class Bench:
             return self._network(variant)
         if variant.part == "enhancer":
             network, pictures = self._networks[variant.what], self._pictures(variant.size)
-            precision: Precision = "bfloat16" if variant.precision == "bfloat16" else "float32"
-            return bench_enhancer(network, pictures, device.type, precision=precision, form=variant.form)
+            runtime: RuntimeName = "torch-bf16" if variant.precision == "bfloat16" else "torch"
+            return bench_enhancer(network, pictures, device.type, runtime=runtime, form=variant.form)
         if variant.part == "semantics":
             if device.type != "cuda":
                 raise LeftOut("is measured on a GPU only; a CPU takes seconds for one picture")
@@ -220,7 +221,7 @@ class Bench:
 
         kind = self._device.type
         batch, crop = _PATCHES[kind]
-        precision: Precision = "bfloat16" if variant.precision == "bfloat16" else "float32"
+        precision: Literal["float32", "bfloat16"] = "bfloat16" if variant.precision == "bfloat16" else "float32"
         workers = min(8, (os.cpu_count() or 1) - 1) if kind == "cuda" else 0
         config = TrainingConfig(
             network=NetworkConfig(guidance="features"),

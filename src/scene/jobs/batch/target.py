@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from scene.errors import UsageError
 from scene.jobs.batch.rehearsal import rehearse
-from scene.jobs.encode import CheckedRequest, EncodeRequest, EncodeResult, check_request, encode
+from scene.jobs.encode import CheckedRequest, EncodeRequest, EncodeResult, check_request, choose_model_for, encode
 from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, SearchResult, encode_request, search
 from scene.metrics.targets import Target
 from scene.progress import StageProgress, silent_stages
@@ -76,7 +76,8 @@ def encode_to_target(request: TargetEncodeRequest, stages: StageProgress = silen
         TargetError: no CRF meets all constraints, and `best_effort` is off; nothing is written then.
         InputError, VerificationError, MissingError, SceneError: see `scene.search` and `scene.encode`.
     """
-    check_target(request)
+    checked = check_target(request)
+    request = replace(request, encode=choose_model_for(request.encode, checked.plan))
     with stages("search", "samples") as on_progress:
         found = search(request.search, on_progress)
     chosen = encode_request(request.search, found, request.encode.destination)

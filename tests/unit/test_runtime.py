@@ -1,0 +1,143 @@
+"""What computes a network, and which is remembered as the fastest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scene.benchmarks import runtimes
+from scene.benchmarks.runtimes import bench_runtimes
+from scene.enhance import Enhancer
+from scene.enhance.runtime import fastest_runtime, open_runtime, remember_fastest
+from scene.errors import MissingError, UsageError
+from scene.model import Network, NetworkConfig, build_network, save_network
+from scene.picture import Picture, PictureFormat
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "scene"
+
+
+def changing_network(**changes: object) -> Network:
+    settings: dict[str, object] = {"guidance": "embedding", "planes": "luma", "channels": 4, "kernels": 2}
+    settings |= {"embedding_width": 8, "semantic_hidden": 8, "quantiser": (6.0, 60.0)}
+    network = build_network(NetworkConfig(**{**settings, **changes}), seed=1)
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    network.references = torch.randn(2, 8, 1, 1)
+    return network
+
+
+def inputs(size: tuple[int, int] = (80, 96)) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return (
+        torch.rand(1, 1, *size, generator=generator),
+        torch.randn(1, 8, 1, 1, generator=generator),
+        torch.tensor([20.0]),
+    )
+
+
+def test_openvino_computes_what_torch_does(cache: Path) -> None:
+    network = changing_network().eval()
+    compute = open_runtime(network, "openvino", CPU)
+    # Sizes come and go, and one of several pictures has its own embedding.
+    for size in ((80, 96), (66, 130), (80, 96)):
+        x, embedding, step = inputs(size)
+        with torch.inference_mode():
+            expected = network(x, embedding, step)
+            assert float((expected - x).abs().mean()) > 0.01
+            assert torch.allclose(compute(x, embedding, step), expected.clamp(0, 1), atol=1e-4)
+            pair, two = torch.cat([x, x.flip(-1)]), torch.cat([embedding, -embedding])
+            assert torch.allclose(compute(pair, two, step), network(pair, two, step).clamp(0, 1), atol=1e-4)
+    # The graph is made once.
+    kept = {path.name: path.stat().st_mtime_ns for path in (cache / "openvino").iterdir()}
+    assert sorted(Path(name).suffix for name in kept) == [".bin", ".xml"]
+    again = open_runtime(network, "openvino", CPU)
+    x, embedding, step = inputs()
+    assert torch.equal(again(x, embedding, step), compute(x, embedding, step))
+    assert {path.name: path.stat().st_mtime_ns for path in (cache / "openvino").iterdir()} == kept
+    # One that was cut off is made again.
+    description = next((cache / "openvino").glob("*.xml"))
+    description.write_text(description.read_text()[:500])
+    mended = open_runtime(network, "openvino", CPU)
+    assert torch.equal(mended(x, embedding, step), compute(x, embedding, step))
+
+
+def test_other_weights_have_another_graph(cache: Path) -> None:
+    network = changing_network(guidance="features").eval()
+    x, _, step = inputs()
+    one = open_runtime(network, "openvino", CPU)(x, None, step)
+    with torch.no_grad():
+        next(network.parameters()).mul_(1.5)
+    other = open_runtime(network, "openvino", CPU)(x, None, step)
+    assert not torch.equal(one, other) and len(list((cache / "openvino").glob("*.xml"))) == 2
+
+
+def test_what_openvino_cannot_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"`runtime` openvino computes on the processor; give torch for cuda"):
+        open_runtime(changing_network(), "openvino", torch.device("cuda"))
+    with pytest.raises(UsageError, match="cannot be computed by OpenVINO; use torch"):
+        open_runtime(changing_network(planes="yuv420", guidance="features"), "openvino", CPU)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingError, match=r"OpenVINO cannot be used: .*pip install openvino"):
+        open_runtime(changing_network(), "openvino", CPU)
+
+
+def test_auto_is_torch_until_a_benchmark_says_otherwise(tmp_path: Path, cache: Path) -> None:
+    network = changing_network(guidance="features")
+    assert fastest_runtime(network) == "torch" and not cache.exists()
+    other = changing_network(guidance="features", channels=6)
+    assert remember_fastest({network: "torch-bf16"}) == cache / "runtimes.json"
+    remember_fastest({other: "openvino"})
+    assert (fastest_runtime(network), fastest_runtime(other)) == ("torch-bf16", "openvino")
+    # Other weights of the same shape are as fast.
+    assert fastest_runtime(changing_network(guidance="features")) == "torch-bf16"
+    luma = np.random.default_rng(4).integers(16, 235, (64, 96), np.uint8)
+    picture = Picture(PictureFormat(96, 64, 8, "400"), (luma,))
+    auto, half, full = (
+        Enhancer(network, device="cpu", step=20, runtime=runtime)([picture])[0].planes[0]
+        for runtime in ("auto", "torch-bf16", "torch")
+    )
+    assert np.array_equal(auto, half) and not np.array_equal(auto, full)
+    # What cannot be read, or names no runtime, counts for nothing.
+    known = json.loads((cache / "runtimes.json").read_text())
+    for content in ("{", "[]", json.dumps(dict.fromkeys(known, "abacus"))):
+        (cache / "runtimes.json").write_text(content)
+        assert fastest_runtime(network) == "torch"
+
+
+def test_a_benchmark_remembers_the_fastest_that_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = changing_network(guidance="features")
+    save_network(network, tmp_path / "mine.safetensors")
+
+    def wrong(network: Network, name: str, device: torch.device):
+        compute = open_runtime(network, "torch", device)
+        if name == "openvino":
+            raise MissingError("no OpenVINO here.")
+        # Nothing is faster than this, and the one with a code more is nothing that may be used.
+        return (lambda x, *_: x * 0) if name == "torch-bf16" else compute
+
+    monkeypatch.setattr(runtimes, "open_runtime", wrong)
+    result = bench_runtimes([str(tmp_path / "mine.safetensors")], (96, 64), turns=2)
+    assert [speed.runtime for speed in result.speeds] == ["torch", "torch-bf16", "openvino-bf16"]
+    assert result.speeds[1].apart > 1 and result.speeds[0].apart == result.speeds[2].apart == 0
+    assert result.missing == {"openvino": "no OpenVINO here."}
+    (found,) = result.fastest.values()
+    assert found != "torch-bf16" and fastest_runtime(network) == found
+    assert set(result.peaks) == {"float32", "bfloat16"} and min(result.peaks.values()) > 0
+    for speed in result.speeds:
+        assert speed.flops > 0 and speed.ms > 0 and speed.peak_share > 0
+    for models, size, turns in ((["scene-lite"], (96, 64), 1), (["scene"], (32, 64), 1), (["scene"], (96, 64), 0)):
+        with pytest.raises(UsageError):
+            bench_runtimes(models, size, turns=turns)
