@@ -38,6 +38,7 @@ from scene.metrics.scores import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 MARKS = ("<!-- results -->", "<!-- /results -->")
+COST_MARKS = ("<!-- cost -->", "<!-- /cost -->")
 
 _TITLES = {metric.name: metric.title for metric in METRICS}
 # The paper's names and ours.
@@ -47,6 +48,8 @@ _PAPER_METRICS = ("ms_ssim", "vmaf", "vmaf_neg")
 # What is hard to fake comes first.
 _README_METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y", "vmaf")
 _README_METHOD = "scene-lite"
+# What an engineer would do instead stands beside it.
+_README_COSTS = ("scene-fast", "scene-lite", "tune=ssim", "preset=slower", "none")
 # What the project aims at, mean BD-rates in %.
 _AIMS = {
     "scene-lite": {
@@ -93,13 +96,17 @@ def results_page(root: Path) -> str:
 def readme_page(root: Path) -> str:
     """The text of README.md with its table of results made anew; the same text where it has no marks for one."""
     text = (root / "README.md").read_text(encoding="utf-8")
-    head, start, rest = text.partition(MARKS[0])
-    _, end, tail = rest.partition(MARKS[1])
-    if not end:
-        return text
-    results = _load(root, "clips")
-    made = f"{_lines(readme_table(results), 1)}\n\n{_filled(readme_sentence(results))}"
-    return f"{head}{start}\n{made}\n{end}{tail}"
+    if MARKS[0] in text:
+        results = _load(root, "clips")
+        made = f"{_lines(readme_table(results), 1)}\n\n{_filled(readme_sentence(results))}"
+        text = _between(text, MARKS, made)
+    return _between(text, COST_MARKS, cost(_load(root, "cost"), *_README_COSTS)) if COST_MARKS[0] in text else text
+
+
+def _between(text: str, marks: tuple[str, str], made: str) -> str:
+    head, start, rest = text.partition(marks[0])
+    _, end, tail = rest.partition(marks[1])
+    return f"{head}{start}\n{made}\n{end}{tail}" if end else text
 
 
 def readme_table(results: Document) -> list[list[str]]:
@@ -309,6 +316,23 @@ def guard(results: Document) -> str:
     return _lines(table)
 
 
+def cost(results: Document, *methods: str) -> str:
+    """Processor time beside BD-rates, of `scene bench cost`: against each encoder the named methods, or all."""
+    metrics = list(results["costs"][0]["percent"])
+    table = [["Encoder", "Before it, or set", "processor time", *(_TITLES[name] for name in metrics)]]
+    for row in results["costs"]:
+        own = row["codec"] == row["anchor"]
+        if row["method"] == "none" and own:
+            continue
+        if methods and (row["method"].partition(":")[2] or row["method"]) not in methods:
+            continue
+        name = row["method"].removeprefix(f"{row['codec']}:")
+        cells = ["N/A" if row["percent"][metric] is None else f"{row['percent'][metric]:+.1f}" for metric in metrics]
+        encoder = row["codec"] if own else f"{row['codec']} for {row['anchor']}"
+        table.append([encoder, escape(name), f"{row['ratio']:.2f} times", *cells])
+    return _lines(table)
+
+
 def section(legend: str, table: Table) -> str:
     """A table under its legend; for documents that are too old for it, that they are."""
     if not table.rows:
@@ -354,6 +378,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "clips": clips,
     "codec_names": lambda results: _listed(entry["codec"] for entry in results["environment"]["codecs"]),
     "command": command,
+    "cost": cost,
     "count": lambda results: str(len(results["environment"]["clips"])),
     "detail": lambda results: section(DETAIL_LEGEND, detail_table(results)),
     "direct": direct,

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from scene.options import DEFAULT_MODEL
 from scene.video.encoders import DEFAULT_ENCODER
-from scene.video.encoders.settings import EncoderSettings, TrialCodecName
+from scene.video.encoders.settings import EncoderSettings, QuantiserCodecName, TrialCodecName
 
 bench = cyclopts.App(name="bench", help="Measure how fast this machine is.", help_format="markdown")
 
@@ -126,6 +126,63 @@ def encode(
 
 
 @bench.command
+def enhance(
+    *,
+    models: str = "scene-fast,scene-lite",
+    sizes: str = "720p,1080p",
+    codec: QuantiserCodecName = DEFAULT_ENCODER,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    frames: int = 24,
+    turns: int = 3,
+    json: Annotated[bool, Parameter(negative=())] = False,
+) -> None:
+    """Measure enhancement alone: the filter along the motion, the model, and both, without an encoder.
+
+    Parameters
+    ----------
+    models:
+        Shipped models' names, or .safetensors files, with commas between.
+    sizes:
+        Of the pictures, with commas between: 480p, 720p, 1080p, or WIDTHxHEIGHT.
+    codec:
+        Encoder for which the model is meant.
+    device:
+        Where the model runs; auto takes a GPU where there is one.
+    frames:
+        Of the clip, which is made.
+    turns:
+        Of each measurement, of which the best counts.
+    json:
+        Print one JSON object instead of a table.
+    """
+    import dataclasses
+    from json import dumps
+
+    from scene.benchmarks.encode import SIZES
+    from scene.benchmarks.enhance import bench_enhance
+    from scene.cli.bench_report import print_enhance
+    from scene.cli.console import progress_display, setup_logging
+    from scene.options import EnhanceOptions
+
+    setup_logging("text")
+    wanted = [SIZES.get(word) or _size(word, "--sizes") for word in sizes.split(",")]
+    with progress_display("bench", "measurements") as on_progress:
+        result = bench_enhance(
+            EnhanceOptions(device=device),
+            models.split(","),
+            wanted,
+            codec=codec,
+            frames=frames,
+            turns=turns,
+            on_progress=on_progress,
+        )
+    if json:
+        print(dumps({"speeds": [dataclasses.asdict(speed) for speed in result]}))
+    else:
+        print_enhance(result)
+
+
+@bench.command
 def cost(
     results: Path,
     /,
@@ -161,7 +218,8 @@ def cost(
     out.mkdir(parents=True, exist_ok=True)
     with progress_display("bench", "encodes") as on_progress:
         costs = bench_cost(results, clips, on_progress=on_progress)
-    document = dumps({"format": 1, "costs": [dataclasses.asdict(one) for one in costs]}, indent=1)
+    measured = {"format": 1, "clips": [clip.name for clip in clips], "costs": [dataclasses.asdict(c) for c in costs]}
+    document = dumps(measured, indent=1)
     write_atomically(out / "cost.json", document + "\n")
     draw(costs, out / "cost.png")
     if json:

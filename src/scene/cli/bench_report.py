@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from scene.benchmarks.cost import Cost
     from scene.benchmarks.encode import EncodeBenchmark
+    from scene.benchmarks.enhance import EnhanceSpeed
     from scene.benchmarks.runtimes import RuntimeBenchmark
     from scene.benchmarks.training import TrainingBenchmark
 
@@ -25,6 +26,19 @@ def print_runtimes(result: RuntimeBenchmark) -> None:
         print(f"{name} was left out: {why}")
     for model, name in result.fastest.items():
         print(f"{model}: `runtime` auto is {name} from now on ({result.remembered})")
+
+
+def print_enhance(speeds: Sequence[EnhanceSpeed]) -> None:
+    """A line for each model and size: processor time of the stages, and frames a second."""
+    print("                                            processor time a frame, ms              frames/s")
+    print("model                     size        copy  filter along motion   model   whole   model   whole")
+    for speed in speeds:
+        temporal = "-" if speed.temporal is None else f"{speed.temporal.cpu_ms:.1f}"
+        print(
+            f"{speed.model:24}  {f'{speed.width}x{speed.height}':9}  {speed.copy_ms:5.2f}  {temporal:>19}"
+            f"  {speed.model_alone.cpu_ms:6.1f}  {speed.whole.cpu_ms:6.1f}"
+            f"  {speed.model_alone.fps:6.1f}  {speed.whole.fps:6.1f}"
+        )
 
 
 def print_cost(costs: Sequence[Cost]) -> None:

@@ -140,6 +140,11 @@ class Enhancer:
         if self._planes == "yuv420" and fmt.chroma != "420":
             raise UsageError(f"this model takes 4:2:0 video only, and the source is {_chroma_name(fmt)}.")
 
+    @property
+    def filters_in_time(self) -> bool:
+        """Whether there is a temporal filter."""
+        return self._temporal is not None
+
     def set_quantiser_step(self, step: float) -> None:
         """Takes another quantiser step than that of the beginning, before the first picture."""
         self._take_step(step)
