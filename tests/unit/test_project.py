@@ -49,7 +49,8 @@ ARROWS = {
     "video.container": {"video", "video.source", "video.encoders", "video.encoding"},
     "measure": VIDEO | {"metrics"},
     "jobs": BELOW_JOBS,
-    "jobs.batch": BELOW_JOBS | {"jobs"},
+    "jobs.prepare": BELOW_JOBS | {"jobs"},
+    "jobs.batch": BELOW_JOBS | {"jobs", "jobs.prepare"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -66,7 +67,7 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
+    | {"jobs", "jobs.prepare", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}

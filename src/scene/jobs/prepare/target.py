@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from scene.errors import UsageError
-from scene.jobs.batch.rehearsal import rehearse
 from scene.jobs.encode import CheckedRequest, EncodeRequest, EncodeResult, check_request, encode
+from scene.jobs.prepare.rehearsal import rehearse
 from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, SearchResult, encode_request, search
 from scene.metrics.targets import Target
 from scene.progress import StageProgress, silent_stages

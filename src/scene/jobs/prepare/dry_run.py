@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scene.errors import SceneError
-from scene.jobs.batch.rehearsal import Streams, rehearse
-from scene.jobs.batch.target import TargetEncodeRequest, check_target
 from scene.jobs.encode import EncodeRequest, check_request, open_enhancer_for
+from scene.jobs.prepare.rehearsal import Streams, rehearse
+from scene.jobs.prepare.target import TargetEncodeRequest, check_target
 from scene.jobs.sample_encode import expected_bytes, key_frame_spacing
 from scene.options import BYPASS
 from scene.video.container.tags import describe
