@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from scene.evaluation.evaluate import EvaluationResult, evaluate
     from scene.evaluation.requests import CompareRequest, EvaluationRequest
     from scene.exporting import ExportRequest, ExportResult, export
+    from scene.jobs.batch.outcome import FileResult
+    from scene.jobs.batch.run import BatchRequest, BatchResult, batch
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.prepare.dry_run import DryRun, dry_run
@@ -43,6 +45,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = [
+    "BatchRequest",
+    "BatchResult",
     "CalibrationRequest",
     "CalibrationResult",
     "CheckpointError",
@@ -58,6 +62,7 @@ __all__ = [
     "EvaluationResult",
     "ExportRequest",
     "ExportResult",
+    "FileResult",
     "FilterRequest",
     "FilterResult",
     "InputError",
@@ -72,6 +77,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "__version__",
+    "batch",
     "calibrate",
     "compare",
     "dry_run",
@@ -88,6 +94,10 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BatchRequest": "scene.jobs.batch.run",
+    "BatchResult": "scene.jobs.batch.run",
+    "FileResult": "scene.jobs.batch.outcome",
+    "batch": "scene.jobs.batch.run",
     "CalibrationRequest": "scene.calibration.run",
     "CalibrationResult": "scene.calibration.run",
     "calibrate": "scene.calibration.run",

@@ -73,9 +73,11 @@ class PythonProcess:
             self._process.wait()
 
     def how_it_ended(self) -> str:
-        """For people, after it has ended: "was killed by SIGKILL", with its last words if it had any."""
+        """For people, after it has ended: "was killed by SIGSEGV", with its last words if it had any."""
         code = self._process.wait()
-        if code < 0:
+        if code == -signal.SIGKILL:
+            how = "was killed by SIGKILL, as the system does where memory runs out"
+        elif code < 0:
             try:
                 how = f"was killed by {signal.Signals(-code).name}"
             except ValueError:

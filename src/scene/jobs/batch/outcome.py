@@ -7,6 +7,7 @@ from typing import Literal
 
 from scene.jobs.encode import EncodeRequest, EncodeResult
 from scene.jobs.prepare.target import TargetEncodeRequest, TargetEncodeResult
+from scene.jobs.search import gain_by_metric
 from scene.metrics.gain_sentence import HONEST
 
 AnyRequest = EncodeRequest | TargetEncodeRequest
@@ -86,13 +87,17 @@ def plain(request: AnyRequest) -> EncodeRequest:
     return request.encode if isinstance(request, TargetEncodeRequest) else request
 
 
-def encoded(result: EncodeResult | TargetEncodeResult) -> Encoded:
+def encoded(request: AnyRequest, result: EncodeResult | TargetEncodeResult) -> Encoded:
     """The part of a result that is kept."""
     found = None
     percent: float | None = None
     if isinstance(result, TargetEncodeResult):
+        assert isinstance(request, TargetEncodeRequest)
         search, result = result.found, result.encoded
         answer = search.chosen
+        gains = gain_by_metric(request.search, search)
+        # Of what was encoded, and not of a model that was left out.
+        percent = gains[HONEST] if gains is not None and answer is search.enhanced else None
         found = Found(
             crf=answer.measured.crf,
             kbps=answer.measured.kbps,

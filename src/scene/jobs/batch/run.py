@@ -131,7 +131,10 @@ def _check(request: BatchRequest) -> None:
         settings = replace(one, encode=nameless) if isinstance(one, TargetEncodeRequest) else nameless
         if settings not in checked:
             checked.append(settings)
-            check_unread(one)
+            try:
+                check_unread(one)
+            except SceneError as error:
+                raise type(error)(f"{wanted.source}: {error}") from None
 
 
 def check_unread(request: AnyRequest) -> None:

@@ -11,26 +11,9 @@ from scene.video.source.open import reason
 
 # Of files that are taken for videos in a folder; a list may name others.
 VIDEO_SUFFIXES = frozenset(
-    (
-        *(
-            ".mkv",
-            ".webm",
-            ".mp4",
-            ".m4v",
-            ".mov",
-            ".3gp",
-            ".3g2",
-            ".ts",
-            ".mts",
-            ".m2ts",
-            ".mpg",
-            ".mpeg",
-            ".vob",
-            ".m2v",
-        ),
-        *(".avi", ".wmv", ".asf", ".wtv", ".flv", ".ogv", ".mxf", ".gxf", ".dv", ".nut", ".y4m", ".ivf", ".obu"),
-        *(".264", ".h264", ".avc", ".265", ".h265", ".hevc", ".266", ".h266", ".vvc"),
-    )
+    {".mkv", ".webm", ".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".m2v"}
+    | {".avi", ".wmv", ".asf", ".wtv", ".flv", ".ogv", ".mxf", ".gxf", ".dv", ".nut", ".y4m", ".ivf", ".obu"}
+    | {".264", ".h264", ".avc", ".265", ".h265", ".hevc", ".266", ".h266", ".vvc"}
 )
 
 

@@ -64,7 +64,7 @@ class EncodeProcess:
             else:
                 why, code = said
         if done is None and not code:
-            why = f"its process {self._process.how_it_ended()}"
+            why = f"its process {self._process.how_it_ended().rstrip('.')}."
         return done, why, code
 
     def terminate(self) -> None:
@@ -99,10 +99,10 @@ def main() -> None:
     try:
         request = request_of(document)
         if isinstance(request, TargetEncodeRequest):
-            result = encoded(encode_to_target(request, stages))
+            result = encoded(request, encode_to_target(request, stages))
         else:
             with stages("encode", "frames") as on_progress:
-                result = encoded(encode(request, on_progress))
+                result = encoded(request, encode(request, on_progress))
         answer(["done", msgspec.to_builtins(result)])
     except SceneError as error:
         answer(["failed", str(error), error.exit_code])
