@@ -249,7 +249,7 @@ def three(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("number", "how"), [(signal.SIGKILL, "SIGKILL, as the system does"), (signal.SIGSEGV, "SIGSEGV")]
+    ("number", "how"), [(signal.SIGKILL, "signal 9, as by the system where memory"), (signal.SIGSEGV, "signal 11")]
 )
 def test_a_file_whose_process_is_killed_is_the_only_one_that_fails(three, tmp_path, number, how):
     out = tmp_path / "out"

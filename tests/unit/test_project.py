@@ -25,7 +25,7 @@ PACKAGE = ROOT / "src" / "scene"
 
 # docs/architecture.md: what each room may import, beside itself and the leaves. A room is a folder of files; below
 # `scene` a room's name has dots, and a room knows its sub-rooms no more than others do.
-LEAVES = {"errors", "files", "options", "picture", "processes", "progress", "signals"}
+LEAVES = {"errors", "files", "options", "picture", "progress", "signals"}
 NETWORK = {"model", "model.semantics"}
 VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
 MEASURING = {"measure", "metrics"}
@@ -129,10 +129,9 @@ def test_no_room_is_crowded() -> None:
             assert len(files) <= MOST_FILES, f"{folder.relative_to(PACKAGE)}: {files}"
 
 
-def test_only_video_touches_pyav_or_starts_programs() -> None:
-    """A Python process of the package itself is started by a leaf."""
+def test_only_video_touches_pyav_or_starts_processes() -> None:
     for file in PACKAGE.rglob("*.py"):
-        if file.is_relative_to(PACKAGE / "video") or file == PACKAGE / "processes.py":
+        if file.is_relative_to(PACKAGE / "video"):
             continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

@@ -197,9 +197,9 @@ class _Crew:
             self._stopped = True
             running = list(self._running)
         for process in running:
-            process.terminate()
+            process.ask_to_end()
         for process in running:
-            process.end()
+            process.stop()
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join()
@@ -240,7 +240,6 @@ class _Crew:
 
     def _in_process(self, worker: int, request: AnyRequest, folder: Path) -> tuple[Encoded | None, str, int]:
         """Its result; without a code where the process ended otherwise than by itself."""
-        warnings: list[str] = []
 
         def on_progress(stage: str, unit: str, progress: Progress) -> None:
             self._news.put(Working(worker, request, stage, unit, progress))
@@ -248,16 +247,13 @@ class _Crew:
         with self._lock:
             if self._stopped:
                 return None, "stopped", 0
-            process = EncodeProcess(request, folder, on_progress, warnings.append)
+            process = EncodeProcess(request, folder)
             self._running.add(process)
         try:
-            done, why, code = process.result()
+            return process.result(on_progress)
         finally:
             with self._lock:
                 self._running.discard(process)
-        if done is not None:
-            done = replace(done, warnings=tuple(warnings))
-        return done, why, code
 
 
 def _replacing(request: AnyRequest) -> AnyRequest:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from scene.errors import SceneError
 from scene.jobs.batch.outcome import AnyRequest, Encoded, encoded
 from scene.jobs.encode import EncodeRequest, encode
 from scene.jobs.prepare.target import TargetEncodeRequest, encode_to_target
-from scene.processes import PythonProcess, serve
 from scene.progress import OnProgress, Progress
-from scene.signals import Ended, raise_on_signals
+from scene.signals import Ended
+from scene.video.python_process import Message, PythonProcess, Requests
 
 _REPORT_S = 0.25
 _KINDS: dict[str, type[AnyRequest]] = {"encode": EncodeRequest, "target": TargetEncodeRequest}
@@ -32,58 +32,61 @@ class EncodeProcess:
 
     Args:
         folder: a private one, for its temporary files.
-        on_progress: is told of each stage, its unit, and how far it is.
-        on_warning: is told of what is logged.
 
     Raises:
         OSError: it cannot be started.
     """
 
-    def __init__(
-        self,
-        request: AnyRequest,
-        folder: Path,
-        on_progress: Callable[[str, str, Progress], None],
-        on_warning: Callable[[str], None],
-    ) -> None:
-        self._on_progress, self._on_warning = on_progress, on_warning
-        self._process = PythonProcess(__name__, main.__name__, request_document(request), folder)
+    def __init__(self, request: AnyRequest, folder: Path) -> None:
+        self._process = PythonProcess(__name__, folder)
+        self._process.send(request_document(request))
 
-    def result(self) -> tuple[Encoded | None, str, int]:
-        """Waits for its end: what was encoded, or a reason and its exit code; 0 where it ended without saying why."""
-        done: Encoded | None = None
-        why, code = "", 0
-        for kind, *said in self._process.answers():
-            if kind == "progress":
-                stage, unit, number, total, fields = said
-                self._on_progress(stage, unit, Progress(number, total, fields))
-            elif kind == "warning":
-                self._on_warning(*said)
-            elif kind == "done":
-                done = msgspec.convert(said[0], Encoded)
-            else:
-                why, code = said
-        if done is None and not code:
-            why = f"its process {self._process.how_it_ended().rstrip('.')}."
-        return done, why, code
+    def result(self, on_progress: Callable[[str, str, Progress], None]) -> tuple[Encoded | None, str, int]:
+        """Waits for its end: what was encoded, or a reason and its exit code; 0 where it ended without saying why.
 
-    def terminate(self) -> None:
-        """Ends it, from any thread; what it has begun is removed."""
-        self._process.terminate()
+        Args:
+            on_progress: is told of each stage, its unit, and how far it is.
+        """
+        warnings: list[str] = []
+        try:
+            while (answers := self._process.receive()) is not None:
+                for answer in answers:
+                    if "done" in answer:
+                        done = msgspec.convert(answer["done"], Encoded)
+                        return replace(done, warnings=tuple(warnings)), "", 0
+                    if "error" in answer:
+                        return None, answer["error"], answer["code"]
+                    if "warning" in answer:
+                        warnings.append(answer["warning"])
+                    else:
+                        reading = Progress(answer["count"], answer["of"], answer["fields"])
+                        on_progress(answer["stage"], answer["unit"], reading)
+            return None, f"its process {self._process.how_it_ended().rstrip('.')}.", 0
+        finally:
+            self._process.end()
 
-    def end(self) -> None:
-        """Waits for the end, and enforces it."""
-        self._process.end()
+    def stop(self) -> None:
+        """Ends it, from another thread than that which waits for the result; what it has begun is removed."""
+        self._process.stop()
+
+    def ask_to_end(self) -> None:
+        """The first half of `stop`."""
+        self._process.ask_to_end()
 
 
-def main() -> None:
-    """The other process."""
-    document, answer = serve()
-    raise_on_signals()
+def serve() -> None:
+    """Takes one request; answers {"stage", "unit", "count", "of", "fields"} now and then, {"warning"}s, and at the
+    end {"done"}, or {"error", "code"}."""
+    requests = Requests()
     logger = logging.getLogger("scene")
-    logger.addHandler(_Warnings(answer))
+    logger.addHandler(_Warnings(requests.answer))
     logger.propagate = False
+    with contextlib.suppress(Ended, KeyboardInterrupt):
+        for document in requests:
+            requests.answer(_encode(document, requests.answer))
 
+
+def _encode(document: Message, answer: Callable[[Message], None]) -> Message:
     @contextmanager
     def stages(name: str, unit: str) -> Iterator[OnProgress]:
         last = -_REPORT_S
@@ -92,7 +95,8 @@ def main() -> None:
             nonlocal last
             if time.monotonic() - last >= _REPORT_S or reading.done == reading.total:
                 last = time.monotonic()
-                answer(["progress", name, unit, reading.done, reading.total, dict(reading.fields)])
+                about = {"stage": name, "unit": unit, "fields": dict(reading.fields)}
+                answer({**about, "count": reading.done, "of": reading.total})
 
         yield report
 
@@ -103,22 +107,20 @@ def main() -> None:
         else:
             with stages("encode", "frames") as on_progress:
                 result = encoded(request, encode(request, on_progress))
-        answer(["done", msgspec.to_builtins(result)])
+        return {"done": msgspec.to_builtins(result)}
     except SceneError as error:
-        answer(["failed", str(error), error.exit_code])
-    except (KeyboardInterrupt, Ended) as error:
-        sys.exit(128 + error.number if isinstance(error, Ended) else 130)
+        return {"error": str(error), "code": error.exit_code}
     except Exception as error:
-        answer(["failed", f"unexpected {type(error).__name__}: {error}", 1])
+        return {"error": f"unexpected {type(error).__name__}: {error}", "code": 1}
 
 
 class _Warnings(logging.Handler):
-    def __init__(self, answer: Callable[[object], None]) -> None:
+    def __init__(self, answer: Callable[[Message], None]) -> None:
         super().__init__(logging.WARNING)
         self._answer = answer
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._answer(["warning", record.getMessage()])
+        self._answer({"warning": record.getMessage()})
 
 
 def request_document(request: AnyRequest) -> dict[str, Any]:
