@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from scene.evaluation.evaluate import EvaluationResult, evaluate
     from scene.evaluation.requests import CompareRequest, EvaluationRequest
     from scene.exporting import ExportRequest, ExportResult, export
-    from scene.jobs.batch.dry_run import DryRun, dry_run
-    from scene.jobs.batch.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
+    from scene.jobs.batch.outcome import FileResult
+    from scene.jobs.batch.run import BatchRequest, BatchResult, batch
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
+    from scene.jobs.prepare.dry_run import DryRun, dry_run
+    from scene.jobs.prepare.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
     from scene.metrics.targets import Target
     from scene.model import load_model, model_names
@@ -43,6 +45,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 __all__ = [
+    "BatchRequest",
+    "BatchResult",
     "CalibrationRequest",
     "CalibrationResult",
     "CheckpointError",
@@ -58,6 +62,7 @@ __all__ = [
     "EvaluationResult",
     "ExportRequest",
     "ExportResult",
+    "FileResult",
     "FilterRequest",
     "FilterResult",
     "InputError",
@@ -72,6 +77,7 @@ __all__ = [
     "UsageError",
     "VerificationError",
     "__version__",
+    "batch",
     "calibrate",
     "compare",
     "dry_run",
@@ -88,12 +94,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BatchRequest": "scene.jobs.batch.run",
+    "BatchResult": "scene.jobs.batch.run",
+    "FileResult": "scene.jobs.batch.outcome",
+    "batch": "scene.jobs.batch.run",
     "CalibrationRequest": "scene.calibration.run",
     "CalibrationResult": "scene.calibration.run",
     "calibrate": "scene.calibration.run",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
-    "DryRun": "scene.jobs.batch.dry_run",
+    "DryRun": "scene.jobs.prepare.dry_run",
     "EncodeRequest": "scene.jobs.encode",
     "EncodeResult": "scene.jobs.encode",
     "EncoderSettings": "scene.video.encoders.settings",
@@ -108,13 +118,13 @@ _HOMES = {
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
-    "TargetEncodeRequest": "scene.jobs.batch.target",
-    "TargetEncodeResult": "scene.jobs.batch.target",
+    "TargetEncodeRequest": "scene.jobs.prepare.target",
+    "TargetEncodeResult": "scene.jobs.prepare.target",
     "compare": "scene.evaluation.compare",
-    "dry_run": "scene.jobs.batch.dry_run",
+    "dry_run": "scene.jobs.prepare.dry_run",
     "encode": "scene.jobs.encode",
     "encode_request": "scene.jobs.search",
-    "encode_to_target": "scene.jobs.batch.target",
+    "encode_to_target": "scene.jobs.prepare.target",
     "evaluate": "scene.evaluation.evaluate",
     "export": "scene.exporting",
     "filter": "scene.jobs.filter",

@@ -7,6 +7,7 @@ import errno
 import functools
 import logging
 import os
+import re
 import secrets
 import tempfile
 import weakref
@@ -59,10 +60,8 @@ class PendingFile:
     """
 
     def __init__(self, destination: Path) -> None:
-        # A link is followed: what it points to is replaced, not the link.
-        self._destination = destination.resolve() if destination.is_symlink() else destination
-        name = os.fsdecode(os.fsencode(self._destination.name)[:_NAME_BYTES])
-        self.path = self._destination.with_name(f".{name}.{secrets.token_hex(6)}.part")
+        self._destination = _followed(destination)
+        self.path = self._destination.with_name(f"{_pending_prefix(self._destination)}{secrets.token_hex(6)}.part")
         # Also at the end of the process, where a second signal broke off what followed the first.
         self._remove = weakref.finalize(self, self.path.unlink, missing_ok=True)
         try:
@@ -127,6 +126,26 @@ class PendingFile:
     def discard(self) -> None:
         """Removes the file if it was neither published nor kept."""
         self._remove()
+
+
+def remove_leftovers(destination: Path) -> None:
+    """Removes what killed processes have left of a destination's pending files; nobody may be at work on it."""
+    destination = _followed(destination)
+    prefix = _pending_prefix(destination)
+    with contextlib.suppress(OSError):
+        for path in list(destination.parent.iterdir()):
+            if path.name.startswith(prefix) and re.fullmatch(r"[0-9a-f]{12}\.part", path.name.removeprefix(prefix)):
+                path.unlink(missing_ok=True)
+
+
+def _pending_prefix(destination: Path) -> str:
+    name = os.fsdecode(os.fsencode(destination.name)[:_NAME_BYTES])
+    return f".{name}."
+
+
+def _followed(destination: Path) -> Path:
+    # A link is followed: what it points to is replaced, not the link.
+    return destination.resolve() if destination.is_symlink() else destination
 
 
 def check_destination(source: Path, destination: Path, *, overwrite: bool) -> None:

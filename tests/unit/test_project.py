@@ -51,7 +51,8 @@ ARROWS = {
     "measure": VIDEO | {"metrics"},
     "jobs.samples": BELOW_JOBS,
     "jobs": BELOW_JOBS | {"jobs.samples"},
-    "jobs.batch": BELOW_JOBS | {"jobs", "jobs.samples"},
+    "jobs.prepare": BELOW_JOBS | {"jobs", "jobs.samples"},
+    "jobs.batch": BELOW_JOBS | {"jobs", "jobs.prepare"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -68,7 +69,8 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.samples", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
+    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch"}
+    | {"calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -214,6 +216,7 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
         for command in (
             [],
             ["encode"],
+            ["batch"],
             ["filter"],
             ["search"],
             ["evaluate"],
@@ -278,6 +281,8 @@ def test_the_version_is_the_packages() -> None:
 
 def test_the_public_surface_is_locked() -> None:
     assert set(scene.__all__) == {
+        "BatchRequest",
+        "BatchResult",
         "CalibrationRequest",
         "CalibrationResult",
         "CheckpointError",
@@ -293,6 +298,7 @@ def test_the_public_surface_is_locked() -> None:
         "EvaluationResult",
         "ExportRequest",
         "ExportResult",
+        "FileResult",
         "FilterRequest",
         "FilterResult",
         "InputError",
@@ -307,6 +313,7 @@ def test_the_public_surface_is_locked() -> None:
         "UsageError",
         "VerificationError",
         "__version__",
+        "batch",
         "calibrate",
         "compare",
         "dry_run",

@@ -12,6 +12,7 @@ import cyclopts
 
 from scene import __version__
 from scene.cli import (
+    batch,
     bench,
     calibrate,
     compare,
@@ -43,6 +44,7 @@ app = cyclopts.App(
     # A file may have a name that looks like JSON.
     default_parameter=cyclopts.Parameter(json_list=False, json_dict=False),
 )
+app.command(batch.batch, usage="Usage: scene batch [OPTIONS] DIR|LIST --out OUT")
 app.command(bench.bench)
 app.command(calibrate.calibrate)
 app.command(compare.compare)

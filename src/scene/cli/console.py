@@ -11,10 +11,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from scene.cli.events import error_event, log_event, progress_event, result_event
 from scene.progress import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
 LogFormat = Literal["text", "json"]
 
@@ -104,7 +107,7 @@ class _ProgressLines:
         self.format = self._as_json if log_format == "json" else self._as_text
         self.started = self.printed_at = time.monotonic()
         self.pending: Progress | None = None
-        self.clock = _Clock()
+        self.clock = Clock()
 
     def __call__(self, reading: Progress) -> None:
         self.pending = reading
@@ -133,7 +136,7 @@ class _ProgressLines:
         return f"scene: {printable(self.description)}: {reading.done}{total} {self.unit}{extras}, {elapsed:.0f} s{eta}"
 
 
-class _Clock:
+class Clock:
     """How much longer work takes, by its speed so far.
 
     What the first reading counts as done was there before (in a cache, or in an earlier run) and says nothing of the
@@ -165,41 +168,58 @@ class _Clock:
 
 @contextmanager
 def _rich_bar(description: str, unit: str) -> Iterator[OnProgress]:
+    with rich_progress() as bar:
+        task = BarTask(bar, description, unit)
+        yield task
+
+
+def rich_progress() -> RichProgress:
+    """Bars on a terminal; each is a `BarTask`."""
     from rich.console import Console
-    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as RichProgress
     from rich.progress import Task as RichTask
     from rich.text import Text
 
-    clock = _Clock()
-
     class Remaining(ProgressColumn):
         def render(self, task: RichTask) -> Text:
-            left = clock.remaining
+            left = task.fields["clock"].remaining
             shown = "-:--:--" if left is None else str(timedelta(seconds=math.ceil(left)))
             return Text(shown, style="progress.remaining")
 
-    bar = RichProgress(
+    return RichProgress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit + "{task.fields[extras]}"),
+        TextColumn("{task.fields[unit]}{task.fields[extras]}"),
         TimeElapsedColumn(),
         TextColumn("ETA"),
         Remaining(),
         console=Console(stderr=True),
         get_time=time.monotonic,
     )
-    with bar:
-        number = bar.add_task(escape(printable(description)), total=None, extras="")
 
-        def callback(reading: Progress) -> None:
-            clock.update(reading)
-            extras = "".join(f"  {_format_field(k, v)}" for k, v in reading.fields.items())
-            bar.update(number, completed=reading.done, total=reading.total, extras=extras)
 
-        yield callback
+class BarTask:
+    """One bar, a callback of progress."""
+
+    def __init__(self, bars: RichProgress, description: str, unit: str) -> None:
+        from rich.markup import escape
+
+        self._bars = bars
+        self._clock = Clock()
+        self._number = bars.add_task(
+            escape(printable(description)), total=None, unit=unit, extras="", clock=self._clock
+        )
+
+    def __call__(self, reading: Progress) -> None:
+        self._clock.update(reading)
+        extras = "".join(f"  {_format_field(k, v)}" for k, v in reading.fields.items())
+        self._bars.update(self._number, completed=reading.done, total=reading.total, extras=extras)
+
+    def remove(self) -> None:
+        """Takes the bar away."""
+        self._bars.remove_task(self._number)
 
 
 def format_duration(seconds: float) -> str:

@@ -13,11 +13,11 @@ from scene.metrics.gain_sentence import HONEST, gain_sentence
 from scene.metrics.targets import score_text, title
 
 if TYPE_CHECKING:
-    from scene.jobs.batch.dry_run import DryRun
-    from scene.jobs.batch.target import TargetEncodeRequest
     from scene.jobs.encode import EncodeRequest, EncodeResult
     from scene.jobs.gain import Gain
     from scene.jobs.guard import GuardReport
+    from scene.jobs.prepare.dry_run import DryRun
+    from scene.jobs.prepare.target import TargetEncodeRequest
 
 
 def run_encodes(

@@ -29,7 +29,9 @@ _ANSWERS = {
     "-f": "the suffix of the output chooses its form",
     "-q:v": "give --crf",
 }
-_COMMANDS = {"encode", "search", "filter", "evaluate", "sample", "demo"}
+_COMMANDS = {"encode", "batch", "search", "filter", "evaluate", "sample", "demo"}
+# Those whose outputs are a folder.
+_WITH_OUT = {"batch", "evaluate"}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)([kKmMgG]?)(?:b(?:it)?(?:/s|ps)?)?")
 _KBIT = {"": 1.0, "k": 1.0, "m": 1e3, "g": 1e6}
 
@@ -51,6 +53,8 @@ def translate(arguments: list[str]) -> list[str]:
         if option == "-i" and not equals:
             # What follows is the source, which has no option here.
             continue
+        if option in {"-o", "--output"} and arguments[0] in _WITH_OUT:
+            option = "--out"
         if option in _ANSWERS:
             raise UsageError(f"{option} is another program's option: {_ANSWERS[option]}.")
         option = _SAME.get(option, option)

@@ -111,7 +111,7 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
         SceneError: an encode or a measurement failed, or there is no room for temporary files.
     """
     started = time.monotonic()
-    codec = _check(request)
+    codec = check_search(request)
     metrics = tuple(dict.fromkeys((*_SHOWN, *(target.metric for target in request.targets))))
     require_readable(request.source)
     info = probe(request.source)
@@ -157,7 +157,8 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
         )
 
 
-def _check(request: SearchRequest) -> Encoder:
+def check_search(request: SearchRequest) -> Encoder:
+    """The encoder of a valid request. Raises UsageError, or MissingError, for what is wrong whatever the source is."""
     if not find_encoder(request.settings.codec).has_trials:
         raise UsageError(f"a search cannot try codec {request.settings.codec}; use {trial_encoders()}.")
     codec = check_settings(request.settings)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scene.jobs.batch.rehearsal import Streams, rehearse
-from scene.jobs.batch.target import TargetEncodeRequest, check_target
 from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, open_enhancer_for
+from scene.jobs.prepare.rehearsal import Streams, rehearse
+from scene.jobs.prepare.target import TargetEncodeRequest, check_target
 from scene.jobs.samples.speed import open_speed_trial, together, untried
 from scene.options import BYPASS
 from scene.video.container.tags import describe

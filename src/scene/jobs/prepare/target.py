@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from scene.errors import UsageError
-from scene.jobs.batch.rehearsal import rehearse
 from scene.jobs.encode import CheckedRequest, EncodeRequest, EncodeResult, check_request, choose_model_for, encode
-from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, SearchResult, encode_request, search
+from scene.jobs.prepare.rehearsal import rehearse
+from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, SearchResult, check_search, encode_request, search
 from scene.metrics.targets import Target
 from scene.progress import StageProgress, silent_stages
 from scene.video.source.open import open_input
@@ -86,8 +86,8 @@ def encode_to_target(request: TargetEncodeRequest, stages: StageProgress = silen
         return TargetEncodeResult(found, encode(settled, on_progress))
 
 
-def check_target(request: TargetEncodeRequest) -> CheckedRequest:
-    """All that can be refused before the search; raises as `encode_to_target` does."""
+def check_target_settings(request: TargetEncodeRequest) -> None:
+    """Raises UsageError, or MissingError, for what is wrong with a request whatever its source is."""
     wanted = request.encode
     if wanted.settings.crf is not None or wanted.settings.bitrate is not None:
         name = "crf" if wanted.settings.crf is not None else "bitrate"
@@ -99,6 +99,13 @@ def check_target(request: TargetEncodeRequest) -> CheckedRequest:
     ):
         if on:
             raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
+    check_search(request.search)
+
+
+def check_target(request: TargetEncodeRequest) -> CheckedRequest:
+    """All that can be refused before the search; raises as `encode_to_target` does."""
+    check_target_settings(request)
+    wanted = request.encode
     # Encoding says it again.
     with _without_warnings():
         checked = check_request(wanted)
