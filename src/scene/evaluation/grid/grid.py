@@ -16,6 +16,7 @@ from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip, Recipe, reference_key
 from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval, settings_key
 from scene.measure.libvmaf import METRICS_VERSION
+from scene.measure.regions import Mask
 from scene.measure.workspace import workspace
 from scene.progress import OnProgress, silent
 from scene.video.encoding.isolated import encoder_version
@@ -31,12 +32,14 @@ class Grid:
         recipe: how references are made.
         methods: from `parse_methods`, the anchor `none` first.
         codecs: with their presets and CRFs.
+        masks: of every clip or of none, by the clip's SHA-256; see `scene.measure.regions.open_masks`.
     """
 
     clips: tuple[Clip, ...]
     recipe: Recipe
     methods: tuple[Method, ...]
     codecs: tuple[CodecRun, ...]
+    masks: Mapping[str, Mask] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +206,7 @@ def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Ta
                         "encoder": encoders[run.codec.name],
                         "settings": settings_key(encoder_settings(run, crf, gop, method.parameters)),
                     }
-                    yield PointTask(clip, method, run, crf, gop, key)
+                    yield PointTask(clip, method, run, crf, gop, key, grid.masks.get(clip.sha256))
 
 
 def _changes_pictures(method: Method) -> bool:
