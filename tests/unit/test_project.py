@@ -32,7 +32,7 @@ MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.config", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
-BELOW_JOBS = NETWORK | {"proxy", "temporal", "enhance"} | VIDEO | MEASURING
+BELOW_JOBS = NETWORK | {"proxy", "temporal", "importance", "enhance"} | VIDEO | MEASURING
 ARROWS = {
     **{leaf: set() for leaf in LEAVES},
     "model": set(),
@@ -40,6 +40,7 @@ ARROWS = {
     "proxy": {"model"},
     "metrics": {"model"},
     "temporal": set(),
+    "importance": {"temporal"},
     "enhance": NETWORK | {"temporal", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scene.errors import VerificationError
 from scene.measure.cache import Measurement
@@ -18,6 +19,9 @@ from scene.metrics.flicker import flicker
 from scene.metrics.scores import FRAME_METRICS, Scores
 from scene.picture import PictureFormat
 from scene.video.ffmpeg import FFmpeg, input_name
+
+if TYPE_CHECKING:
+    from scene.video.encoding.regions import EncoderFocus
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ def measure_point(
     gop: int,
     *,
     parameters: tuple[str, ...] = (),
+    focus: EncoderFocus | None = None,
     mask: RawVideo | None = None,
     known: Measurement | None = None,
     folder: Path,
@@ -53,6 +58,7 @@ def measure_point(
         ffmpeg: for decoding and comparing; its `stop` ends the encoder too.
         gop: the key-frame interval in frames.
         parameters: see `encoder_settings`.
+        focus: what the encoder is told of where bits matter.
         mask: of `scene.measure.regions.make_mask`, to score inside and outside of it too.
         known: what was measured of this point before, without the mask; no other figures are then computed anew.
         folder: private and empty; what is written there may be deleted afterwards.
@@ -67,7 +73,8 @@ def measure_point(
     from scene.video.encoding.isolated import encode_isolated
 
     stream = folder / f"encoded.{run.codec.raw_muxer}"
-    seconds = encode_isolated(processed.path, stream, encoder_settings(run, crf, gop, parameters), ffmpeg.stop)
+    settings = encoder_settings(run, crf, gop, parameters)
+    seconds = encode_isolated(processed.path, stream, settings, ffmpeg.stop, focus)
     encoded = time.monotonic()
     size = stream.stat().st_size
     decoded = decode_encode(ffmpeg, stream, reference, folder=folder)

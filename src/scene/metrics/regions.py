@@ -65,7 +65,7 @@ def region_scores(frames: Iterable[tuple[Plane, Plane, Plane]], bit_depth: int) 
             total = float(weight.sum(dtype=np.float64))
             if total >= _LEAST_WEIGHT:
                 error = float((squares * weight).sum(dtype=np.float64)) / total
-                sums[f"psnr_{region}"].append(_decibels(error, bit_depth))
+                sums[f"psnr_{region}"].append(psnr(error, bit_depth))
                 sums[f"ssim_{region}"].append(float((similarity * weight).sum(dtype=np.float64)) / total)
         sums["ssim_whole"].append(float(similarity.mean(dtype=np.float64)))
     means = {name: sum(values) / len(values) if values else None for name, values in sums.items()}
@@ -96,7 +96,7 @@ def _blur(plane: Map) -> Map:
     return np.asarray(blurred, np.float32)
 
 
-def _decibels(error: float, bit_depth: int) -> float:
-    """PSNR of a mean squared error, as libvmaf has it."""
+def psnr(error: float, bit_depth: int) -> float:
+    """PSNR in dB of a mean squared error of samples, capped as libvmaf caps it."""
     peak, cap = (1 << bit_depth) - 1, 6 * bit_depth + 12
     return min(10 * math.log10(peak * peak / max(error, 1e-16)), cap)

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from scene.evaluation.grid.focus import make_focus
 from scene.evaluation.grid.tasks import TaskResults, by_step, find_mask, run_task, with_retry
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Recipe, make_reference
 from scene.measure.raw_video import RawVideo
 from scene.measure.regions import make_mask
+from scene.video.encoding.regions import EncoderFocus
 from scene.video.ffmpeg import FFmpeg
 
 # Raw video at once: the references of two clips and four variants, about one clip's with the default methods. More
@@ -115,8 +117,23 @@ def _measure_variant(
         if isinstance(processed, str):
             results.fail(indices, processed)
             return
-        for index in indices:
-            runner.submit(index, reference, processed, mask)
+        maps = destination.with_suffix(".maps.y4m")
+        runner.hold(maps)
+        try:
+            focus = with_retry(
+                lambda: make_focus(
+                    *(config.ffmpeg, task.method.focus, task.clip, find_mask([task])),
+                    *(config.recipe, reference, maps),
+                ),
+                f"{task.clip.name}, {task.method.label}",
+            )
+            if isinstance(focus, str):
+                results.fail(indices, focus)
+                return
+            for index in indices:
+                runner.submit(index, reference, processed, mask, focus)
+        finally:
+            runner.release(maps)
     finally:
         runner.release(destination)
 
@@ -138,22 +155,33 @@ class LocalRunner:
     def __post_init__(self) -> None:
         self.pool = ThreadPoolExecutor(self.config.jobs, thread_name_prefix="point")
 
-    def submit(self, index: int, reference: RawVideo, processed: RawVideo, mask: RawVideo | None) -> None:
+    def submit(
+        self,
+        index: int,
+        reference: RawVideo,
+        processed: RawVideo,
+        mask: RawVideo | None,
+        focus: EncoderFocus | None,
+    ) -> None:
         config, task = self.config, self.results.tasks[index]
 
         def work() -> None:
             outcome = with_retry(
                 lambda: run_task(
-                    *(config.ffmpeg, task, reference, processed, mask), folder=config.folder, threads=config.threads
+                    *(config.ffmpeg, task, reference, processed, mask, focus),
+                    folder=config.folder,
+                    threads=config.threads,
                 ),
                 task.place,
             )
             self.results.finish(index, outcome)
 
-        needed = (reference.path.parent, *(() if processed is reference else (processed.path,)))
+        needed = [reference.path.parent, *([] if processed is reference else [processed.path])]
+        if focus is not None:
+            needed.append(focus.masks)
         for path in needed:
             self.hold(path)
-        self.pending[self.pool.submit(work)] = needed
+        self.pending[self.pool.submit(work)] = tuple(needed)
 
     def hold(self, path: Path) -> None:
         self.held[path] += 1

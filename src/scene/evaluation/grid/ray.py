@@ -30,6 +30,7 @@ import numpy.typing as npt
 
 from scene import __version__
 from scene.errors import MissingError, SceneError, UsageError
+from scene.evaluation.grid.focus import make_focus
 from scene.evaluation.grid.local import RunnerConfig
 from scene.evaluation.grid.tasks import (
     ATTEMPTS,
@@ -304,14 +305,26 @@ def _measure_unit(
             f"{clip.name}, {first.method.label}",
         )
     )
+    focus = (
+        None
+        if isinstance(reference, str)
+        else with_retry(
+            lambda: make_focus(
+                *(ffmpeg, first.method.focus, clip, mask, unit.recipe, reference, folder / "maps.y4m"),
+            ),
+            f"{clip.name}, {first.method.label}",
+        )
+    )
     for index, task in unit.tasks:
         if isinstance(reference, str) or isinstance(processed, str):
             yield index, str(processed)
             continue
-        if isinstance(masks, str):
-            yield index, masks
+        if isinstance(masks, str) or isinstance(focus, str):
+            yield index, masks if isinstance(masks, str) else str(focus)
             continue
-        attempt = partial(run_task, ffmpeg, task, reference, processed, masks, folder=folder, threads=unit.threads)
+        attempt = partial(
+            run_task, ffmpeg, task, reference, processed, masks, focus, folder=folder, threads=unit.threads
+        )
         yield index, with_retry(attempt, task.place)
 
 

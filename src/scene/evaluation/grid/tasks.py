@@ -23,6 +23,7 @@ from scene.measure.regions import Mask, region_key
 from scene.metrics.regions import RegionScores
 from scene.progress import OnProgress, Progress
 from scene.video.encoders import DEFAULT_ENCODER
+from scene.video.encoding.regions import EncoderFocus
 from scene.video.ffmpeg import FFmpeg, StoppedError
 
 _log = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ def run_task(
     reference: RawVideo,
     processed: RawVideo,
     mask: RawVideo | None = None,
+    focus: EncoderFocus | None = None,
     *,
     folder: Path,
     threads: int,
@@ -129,6 +131,7 @@ def run_task(
     Args:
         reference, processed: the task's clip, and what its method made of it.
         mask: of `make_mask`, for a task that has one.
+        focus: of `make_focus`, for a method that has one.
         folder: where a private folder may be made.
         threads: of libvmaf.
 
@@ -142,6 +145,7 @@ def run_task(
         return measure_point(
             *(ffmpeg, reference, processed, task.run, task.crf, task.gop),
             parameters=task.method.parameters,
+            focus=focus,
             mask=mask,
             known=task.known,
             folder=private,
