@@ -50,7 +50,7 @@ def main() -> None:
     given = parser.parse_args()
     ffmpeg = replace(find_ffmpeg(), stop=threading.Event())
     clips, recipe = open_clips(given.clips), Recipe(frames=given.frames)
-    masks = open_masks(given.regions, clips, recipe, ffmpeg)
+    masks = open_masks(given.regions, clips, recipe)
     names = list(dict.fromkeys([given.against, *given.models.split(",")]))
     methods, codecs = parse_methods(names), given.codecs.split(",")
     curves: Curves = {}

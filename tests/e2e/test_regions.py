@@ -110,10 +110,10 @@ def test_masks_that_do_not_fit_are_refused_before_any_work(
     assert not (tmp_path / "cache").exists() and not (tmp_path / "out").exists()
 
 
-def grid(clip: Path, masks: Path, ffmpeg: FFmpeg) -> Grid:
+def grid(clip: Path, masks: Path) -> Grid:
     clips, recipe = open_clips([clip]), Recipe()
     runs = (codec_run("x264", preset="veryfast", crfs=(24, 36)),)
-    return Grid(clips, recipe, parse_methods(["contrast"]), runs, open_masks(masks, clips, recipe, ffmpeg))
+    return Grid(clips, recipe, parse_methods(["contrast"]), runs, open_masks(masks, clips, recipe))
 
 
 def scores(measured: Measured) -> list[object]:
@@ -124,7 +124,7 @@ def scores(measured: Measured) -> list[object]:
 def test_points_of_the_cache_get_their_regions_without_being_scored_again(
     ffmpeg: FFmpeg, clip: Path, masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    masked = grid(clip, masks, ffmpeg)
+    masked = grid(clip, masks)
     plain = replace(masked, masks={})
     cache = PointCache(tmp_path / "cache")
     before = measure_grid(plain, ffmpeg, cache)
@@ -146,7 +146,7 @@ def test_points_with_regions_serve_without_a_mask_and_with_another(
     ffmpeg: FFmpeg, clip: Path, masks: Path, tmp_path: Path
 ) -> None:
     cache = PointCache(tmp_path / "cache")
-    masked = grid(clip, masks, ffmpeg)
+    masked = grid(clip, masks)
     found = measure_grid(masked, ffmpeg, cache)
     plain = measure_grid(replace(masked, masks={}), ffmpeg, cache)
     assert plain.timing is None and scores(plain) == scores(found)
@@ -167,7 +167,7 @@ def test_points_with_regions_serve_without_a_mask_and_with_another(
             input_name(everything),
         ]
     )
-    whole = measure_grid(grid(clip, masks, ffmpeg), ffmpeg, cache)
+    whole = measure_grid(grid(clip, masks), ffmpeg, cache)
     assert scores(whole) == scores(found)
     for entry in whole.points:
         regions = entry.measurement.regions
@@ -179,7 +179,7 @@ def test_points_with_regions_serve_without_a_mask_and_with_another(
 
 def test_a_mask_is_halved_as_its_clip(ffmpeg: FFmpeg, clip: Path, masks: Path, tmp_path: Path) -> None:
     clips, recipe = open_clips([clip]), Recipe(frames=2, halve_above=100)
-    (mask,) = open_masks(masks, clips, recipe, ffmpeg).values()
+    (mask,) = open_masks(masks, clips, recipe).values()
     made = make_mask(ffmpeg, mask, clips[0], recipe, tmp_path / "mask.y4m")
     planes = list(read_lumas(made))
     assert [plane.shape for plane in planes] == [(HEIGHT // 2, WIDTH // 2)] * 2
@@ -188,7 +188,7 @@ def test_a_mask_is_halved_as_its_clip(ffmpeg: FFmpeg, clip: Path, masks: Path, t
 
 @pytest.mark.slow
 def test_a_cluster_gives_the_same_regions(ffmpeg: FFmpeg, clip: Path, masks: Path, tmp_path: Path) -> None:
-    masked = grid(clip, masks, ffmpeg)
+    masked = grid(clip, masks)
     here = measure_grid(masked, ffmpeg, PointCache(tmp_path / "here"))
     there = measure_grid(masked, ffmpeg, PointCache(tmp_path / "there"), ray="auto")
     assert here.points == there.points

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from scene.cli.console import LogFormat, flag_of
-from scene.options import EnhanceOptions
+from scene.options import EnhanceOptions, FocusOptions
 from scene.video.encoders.settings import EncoderSettings
 
 
 def encode(
     *files: Annotated[Path, Parameter(name="SRC... DST")],
     settings: Annotated[EncoderSettings, Parameter(name="*")] = EncoderSettings(),  # noqa: B008
+    focus: Annotated[FocusOptions, Parameter(name="*")] = FocusOptions(),  # noqa: B008
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
     target: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = (),
     max_kbps: float | None = None,
@@ -82,6 +83,7 @@ def encode(
             source=source,
             destination=output,
             settings=settings,
+            focus=focus,
             enhancement=enhancement,
             guard=guard,
             overwrite=overwrite,
@@ -105,6 +107,8 @@ def encode(
             raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")
         run_encodes(requests, log_format, dry=dry_run)
     else:
+        if focus.focus:
+            raise UsageError("--focus goes with --crf: a search for --target would not know of it.")
         targets = tuple(parse_target(text) for text in target)
         wanted = [scene.TargetEncodeRequest(request, targets, **given) for request in requests]
         run_encodes(wanted, log_format, dry=dry_run)

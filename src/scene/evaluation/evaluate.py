@@ -81,7 +81,7 @@ def evaluate(request: EvaluationRequest, stages: StageProgress = silent_stages) 
     plan = plan_evaluation(request)
     require_measurable(plan.clips, plan.recipe)
     program = find_ffmpeg(request.ffmpeg)
-    masks = {} if request.regions is None else open_masks(request.regions, plan.clips, plan.recipe, program)
+    masks = {} if request.regions is None else open_masks(request.regions, plan.clips, plan.recipe)
     cache = PointCache(request.cache or default_cache_folder())
     cores = os.cpu_count() or 1
     jobs = request.jobs or cores

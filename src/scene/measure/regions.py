@@ -13,6 +13,7 @@ from scene.measure.names import display_name
 from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
 from scene.metrics.regions import REGIONS_VERSION, RegionScores, region_scores
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
+from scene.video.source.open import count_pictures
 from scene.video.source.probe import probe
 
 
@@ -31,7 +32,7 @@ class Mask:
     stream: int
 
 
-def open_masks(place: Path, clips: Iterable[Clip], recipe: Recipe, ffmpeg: FFmpeg) -> dict[str, Mask]:
+def open_masks(place: Path, clips: Iterable[Clip], recipe: Recipe) -> dict[str, Mask]:
     """The mask of every clip, by the clip's SHA-256.
 
     Args:
@@ -47,7 +48,7 @@ def open_masks(place: Path, clips: Iterable[Clip], recipe: Recipe, ffmpeg: FFmpe
         raise InputError(
             f"{display_name(str(place))} is one mask and there are {len(clips)} clips; give a folder of masks."
         )
-    return {clip.sha256: _open_mask(_find(place, clip), clip, recipe, ffmpeg) for clip in clips}
+    return {clip.sha256: _open_mask(_find(place, clip), clip, recipe) for clip in clips}
 
 
 def region_key(point: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _find(place: Path, clip: Clip) -> Path:
     return found[0]
 
 
-def _open_mask(path: Path, clip: Clip, recipe: Recipe, ffmpeg: FFmpeg) -> Mask:
+def _open_mask(path: Path, clip: Clip, recipe: Recipe) -> Mask:
     info = probe(path)
     name = display_name(str(path))
     size, wanted = (info.format.width, info.format.height), (clip.width, clip.height)
@@ -114,7 +115,7 @@ def _open_mask(path: Path, clip: Clip, recipe: Recipe, ffmpeg: FFmpeg) -> Mask:
             "a mask must have the size of its clip."
         )
     mask = Mask(path, file_digest(path), info.stream_index)
-    counts = [_count(ffmpeg, path, info.stream_index), _frames(clip, ffmpeg)]
+    counts = [count_pictures(path, info.stream_index), _frames(clip)]
     if recipe.frames is not None:
         counts = [min(count, recipe.frames) for count in counts]
     if counts[0] != counts[1]:
@@ -124,19 +125,8 @@ def _open_mask(path: Path, clip: Clip, recipe: Recipe, ffmpeg: FFmpeg) -> Mask:
     return mask
 
 
-def _frames(clip: Clip, ffmpeg: FFmpeg) -> int:
+def _frames(clip: Clip) -> int:
     if clip.raw is not None:
         assert clip.frames is not None
         return clip.frames
-    return _count(ffmpeg, clip.path, clip.stream)
-
-
-def _count(ffmpeg: FFmpeg, path: Path, stream: int) -> int:
-    """How many pictures a stream has, by its packets: without decoding any, so that a refusal comes at once."""
-    try:
-        listed = ffmpeg.run(
-            [*SAFE_INPUT, "-i", input_name(path), "-map", f"0:{stream}", "-c", "copy", "-f", "framecrc", "-"]
-        )
-    except ProcessError as error:
-        raise InputError(f"{display_name(str(path))} cannot be read ({error})") from error
-    return sum(1 for line in listed.stdout.splitlines() if not line.startswith(b"#"))
+    return count_pictures(clip.path, clip.stream)
