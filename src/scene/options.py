@@ -18,6 +18,21 @@ AUTO_MODEL = "auto"
 DEFAULT_SEMANTIC_INTERVAL = 0
 
 
+# Of a map that knows nothing but that subjects tend to be in the middle.
+CENTRE = "centre"
+
+
+@dataclass(frozen=True, slots=True)
+class FocusOptions:
+    """Whether bits are moved to what matters."""
+
+    focus: float = 0.0
+    """How far to move bits from the rest of the picture to what matters, from 0 (not at all) to 1."""
+
+    focus_map: str = CENTRE
+    """What matters: a video with a picture for each frame, white where it matters, or centre."""
+
+
 @dataclass(frozen=True, slots=True)
 class EnhanceOptions:
     """Which network changes frames, and how."""

@@ -33,6 +33,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from scene.evaluation.page import page_html
 from scene.evaluation.report.looks import COLOURS, looks
+from scene.evaluation.visuals.region import region_tint
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 ARGUMENTS = [
@@ -323,6 +324,44 @@ def saved(page: Page, button: Locator, folder: Path) -> Path:
     path = folder / download.value.suggested_filename
     download.value.save_as(path)
     return path
+
+
+def test_the_region_is_tinted_where_there_is_one(open_page: Open, tmp_path: Path) -> None:
+    mask = np.zeros((240, 320), np.uint8)
+    mask[60:120, 80:160] = 255
+    path = tmp_path / "report.html"
+    path.write_text(page_html(results(), frames(), side_by_sides(), [region_tint(mask), None]), encoding="utf-8")
+    page = open_page(path)
+    look = page.locator("#look")
+    tint, wish = look.locator(".stage .region"), look.get_by_label("Tint the region")
+    expect(tint).to_be_hidden()
+    wish.check()
+    expect(tint).to_be_visible()
+    # Of the red of the codec alone, inside and outside the tint.
+    stage = Image.open(io.BytesIO(look.locator(".stage").screenshot())).convert("RGB")
+    assert stage.getpixel((stage.width // 4 + 4, stage.height // 3))[1] > stage.getpixel((8, stage.height // 3))[1] + 15
+    # The divider is still there to be dragged.
+    x, y = centre(look.locator(".stage"))
+    page.mouse.click(x / 2, y)
+    expect(look.locator(".handle")).not_to_have_attribute("aria-valuenow", "50")
+    look.get_by_label("Picture", exact=True).select_option(index=1)
+    expect(wish).to_be_hidden()
+    expect(tint).to_be_hidden()
+
+
+def test_scores_by_region_have_a_section_of_their_own(open_page: Open, report: Path, tmp_path: Path) -> None:
+    expect(open_page(report).locator("#regions")).to_have_count(0)
+    document = results()
+    for row in [row for row in document["bd_rate"] if row["metric"] == "vmaf_neg"]:
+        document["bd_rate"].append({**row, "metric": "ssim_inside"})
+        document["bd_rate"].append({**row, "metric": "psnr_inside"})
+    path = tmp_path / "regions.html"
+    path.write_text(page_html(document, frames(), side_by_sides()), encoding="utf-8")
+    section = open_page(path).locator("#regions")
+    first = section.locator(".scroll:visible tbody").first.get_by_role("row").filter(has_text="scene")
+    expect(first.get_by_role("cell").first).to_contain_text("−8.5")
+    choose(section, "Show", "Worst clip")
+    expect(section.locator(".scroll:visible tbody").first).to_contain_text("−4.0")
 
 
 def test_a_table_is_saved_as_csv_as_it_is_shown(page: Page, tmp_path: Path) -> None:

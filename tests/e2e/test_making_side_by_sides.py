@@ -200,7 +200,7 @@ def test_a_side_by_side_that_cannot_be_made_loses_only_itself(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def broken(source: Path, stream: Path, settings: EncoderSettings, stop: threading.Event) -> float:
+    def broken(source: Path, stream: Path, settings: EncoderSettings, stop: threading.Event, _: object) -> float:
         if settings.codec == "svtav1":
             raise ProcessError("the process of svtav1 ended with code 9")
         return encode_isolated(source, stream, settings, stop)
@@ -228,7 +228,7 @@ def test_an_interruption_kills_encoders_and_leaves_nothing_behind(
 ) -> None:
     started = tmp_path / "started"
 
-    def hanging(source: Path, stream: Path, settings: EncoderSettings, stop: threading.Event) -> float:
+    def hanging(source: Path, stream: Path, settings: EncoderSettings, stop: threading.Event, _: object) -> float:
         if settings.codec == "svtav1":
             # Its process waits for somebody who writes into it.
             source = tmp_path / "pipe.y4m"

@@ -32,7 +32,7 @@ MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.config", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
-BELOW_JOBS = NETWORK | {"proxy", "temporal", "graphs", "enhance"} | VIDEO | MEASURING
+BELOW_JOBS = NETWORK | {"proxy", "temporal", "graphs", "importance", "enhance"} | VIDEO | MEASURING
 ARROWS = {
     **{leaf: set() for leaf in LEAVES},
     "model": set(),
@@ -41,6 +41,7 @@ ARROWS = {
     "metrics": {"model"},
     "temporal": set(),
     "graphs": {"model"},
+    "importance": {"temporal"},
     "enhance": NETWORK | {"temporal", "graphs", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},

@@ -16,16 +16,16 @@ from scene.cli.console import flag_of
 from scene.cli.encode_options import EncodeOptions
 from scene.cli.habits import translate
 from scene.errors import InputError, UsageError
-from scene.options import EnhanceOptions
+from scene.options import EnhanceOptions, FocusOptions
 from scene.video.encoders.settings import EncoderSettings
 
 # One of these takes the place of another, with all that belongs to it.
 _QUALITIES = frozenset({"crf", "bitrate", "target"})
 _OF_QUALITY = _QUALITIES | {"passes", "max_kbps", "samples", "sample_seconds", "best_effort"}
-_PARTS = ("settings", "enhancement")
+_PARTS = ("settings", "focusing", "enhancement")
 _KNOWN = {
     field.name.replace("_", "-")
-    for part in (EncoderSettings, EnhanceOptions, EncodeOptions)
+    for part in (EncoderSettings, FocusOptions, EnhanceOptions, EncodeOptions)
     for field in fields(part)
     if field.name not in _PARTS
 }

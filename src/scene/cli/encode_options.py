@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from scene.cli.console import flag_of
-from scene.options import EnhanceOptions
+from scene.options import EnhanceOptions, FocusOptions
 from scene.video.encoders.settings import EncoderSettings
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class EncodeOptions:
     """The options of `scene encode` that say what becomes of a file."""
 
     settings: Annotated[EncoderSettings, Parameter(name="*")] = field(default_factory=EncoderSettings)
+    focusing: Annotated[FocusOptions, Parameter(name="*")] = field(default_factory=FocusOptions)
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = field(default_factory=EnhanceOptions)
 
     target: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = ()
@@ -84,6 +85,7 @@ def request_of(source: Path, destination: Path, options: EncodeOptions) -> Encod
         source=source,
         destination=destination,
         settings=options.settings,
+        focus=options.focusing,
         enhancement=options.enhancement,
         guard=options.guard,
         overwrite=options.overwrite,
@@ -101,6 +103,8 @@ def request_of(source: Path, destination: Path, options: EncodeOptions) -> Encod
     if options.best_effort:
         given["best_effort"] = True
     if options.target:
+        if options.focusing.focus:
+            raise UsageError("--focus goes with --crf: a search for --target would not know of it.")
         return scene.TargetEncodeRequest(request, tuple(parse_target(text) for text in options.target), **given)
     for name in given:
         raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")

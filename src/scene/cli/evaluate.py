@@ -23,6 +23,7 @@ def evaluate(
     preset: str | None = None,
     frames: int | None = None,
     halve_above: int | None = None,
+    regions: Path | None = None,
     strength: float = 1.0,
     device: Literal["auto", "cpu", "cuda"] = "auto",
     jobs: int | None = None,
@@ -70,6 +71,9 @@ def evaluate(
         Measure only the first so many frames of each clip.
     halve_above
         Halve clips that have more lines than this in both directions first, to get a clean reference.
+    regions
+        Folder of masks, videos named as the clips (white where it matters): PSNR and SSIM are also measured inside and
+        outside of them.
     strength
         How much of a network's change to apply; 1 is all of it.
     device
@@ -113,6 +117,7 @@ def evaluate(
         preset_by_codec=by_codec,
         frames=frames,
         halve_above=halve_above,
+        regions=regions,
         strength=strength,
         device=device,
         jobs=jobs,

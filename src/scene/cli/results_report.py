@@ -41,7 +41,7 @@ def print_results(results: Document, folder: Path | None) -> None:
     from scene.evaluation.report.provenance import is_comparison
     from scene.evaluation.report.remarks import remarks
     from scene.evaluation.report.spoken import spoken
-    from scene.evaluation.report.tables import anchors, bd_rate_table, files_table, points_table
+    from scene.evaluation.report.tables import anchors, bd_rate_table, files_table, points_table, region_table
 
     console = Console(highlight=False)
     for line in spoken(results):
@@ -51,9 +51,10 @@ def print_results(results: Document, folder: Path | None) -> None:
     elif not results["bd_rate"]:
         _print_table(console, points_table(results))
     for anchor in anchors(results):
-        table = bd_rate_table(results, anchor, order=_SHOWN)
         against = "the codec alone" if anchor == "none" else anchor
-        _print_table(console, table, f"{table.caption}, against {against} (worst clip); negative is a saving")
+        for table in (bd_rate_table(results, anchor, order=_SHOWN), region_table(results, anchor)):
+            if table.rows:
+                _print_table(console, table, f"{table.caption}, against {against} (worst clip); negative is a saving")
         said = remarks(results, anchor)
         if len(said) > _MOST_REMARKS:
             said = [f"{len(said)} remarks on these figures are in table.md."]

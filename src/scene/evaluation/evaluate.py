@@ -17,11 +17,13 @@ from scene.evaluation.report.results import Report, make_report
 from scene.evaluation.requests import DEFAULT_CODECS, DEFAULT_MODELS, EvaluationRequest
 from scene.evaluation.tuning import is_tuned, place_tuned, tune
 from scene.evaluation.visuals.build import make_side_by_sides
+from scene.evaluation.visuals.region import region_tints
 from scene.files import default_cache_folder
 from scene.measure.cache import PointCache
 from scene.measure.clip import Clip, Recipe, open_clips, require_measurable
 from scene.measure.encode import CodecRun, codec_run
 from scene.measure.names import display_name
+from scene.measure.regions import open_masks
 from scene.progress import StageProgress, silent_stages
 from scene.video.encoders.svtav1 import SvtAv1
 from scene.video.encoding.isolated import encoder_version
@@ -72,13 +74,15 @@ def evaluate(request: EvaluationRequest, stages: StageProgress = silent_stages) 
 
     Raises:
         UsageError: fields that contradict one another, an unknown method, codec or protocol key.
-        InputError: a clip, a protocol or a weights file is missing or damaged, or a clip is too small for the metrics.
+        InputError: a clip, a protocol or a weights file is missing or damaged, a clip is too small for the metrics, or
+            has no mask of its size and length.
         MissingError: ffmpeg, an encoder, a filter's program or Ray is missing.
         SceneError: the cache or `out` cannot be written to.
     """
     plan = plan_evaluation(request)
     require_measurable(plan.clips, plan.recipe)
     program = find_ffmpeg(request.ffmpeg)
+    masks = {} if request.regions is None else open_masks(request.regions, plan.clips, plan.recipe)
     cache = PointCache(request.cache or default_cache_folder())
     cores = os.cpu_count() or 1
     jobs = request.jobs or cores
@@ -94,7 +98,7 @@ def evaluate(request: EvaluationRequest, stages: StageProgress = silent_stages) 
                 on_progress=on_progress,
             )
         methods = place_tuned(plan.models, methods, tuned)
-    grid = Grid(plan.clips, plan.recipe, methods, plan.runs)
+    grid = Grid(plan.clips, plan.recipe, methods, plan.runs, masks)
     with stages("evaluate", "points") as on_progress:
         measured = measure_grid(
             *(grid, program, cache),
@@ -112,7 +116,8 @@ def evaluate(request: EvaluationRequest, stages: StageProgress = silent_stages) 
         side_by_sides = make_side_by_sides(
             *(report, program), cache=cache, device=request.device, jobs=jobs, on_progress=on_progress
         )
-    return EvaluationResult(report, (*files, write_html(report, side_by_sides, request.out)))
+    tints = region_tints(grid, program, side_by_sides)
+    return EvaluationResult(report, (*files, write_html(report, side_by_sides, request.out, tints)))
 
 
 def plan_evaluation(request: EvaluationRequest) -> EvaluationPlan:

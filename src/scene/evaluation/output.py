@@ -43,14 +43,19 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         return [*texts, *write_figures(results, plots)]
 
 
-def write_html(report: Report, side_by_sides: Sequence[SideBySide], folder: Path) -> Path:
+def write_html(
+    report: Report, side_by_sides: Sequence[SideBySide], folder: Path, regions: Sequence[bytes | None] = ()
+) -> Path:
     """Writes report.html into `folder`, which is made if need be; returns the file.
+
+    Args:
+        regions: see `page_html`.
 
     Raises:
         SceneError: the folder cannot be written to.
     """
     path = folder / "report.html"
-    text = page_html(results_document(report), frames_document(report), side_by_sides)
+    text = page_html(results_document(report), frames_document(report), side_by_sides, regions)
     with _writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text)

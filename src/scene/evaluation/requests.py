@@ -34,6 +34,7 @@ class EvaluationRequest:
         preset, preset_by_codec: the same for the encoder's preset.
         frames: measure only the first so many of each clip.
         halve_above: halve clips of more lines than this in both directions first.
+        regions: a folder of masks, one for each clip; see `scene.measure.regions.open_masks`.
         strength: share of a network's change that is applied.
         device: where networks run.
         jobs: points measured side by side; the number of cores.
@@ -60,6 +61,7 @@ class EvaluationRequest:
     preset_by_codec: Mapping[str, str] = field(default_factory=dict)
     frames: int | None = None
     halve_above: int | None = None
+    regions: Path | None = None
     strength: float = 1.0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     jobs: int | None = None

@@ -14,13 +14,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from scene.errors import UsageError
+from scene.errors import InputError, UsageError
 from scene.files import PendingFile, check_destination
+from scene.importance.priors import centre_map
 from scene.jobs.model_choice import with_model_chosen
 from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
-from scene.options import BYPASS, EnhanceOptions
+from scene.options import BYPASS, CENTRE, EnhanceOptions, FocusOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import Container, container_of
 from scene.video.container.select import Chosen, Selection, choose_streams
@@ -29,9 +30,10 @@ from scene.video.container.writer import Writer
 from scene.video.encoders import trial_encoders
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.plan import EncodePlan, check_colour, check_settings, plan_encode
+from scene.video.encoding.regions import MaskReader
 from scene.video.hdr import warn_of_hdr
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
-from scene.video.source.open import open_input, require_readable
+from scene.video.source.open import count_pictures, open_input, require_readable
 from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ class EncodeRequest:
         verify: how much of the output is decoded at the end; see `scene.video.container.verify.verify`.
         compare: say what enhancement won, from short windows of the video that are tried without it too; some seconds
             of work after the file is there. See `scene.jobs.gain`.
+        focus: whether the encoder is told where bits matter.
     """
 
     source: Path
@@ -78,6 +81,7 @@ class EncodeRequest:
     deinterlace: bool = False
     verify: Thoroughness = "quick"
     compare: bool = False
+    focus: FocusOptions = field(default_factory=FocusOptions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +146,12 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
     gain = _open_gain_probe(request, enhancer, plan)
     conditioned = enhancer is not None and enhancer.conditioned
     two_passes = wants_first_pass(plan.encoder, plan.settings, conditioned=conditioned)
+    if two_passes and plan.focus:
+        raise UsageError("`focus` takes one pass: of a first one the encoder would not know; use `crf`, or `passes` 1.")
     model = enhancer.identity if enhancer else BYPASS
     tag = provenance(
         *(plan.encoder, plan.settings, request.enhancement, model),
+        focus=plan.focus,
         guard=guard is not None,
         deinterlace=request.deinterlace,
     )
@@ -173,7 +180,8 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
-            run_pipeline(decoder.units, _enhance(enhancer, guard, gain), _write(writer, report), on_stop=writer.kill)
+            units = _focused(decoder.units, request.focus, plan)
+            run_pipeline(units, _enhance(enhancer, guard, gain), _write(writer, report), on_stop=writer.kill)
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
             pending.discard()
@@ -225,8 +233,9 @@ def check_request(request: EncodeRequest) -> CheckedRequest:
     with open_input(request.source, network=network) as opened:
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
-    plan = plan_encode(request.settings, info)
+    plan = plan_encode(request.settings, info, request.focus.focus)
     check_colour(plan)
+    _check_focus(request, plan)
     return CheckedRequest(container, chosen, plan)
 
 
@@ -234,6 +243,42 @@ def choose_model_for(request: EncodeRequest, plan: EncodePlan) -> EncodeRequest:
     """The request with a model's name in place of `auto`; see `scene.jobs.model_choice`."""
     whole = request.deinterlace or request.allow_network
     return replace(request, enhancement=with_model_chosen(plan, request.enhancement, whole=whole))
+
+
+def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
+    """Refuses a focus out of range, and masks that are not as many as frames."""
+    focus = request.focus
+    if not 0 <= focus.focus <= 1:
+        raise UsageError(f"`focus` {focus.focus:g} is out of range; give 0 to 1.")
+    if not focus.focus or focus.focus_map == CENTRE:
+        return
+    masks = Path(focus.focus_map)
+    counts = [count_pictures(masks, probe(masks).stream_index)]
+    if not request.allow_network:
+        counts.append(count_pictures(request.source, plan.info.stream_index))
+    if counts[0] != counts[-1]:
+        raise InputError(
+            f"{masks} has {counts[0]} pictures and {request.source} has {counts[1]}; give a mask for each frame."
+        )
+
+
+def _focused(
+    units: Callable[[], Iterator[Unit]], focus: FocusOptions, plan: EncodePlan
+) -> Callable[[], Iterator[Unit]]:
+    """The units of a source, whose frames know what matters where the encoder is to know."""
+    if not plan.focus:
+        return units
+
+    def told() -> Iterator[Unit]:
+        fmt = plan.info.format
+        masks = None if focus.focus_map == CENTRE else MaskReader(Path(focus.focus_map))
+        still = centre_map(fmt.width, fmt.height)
+        for unit in units():
+            if unit.frame is not None:
+                unit.frame.importance = still if masks is None else masks.next()
+            yield unit
+
+    return told
 
 
 def open_enhancer_for(request: EncodeRequest, plan: EncodePlan) -> Enhancer | None:

@@ -22,6 +22,7 @@ def provenance(
     enhancement: EnhanceOptions,
     model: str,
     *,
+    focus: float,
     guard: bool,
     deinterlace: bool,
 ) -> str:
@@ -33,6 +34,7 @@ def provenance(
     Args:
         codec: that of the settings.
         model: the network's identity, "none" for a bypass.
+        focus: how far bits were moved to what matters.
         guard: whether one was at work.
         deinterlace: whether frames were made progressive.
     """
@@ -49,6 +51,8 @@ def provenance(
         parts.append(f"semantic-interval {enhancement.semantic_interval}")
     if not bypass and enhancement.temporal != "auto":
         parts.append(f"temporal {enhancement.temporal}")
+    if focus:
+        parts.append(f"focus {focus:g}")
     rate = f"crf {codec.crf_of(settings):g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
     parts += [f"codec {codec.name}", rate, f"preset {settings.preset or codec.default_preset}"]
     if settings.passes is not None:

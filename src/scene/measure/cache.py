@@ -13,6 +13,7 @@ import msgspec
 
 from scene.errors import SceneError
 from scene.files import write_atomically
+from scene.metrics.regions import RegionScores
 from scene.metrics.scores import FRAME_METRICS, Scores
 
 _FORMAT = 2
@@ -30,6 +31,7 @@ class Measurement:
         scores: against the reference.
         frames: scores of every frame, by name of `scene.metrics.scores.FRAME_METRICS`.
         encode_seconds, compare_seconds: how long the encoder ran, and what came after it.
+        regions: scores inside and outside a mask, where there is one.
     """
 
     bytes: int
@@ -40,6 +42,7 @@ class Measurement:
     frames: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     encode_seconds: float = field(default=0.0, compare=False)
     compare_seconds: float = field(default=0.0, compare=False)
+    regions: RegionScores | None = None
 
 
 class PointCache:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from scene.errors import InputError
 from scene.measure.libvmaf import too_small
@@ -109,18 +110,12 @@ def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[s
     Range: YUV4MPEG2 has no reliable tag for it, so full range is converted, and encoder and libvmaf agree.
     Time stamps: frame n is shown at n / rate; a variable rate becomes its mean, without losing a frame.
     """
-    width, height = recipe.size(clip)
     filters = []
     if clip.crop is not None:
         # By itself ffmpeg would begin at an even line and column.
         filters.append(f"crop={clip.width}:{clip.height}:{clip.crop.left}:{clip.crop.top}:exact=1")
-    if (width, height) == (clip.width, clip.height):
-        filters.append("scale=out_range=tv")
-    elif (width, height) == (clip.width - clip.width % 2, clip.height - clip.height % 2):
-        filters += [f"crop={width}:{height}:0:0", "scale=out_range=tv"]
-    else:
-        filters.append(f"scale={width}:{height}:flags=lanczos+accurate_rnd:out_range=tv")
     filters += [
+        *fitting_filters(clip, recipe, scaling="lanczos+accurate_rnd", levels="tv"),
         f"format={'yuv420p' if clip.bit_depth == 8 else 'yuv420p10le'}",
         f"settb={clip.rate.denominator}/{clip.rate.numerator}",
         "setpts=N",
@@ -131,6 +126,21 @@ def reference_arguments(clip: Clip, recipe: Recipe, destination: Path) -> list[s
         *(*_input_arguments(clip), "-i", input_name(clip.path), "-map", f"0:{clip.stream}"),
         *("-vf", ",".join(filters), *limit, "-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
     ]
+
+
+def fitting_filters(clip: Clip, recipe: Recipe, *, scaling: str, levels: Literal["tv", "pc"]) -> list[str]:
+    """ffmpeg's filters that bring pictures of a clip's size to the size of its reference.
+
+    Args:
+        scaling: how, where that takes scaling.
+        levels: the range of what comes out.
+    """
+    width, height = recipe.size(clip)
+    if (width, height) == (clip.width, clip.height):
+        return [f"scale=out_range={levels}"]
+    if (width, height) == (clip.width - clip.width % 2, clip.height - clip.height % 2):
+        return [f"crop={width}:{height}:0:0", f"scale=out_range={levels}"]
+    return [f"scale={width}:{height}:flags={scaling}:out_range={levels}"]
 
 
 def _input_arguments(clip: Clip) -> tuple[str, ...]:
@@ -187,7 +197,7 @@ def _open_clip(path: Path) -> Clip:
     return Clip(
         path=path,
         name=display_name(path.name),
-        sha256=_digest(path),
+        sha256=file_digest(path),
         stream=info.stream_index,
         rate=info.rate,
         width=fmt.width,
@@ -207,7 +217,7 @@ def _open_raw(path: Path) -> Clip:
     return Clip(
         path=path,
         name=display_name(path.name),
-        sha256=_digest(path),
+        sha256=file_digest(path),
         stream=0,
         rate=layout.rate,
         width=layout.width,
@@ -220,7 +230,8 @@ def _open_raw(path: Path) -> Clip:
     )
 
 
-def _digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file's content; raises InputError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -70,5 +70,13 @@ METRICS = (
     Metric("cambi", "CAMBI", better="lower", bd_rate=False),
     Metric("flicker", "flicker", better="lower", decimals=3, bd_rate=False, per_frame=False),
 )
+# What a mask adds, see `scene.metrics.regions`; PSNR of the whole frame is `psnr_y`.
+REGION_METRICS = (
+    Metric("psnr_inside", "PSNR inside", unit="dB", per_frame=False),
+    Metric("ssim_inside", "SSIM inside", decimals=4, per_frame=False),
+    Metric("psnr_outside", "PSNR outside", unit="dB", per_frame=False),
+    Metric("ssim_outside", "SSIM outside", decimals=4, per_frame=False),
+    Metric("ssim_whole", "SSIM whole", decimals=4, per_frame=False),
+)
 BD_METRICS = tuple(metric.name for metric in METRICS if metric.bd_rate)
 FRAME_METRICS = tuple(metric.name for metric in METRICS if metric.per_frame)

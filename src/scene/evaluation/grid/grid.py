@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from scene.errors import UsageError
 from scene.evaluation.grid.cost import costs
 from scene.evaluation.grid.local import RunnerConfig, run_locally
 from scene.evaluation.grid.methods import NONE, Method, check_encoders
@@ -16,6 +17,7 @@ from scene.measure.cache import Measurement, PointCache
 from scene.measure.clip import Clip, Recipe, reference_key
 from scene.measure.encode import CodecRun, encoder_settings, key_frame_interval, settings_key
 from scene.measure.libvmaf import METRICS_VERSION
+from scene.measure.regions import Mask
 from scene.measure.workspace import workspace
 from scene.progress import OnProgress, silent
 from scene.video.encoding.isolated import encoder_version
@@ -31,12 +33,14 @@ class Grid:
         recipe: how references are made.
         methods: from `parse_methods`, the anchor `none` first.
         codecs: with their presets and CRFs.
+        masks: of every clip or of none, by the clip's SHA-256; see `scene.measure.regions.open_masks`.
     """
 
     clips: tuple[Clip, ...]
     recipe: Recipe
     methods: tuple[Method, ...]
     codecs: tuple[CodecRun, ...]
+    masks: Mapping[str, Mask] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +160,15 @@ def measure_grid(
     Raises:
         MissingError: PyAV lacks an encoder, or the encoder what a method needs; ffmpeg lacks libvmaf; the device is not
             on this machine; Ray is not installed, or a machine of the cluster has another ffmpeg or PyAV.
-        UsageError: a network that cannot be run on video like this.
+        UsageError: a network that cannot be run on video like this, or a method that needs masks where there are none.
         SceneError: the cache cannot be written to, or the cluster cannot be reached.
     """
     began = time.monotonic()
     # Giving up here must not stop whatever else the caller runs.
     ffmpeg = replace(ffmpeg, stop=threading.Event())
+    for method in grid.methods:
+        if method.focus is not None and method.focus.needs_mask and not grid.masks:
+            raise UsageError(f"{method.label} needs masks; give `regions`.")
     with workspace() as folder:
         encoders = {run.codec.name: encoder_version(run.codec.name) for run in grid.codecs}
         check_encoders(grid.methods, encoders)
@@ -196,19 +203,23 @@ def plan(grid: Grid, ffmpeg: FFmpeg, encoders: Mapping[str, str]) -> Iterator[Ta
                 identity = method.identity_at(method.step(*PREFILTER_QUALITY))
                 yield PrefilterTask(clip, method, {**common, "method": identity, "treatment": EFFECT_VERSION})
             for run in runs:
+                focus = method.focus
+                # The method's identity says which kind of map; what it is made of belongs to the clip.
+                told = {"focus": grid.masks[clip.sha256].sha256} if focus is not None and focus.needs_mask else {}
                 for crf in run.crfs:
                     key = {
                         **common,
+                        **told,
                         "method": method.identity_at(method.step(run.codec.name, crf)),
                         "encoder": encoders[run.codec.name],
                         "settings": settings_key(encoder_settings(run, crf, gop, method.parameters)),
                     }
-                    yield PointTask(clip, method, run, crf, gop, key)
+                    yield PointTask(clip, method, run, crf, gop, key, grid.masks.get(clip.sha256))
 
 
 def _changes_pictures(method: Method) -> bool:
     """Whether there is a effect to measure; a method that is a setting of the encoder has none."""
-    return method.identity != NONE.identity and not method.parameters
+    return method.identity != NONE.identity and not method.parameters and method.focus is None
 
 
 def _gather(results: TaskResults, encoders: dict[str, str], wall_seconds: float, jobs: int) -> Measured:

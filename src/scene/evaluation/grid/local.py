@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from scene.evaluation.grid.tasks import TaskResults, by_step, run_task, with_retry
+from scene.evaluation.grid.focus import make_focus
+from scene.evaluation.grid.tasks import TaskResults, by_step, find_mask, run_task, with_retry
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Recipe, make_reference
 from scene.measure.raw_video import RawVideo
+from scene.measure.regions import make_mask
+from scene.video.encoding.regions import EncoderFocus
 from scene.video.ffmpeg import FFmpeg
 
 # Raw video at once: the references of two clips and four variants, about one clip's with the default methods. More
@@ -81,16 +84,26 @@ def _measure_clip(runner: LocalRunner, indices: Sequence[int], place: Path) -> N
         if isinstance(reference, str):
             results.fail(indices, reference)
             return
+        mask = find_mask([results.tasks[index] for index in indices])
+        masks = with_retry(
+            lambda: None if mask is None else make_mask(config.ffmpeg, mask, clip, config.recipe, place / "mask.y4m"),
+            clip.name,
+        )
+        if isinstance(masks, str):
+            results.fail(indices, masks)
+            return
         methods = groupby(indices, key=lambda index: id(results.tasks[index].method))
         variants = [group for _, of_method in methods for group in by_step(results.tasks, of_method)]
         for number, group in enumerate(variants):
             runner.make_room(variants=_VARIANTS)
-            _measure_variant(runner, group, reference, place / f"{number}.y4m")
+            _measure_variant(runner, group, reference, masks, place / f"{number}.y4m")
     finally:
         runner.release(place)
 
 
-def _measure_variant(runner: LocalRunner, indices: Sequence[int], reference: RawVideo, destination: Path) -> None:
+def _measure_variant(
+    runner: LocalRunner, indices: Sequence[int], reference: RawVideo, mask: RawVideo | None, destination: Path
+) -> None:
     results, config = runner.results, runner.config
     task = results.tasks[indices[0]]
     runner.hold(destination)
@@ -104,8 +117,23 @@ def _measure_variant(runner: LocalRunner, indices: Sequence[int], reference: Raw
         if isinstance(processed, str):
             results.fail(indices, processed)
             return
-        for index in indices:
-            runner.submit(index, reference, processed)
+        maps = destination.with_suffix(".maps.y4m")
+        runner.hold(maps)
+        try:
+            focus = with_retry(
+                lambda: make_focus(
+                    *(config.ffmpeg, task.method.focus, task.clip, find_mask([task])),
+                    *(config.recipe, reference, maps),
+                ),
+                f"{task.clip.name}, {task.method.label}",
+            )
+            if isinstance(focus, str):
+                results.fail(indices, focus)
+                return
+            for index in indices:
+                runner.submit(index, reference, processed, mask, focus)
+        finally:
+            runner.release(maps)
     finally:
         runner.release(destination)
 
@@ -127,22 +155,33 @@ class LocalRunner:
     def __post_init__(self) -> None:
         self.pool = ThreadPoolExecutor(self.config.jobs, thread_name_prefix="point")
 
-    def submit(self, index: int, reference: RawVideo, processed: RawVideo) -> None:
+    def submit(
+        self,
+        index: int,
+        reference: RawVideo,
+        processed: RawVideo,
+        mask: RawVideo | None,
+        focus: EncoderFocus | None,
+    ) -> None:
         config, task = self.config, self.results.tasks[index]
 
         def work() -> None:
             outcome = with_retry(
                 lambda: run_task(
-                    *(config.ffmpeg, task, reference, processed), folder=config.folder, threads=config.threads
+                    *(config.ffmpeg, task, reference, processed, mask, focus),
+                    folder=config.folder,
+                    threads=config.threads,
                 ),
                 task.place,
             )
             self.results.finish(index, outcome)
 
-        needed = (reference.path.parent, *(() if processed is reference else (processed.path,)))
+        needed = [reference.path.parent, *([] if processed is reference else [processed.path])]
+        if focus is not None:
+            needed.append(focus.masks)
         for path in needed:
             self.hold(path)
-        self.pending[self.pool.submit(work)] = needed
+        self.pending[self.pool.submit(work)] = tuple(needed)
 
     def hold(self, path: Path) -> None:
         self.held[path] += 1

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.errors import MissingError, UsageError
+from scene.evaluation.grid.focus import Focus, parse_focus
 from scene.measure.encode import PRESET
 from scene.measure.names import display_name
 from scene.video.encoders import ENCODERS, find_encoder
@@ -52,6 +53,7 @@ class Method:
         semantics: what conditions a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
         parameters: further settings of the encoder that belong to the method; see `encoder_settings`.
+        focus: what the encoder is told of where bits matter, or None.
     """
 
     label: str
@@ -65,6 +67,7 @@ class Method:
     semantics: str = "auto"
     codecs: tuple[str, ...] | None = None
     parameters: tuple[str, ...] = ()
+    focus: Focus | None = None
 
     def serves(self, codec: str) -> bool:
         """Whether it is measured with this codec."""
@@ -136,7 +139,8 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
     """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], svtav1:vmaf, a shipped network, or a weights file.
 
     `x264:tune=ssim` is the encoder with parameters of its own, which may be several, `preset` among them; after a plus
-    they belong to another method, as in `scene+x265:preset=slow:mcstf=1`.
+    they belong to another method, as in `scene+x265:preset=slow:mcstf=1`. `focus:SOURCE[:STRENGTH]`, alone or after a
+    plus as well, tells the encoder where bits matter; see `scene.evaluation.grid.focus`.
 
     A network may be followed by a strength of its own, as in `scene:0.5`, and one that takes semantic embeddings by the
     control that stands in for them: `scene:none`, `scene:constant`, `scene:random`, `scene:shuffled`.
@@ -153,6 +157,8 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
     if codec in ENCODERS and "=" in settings:
         before = parse_method(base, strength=strength) if plus else NONE
         return _with_parameters(text, before, ENCODERS[codec], settings)
+    if tuned.startswith("focus:"):
+        return _with_focus(text, parse_method(base, strength=strength) if plus else NONE, parse_focus(tuned))
     name, _, parameter = text.partition(":")
     if text in (NONE.label, SVTAV1_VMAF.label):
         return NONE if text == NONE.label else SVTAV1_VMAF
@@ -231,14 +237,15 @@ def fit_to_codecs(method: Method) -> tuple[Method, ...]:
 
     groups: dict[Calibration, list[str]] = {}
     for encoder in ENCODERS.values():
-        if encoder.measured_crfs:
+        if encoder.measured_crfs and (method.focus is None or encoder.takes_regions):
             # The step is the method's own business.
             calibration = replace(calibration_for(method.network, encoder), step=1.0)
             groups.setdefault(calibration, []).append(encoder.name)
     return tuple(
         replace(
             method,
-            identity=_network_identity(method.network, method.strength, method.semantics, calibration),
+            identity=_network_identity(method.network, method.strength, method.semantics, calibration)
+            + ("" if method.focus is None else f"+{method.focus.identity}"),
             calibration=calibration,
             codecs=tuple(names),
         )
@@ -264,6 +271,16 @@ def _with_parameters(text: str, method: Method, encoder: Encoder, settings: str)
         codecs=(encoder.name,),
         parameters=tuple(f"{key}={value}" for key, value in items),
     )
+
+
+def _with_focus(text: str, method: Method, focus: Focus) -> Method:
+    """A method before an encoder that is told what matters."""
+    if method.focus is not None:
+        raise UsageError(f"{text!r}: {method.label} has a focus already.")
+    able = [name for name, encoder in ENCODERS.items() if encoder.takes_regions and method.serves(name)]
+    # A conditioned network is fitted to each codec later.
+    codecs = None if method.conditioned and method.codecs is None else tuple(able)
+    return replace(method, label=text, identity=f"{method.identity}+{focus.identity}", codecs=codecs, focus=focus)
 
 
 def methods_for(methods: Sequence[Method], codecs: Sequence[str]) -> tuple[Method, ...]:

@@ -30,11 +30,13 @@ import numpy.typing as npt
 
 from scene import __version__
 from scene.errors import MissingError, SceneError, UsageError
+from scene.evaluation.grid.focus import make_focus
 from scene.evaluation.grid.local import RunnerConfig
 from scene.evaluation.grid.tasks import (
     ATTEMPTS,
     FATAL,
     Outcome,
+    PointTask,
     PrefilterTask,
     Task,
     TaskResults,
@@ -44,6 +46,7 @@ from scene.evaluation.grid.tasks import (
 )
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Clip, Recipe, make_reference
+from scene.measure.regions import Mask, make_mask
 from scene.measure.workspace import workspace
 from scene.video.encoding.elementary import pyav_version
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
@@ -68,6 +71,7 @@ class WorkUnit:
     version: str
     threads: int
     device: str
+    mask: Mask | None
     attempts: int = 0
 
     @property
@@ -148,7 +152,8 @@ class _Driver:
         self.ray, self.results, self.config = ray, results, config
         self.waiting = deque(_work_units(results, config))
         self.running: dict[Any, WorkUnit] = {}
-        self.contents: dict[str, Any] = {}
+        # Of each clip, and of its mask where it has one.
+        self.contents: dict[str, list[Any]] = {}
         self.units_left = Counter(unit.clip.sha256 for unit in self.waiting)
         self.send = ray.remote(num_cpus=config.threads, max_retries=0, num_returns="streaming")(_run_unit)
 
@@ -187,16 +192,17 @@ class _Driver:
         return False
 
     def _submit(self, unit: WorkUnit) -> None:
-        clip = unit.clip
+        clip, mask = unit.clip, unit.mask
         if clip.sha256 not in self.contents:
             try:
-                # Mapped, so that it goes from the disk to Ray's memory without a copy in ours.
-                content = np.asarray(np.memmap(clip.path, np.uint8, "r"))
+                # Mapped, so that they go from the disk to Ray's memory without a copy in ours.
+                paths = [clip.path] if mask is None else [clip.path, mask.path]
+                contents = [np.asarray(np.memmap(path, np.uint8, "r")) for path in paths]
             except (OSError, ValueError) as error:
                 self.results.fail([index for index, _ in unit.tasks], f"{clip.name} cannot be read ({error})")
                 return
-            self.contents[clip.sha256] = self.ray.put(content)
-        self.running[self.send.remote(unit, self.contents[clip.sha256])] = unit
+            self.contents[clip.sha256] = [self.ray.put(content) for content in contents]
+        self.running[self.send.remote(unit, *self.contents[clip.sha256])] = unit
 
     def _receive(self, stream: Any) -> None:
         try:
@@ -227,6 +233,7 @@ class _Driver:
 
 
 def _work_units(results: TaskResults, config: RunnerConfig) -> Iterator[WorkUnit]:
+    masks = {task.clip.sha256: task.mask for task in results.tasks if isinstance(task, PointTask)}
     for _, group in groupby(
         results.missing, key=lambda index: (id(results.tasks[index].clip), id(results.tasks[index].method))
     ):
@@ -240,6 +247,7 @@ def _work_units(results: TaskResults, config: RunnerConfig) -> Iterator[WorkUnit
                 version=__version__,
                 threads=config.threads,
                 device=config.device,
+                mask=masks.get(results.tasks[indices[0]].clip.sha256),
             )
             for indices in _portions(results, list(group))
         )
@@ -262,25 +270,31 @@ def _portions(results: TaskResults, indices: Sequence[int]) -> Iterator[list[int
     yield from lists
 
 
-def _run_unit(unit: WorkUnit, content: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Outcome | str | SceneError]]:
+def _run_unit(unit: WorkUnit, *contents: npt.NDArray[np.uint8]) -> Iterator[tuple[int, Outcome | str | SceneError]]:
     """Runs on a machine of the cluster: the results of a unit, one by one, or what ends the whole grid."""
     try:
         ffmpeg = _local_ffmpeg(unit)
         with workspace() as folder:
-            yield from _measure_unit(unit, ffmpeg, content, folder)
+            yield from _measure_unit(unit, ffmpeg, contents, folder)
     except FATAL as error:
         yield -1, error
 
 
 def _measure_unit(
-    unit: WorkUnit, ffmpeg: FFmpeg, content: npt.NDArray[np.uint8], folder: Path
+    unit: WorkUnit, ffmpeg: FFmpeg, contents: Sequence[npt.NDArray[np.uint8]], folder: Path
 ) -> Iterator[tuple[int, Outcome | str]]:
-    # Under its own name: ffmpeg goes by it where the content leaves the format open.
-    source = folder / "source" / unit.clip.path.name
-    source.parent.mkdir()
-    content.tofile(source)
-    clip, first = replace(unit.clip, path=source), unit.tasks[0][1]
+    # Under their own names: ffmpeg goes by them where the content leaves the format open.
+    files = [unit.clip.path, *([] if unit.mask is None else [unit.mask.path])]
+    copies = [folder / str(number) / path.name for number, path in enumerate(files)]
+    for copy, content in zip(copies, contents, strict=True):
+        copy.parent.mkdir()
+        content.tofile(copy)
+    clip, first = replace(unit.clip, path=copies[0]), unit.tasks[0][1]
+    mask = None if unit.mask is None else replace(unit.mask, path=copies[1])
     reference = with_retry(lambda: make_reference(ffmpeg, clip, unit.recipe, folder / "reference.y4m"), clip.name)
+    masks = with_retry(
+        lambda: None if mask is None else make_mask(ffmpeg, mask, clip, unit.recipe, folder / "mask.y4m"), clip.name
+    )
     processed = (
         reference
         if isinstance(reference, str)
@@ -291,11 +305,26 @@ def _measure_unit(
             f"{clip.name}, {first.method.label}",
         )
     )
+    focus = (
+        None
+        if isinstance(reference, str)
+        else with_retry(
+            lambda: make_focus(
+                *(ffmpeg, first.method.focus, clip, mask, unit.recipe, reference, folder / "maps.y4m"),
+            ),
+            f"{clip.name}, {first.method.label}",
+        )
+    )
     for index, task in unit.tasks:
         if isinstance(reference, str) or isinstance(processed, str):
             yield index, str(processed)
             continue
-        attempt = partial(run_task, ffmpeg, task, reference, processed, folder=folder, threads=unit.threads)
+        if isinstance(masks, str) or isinstance(focus, str):
+            yield index, masks if isinstance(masks, str) else str(focus)
+            continue
+        attempt = partial(
+            run_task, ffmpeg, task, reference, processed, masks, focus, folder=folder, threads=unit.threads
+        )
         yield index, with_retry(attempt, task.place)
 
 

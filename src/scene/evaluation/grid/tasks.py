@@ -7,7 +7,7 @@ import logging
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,8 +19,11 @@ from scene.measure.clip import Clip
 from scene.measure.encode import CodecRun
 from scene.measure.point import measure_point
 from scene.measure.raw_video import RawVideo
+from scene.measure.regions import Mask, region_key
+from scene.metrics.regions import RegionScores
 from scene.progress import OnProgress, Progress
 from scene.video.encoders import DEFAULT_ENCODER
+from scene.video.encoding.regions import EncoderFocus
 from scene.video.ffmpeg import FFmpeg, StoppedError
 
 _log = logging.getLogger(__name__)
@@ -30,8 +33,9 @@ ATTEMPTS = 2
 FATAL = (StoppedError, UsageError, MissingError)
 # Encoder and CRF whose step conditions a network for its effect, which has no encoder.
 PREFILTER_QUALITY = (DEFAULT_ENCODER, 30.0)
-# What the cache calls entries of this kind.
+# What the cache calls entries of these kinds.
 _EFFECT = "treatment"
+_REGIONS = "regions"
 
 T = TypeVar("T")
 
@@ -44,6 +48,8 @@ class PointTask:
         clip, method, run, crf: its place in the grid.
         gop: key-frame interval in frames.
         key: of its cache entry.
+        mask: of the clip, where scores inside and outside of it are wanted too.
+        known: what the cache has of it already, where all that is missing are these.
     """
 
     clip: Clip
@@ -52,6 +58,8 @@ class PointTask:
     crf: float
     gop: int
     key: Mapping[str, Any]
+    mask: Mask | None = None
+    known: Measurement | None = None
 
     @property
     def step(self) -> float | None:
@@ -102,13 +110,28 @@ def by_step(tasks: Sequence[Task], indices: Iterable[int]) -> list[list[int]]:
     return list(groups.values())
 
 
+def find_mask(tasks: Iterable[Task]) -> Mask | None:
+    """The mask of tasks of one clip, if they have one."""
+    return next((task.mask for task in tasks if isinstance(task, PointTask)), None)
+
+
 def run_task(
-    ffmpeg: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, *, folder: Path, threads: int
+    ffmpeg: FFmpeg,
+    task: Task,
+    reference: RawVideo,
+    processed: RawVideo,
+    mask: RawVideo | None = None,
+    focus: EncoderFocus | None = None,
+    *,
+    folder: Path,
+    threads: int,
 ) -> Outcome:
     """Does one task.
 
     Args:
         reference, processed: the task's clip, and what its method made of it.
+        mask: of `make_mask`, for a task that has one.
+        focus: of `make_focus`, for a method that has one.
         folder: where a private folder may be made.
         threads: of libvmaf.
 
@@ -122,6 +145,9 @@ def run_task(
         return measure_point(
             *(ffmpeg, reference, processed, task.run, task.crf, task.gop),
             parameters=task.method.parameters,
+            focus=focus,
+            mask=mask,
+            known=task.known,
             folder=private,
             threads=threads,
         )
@@ -162,7 +188,7 @@ class TaskResults:
     def __init__(
         self, tasks: Sequence[Task], cache: PointCache, on_progress: OnProgress, costs: Sequence[float] | None = None
     ) -> None:
-        self.tasks = tasks
+        self.tasks = list(tasks)
         self._costs = costs or [1.0] * len(tasks)
         self.done: dict[int, Outcome] = {}
         self.failed: dict[int, str] = {}
@@ -180,11 +206,22 @@ class TaskResults:
             if isinstance(task, PrefilterTask):
                 found = cache.load_record(task.key, _EFFECT, PrefilterEffect)
             else:
-                found = cache.load(task.key)
+                found = self._load_point(index, task)
             if found is not None:
                 self.done[index] = found
         self.cached = frozenset(self.done)
         self._report()
+
+    def _load_point(self, index: int, task: PointTask) -> Measurement | None:
+        """What the cache has of a point if that is all; else the task takes note of what it has."""
+        measured = self._cache.load(task.key)
+        if measured is None or task.mask is None:
+            return measured
+        regions = self._cache.load_record(region_key(task.key, task.mask), _REGIONS, RegionScores)
+        if regions is None:
+            self.tasks[index] = replace(task, known=measured)
+            return None
+        return replace(measured, regions=regions)
 
     @property
     def missing(self) -> list[int]:
@@ -197,12 +234,13 @@ class TaskResults:
         Raises:
             SceneError: the cache cannot be written to.
         """
+        task = self.tasks[index]
         if isinstance(outcome, str):
-            _log.warning("%s: %s (given up)", self.tasks[index].place, outcome)
+            _log.warning("%s: %s (given up)", task.place, outcome)
         elif isinstance(outcome, PrefilterEffect):
-            self._cache.store_record(self.tasks[index].key, _EFFECT, outcome)
+            self._cache.store_record(task.key, _EFFECT, outcome)
         else:
-            self._cache.store(self.tasks[index].key, outcome)
+            self._store_point(task, outcome)
         with self._lock:
             for twin in self._twins[index]:
                 if isinstance(outcome, str):
@@ -210,6 +248,14 @@ class TaskResults:
                 else:
                     self.done[twin] = outcome
             self._report()
+
+    def _store_point(self, task: Task, outcome: Measurement) -> None:
+        """Scores by region lie beside the point, which is of use without a mask too, and with another one."""
+        assert isinstance(task, PointTask)
+        if task.known is None or task.known.bytes != outcome.bytes:
+            self._cache.store(task.key, replace(outcome, regions=None))
+        if task.mask is not None and outcome.regions is not None:
+            self._cache.store_record(region_key(task.key, task.mask), _REGIONS, outcome.regions)
 
     def fail(self, indices: Sequence[int], reason: str) -> None:
         """Takes note of tasks that cannot even be begun."""

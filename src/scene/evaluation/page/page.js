@@ -22,7 +22,7 @@ function startContents() {
   byId("contents").append(...sections.map((section) => h("a", { href: `#${section.id}` }, section.querySelector("h2").textContent)));
 }
 
-["summary", "clips", "crf", "effect"].forEach(startTables);
+["summary", "regions", "clips", "crf", "effect"].filter(byId).forEach(startTables);
 startRate();
 startFrames();
 startSideBySide();

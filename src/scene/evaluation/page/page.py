@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
-from itertools import product
+from itertools import product, zip_longest
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
@@ -29,11 +29,12 @@ from scene.evaluation.report.tables import (
     effect_table,
     equal_crf_table,
     files_table,
+    region_table,
 )
 from scene.evaluation.report.verdict import verdicts
 from scene.evaluation.visuals.side_by_side import Moving, SideBySide
 from scene.metrics.gain_sentence import HONEST
-from scene.metrics.scores import METRICS
+from scene.metrics.scores import METRICS, REGION_METRICS
 
 # In this order they are one module.
 _SCRIPTS = (
@@ -60,7 +61,12 @@ _ORDER = tuple(sorted(METRICS, key=lambda metric: metric.name != HONEST))
 Choice = tuple[dict[str, str], Table]
 
 
-def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sides: Sequence[SideBySide]) -> str:
+def page_html(
+    results: Mapping[str, Any],
+    frames: Mapping[str, Any],
+    side_by_sides: Sequence[SideBySide],
+    regions: Sequence[bytes | None] = (),
+) -> str:
     """The report of an evaluation or a comparison as one self-contained HTML document.
 
     Args:
@@ -68,6 +74,8 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
             `scene compare` (every CRF null, no BD-rates) shows its points instead of BD-rates.
         frames: frames.json, parsed; may be empty.
         side_by_sides: frames to look at; may be empty.
+        regions: for each of them a transparent PNG that tints the region of interest, or None; see
+            `scene.evaluation.visuals.region`.
 
     Returns:
         The text of report.html. It loads nothing: pictures are data URIs, and its content security policy forbids
@@ -93,6 +101,7 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
             comparison=comparison,
             files=files_table(document) if comparison else None,
             summary=[(anchor, list(_summary(document, anchor))) for anchor in anchors(document)],
+            regions=[(anchor, list(_region_choices(document, anchor))) for anchor in anchors(document)],
             clips=list(_clip_choices(document)),
             equal_crf=list(_equal_crf_choices(document)),
             effects=list(_effect_choices(document)),
@@ -101,9 +110,11 @@ def page_html(results: Mapping[str, Any], frames: Mapping[str, Any], side_by_sid
             provenance=provenance_tables(document),
             every_point=bool(document.get("points")) and not comparison and not document.get("failures"),
             results=_json(_shown(document)),
-            metrics=_json([_metric(metric) for metric in _ORDER]),
+            metrics=_json([_metric(metric) for metric in (*_ORDER, *REGION_METRICS)]),
             frames=_json(_thinned(frames)),
-            side_by_sides=_json([_side_by_side(shown) for shown in side_by_sides]),
+            side_by_sides=_json(
+                [_side_by_side(shown, region) for shown, region in zip_longest(side_by_sides, regions)]
+            ),
         )
     )
 
@@ -141,10 +152,17 @@ def _summary(results: Document, anchor: str) -> Iterator[Choice]:
         yield {"Show": text}, bd_rate_table(results, anchor, statistic=statistic, order=_ORDER)
 
 
+def _region_choices(results: Document, anchor: str) -> Iterator[Choice]:
+    for statistic, text in STATISTICS.items():
+        table = region_table(results, anchor, statistic=statistic)
+        if table.rows:
+            yield {"Show": text}, table
+
+
 def _clip_choices(results: Document) -> Iterator[Choice]:
     rows = results.get("bd_rate") or []
     codecs, names = (list(dict.fromkeys(row[key] for row in rows)) for key in ("codec", "metric"))
-    metrics = [metric for metric in _ORDER if metric.name in names]
+    metrics = [metric for metric in (*_ORDER, *REGION_METRICS) if metric.name in names]
     for codec, metric, anchor, (figure, text) in product(codecs, metrics, anchors(results), CLIP_FIGURES.items()):
         table = clip_table(results, codec, metric, figure, anchor)
         if table.rows:
@@ -294,7 +312,7 @@ def _rounded(values: Sequence[float | None]) -> list[float | None]:
     return [value if value is None else float(f"{value:.5g}") for value in values]
 
 
-def _side_by_side(shown: SideBySide) -> dict[str, Any]:
+def _side_by_side(shown: SideBySide, region: bytes | None) -> dict[str, Any]:
     return {
         "clip": shown.clip,
         "codec": shown.codec,
@@ -313,6 +331,7 @@ def _side_by_side(shown: SideBySide) -> dict[str, Any]:
             for pane in shown.panes
         ],
         "moving": None if shown.moving is None else _moving(shown.moving),
+        "region": None if region is None else _data_uri("image/png", region),
     }
 
 

@@ -17,7 +17,10 @@ function startSideBySide() {
     "aria-valuemin": "0", "aria-valuemax": "100", "aria-orientation": "horizontal",
   });
   const frame = h("div", { class: "crop-frame", "aria-hidden": "true" });
-  const stage = h("div", { class: "stage" }, under, over, frame, handle);
+  const tint = h("div", { class: "region", "aria-hidden": "true", hidden: true });
+  const region = h("input", { type: "checkbox" });
+  const regionControl = h("label", { hidden: true }, region, " Tint the region");
+  const stage = h("div", { class: "stage" }, under, over, tint, frame, handle);
   const viewport = h("div", { class: "viewport" }, stage);
   const compared = h("div", {}, viewport);
   const leftCaption = h("p", { class: "left" });
@@ -71,6 +74,8 @@ function startSideBySide() {
       left: `${(100 * x) / width}%`, top: `${(100 * y) / height}%`, width: `${(100 * w) / width}%`, height: `${(100 * t) / height}%`,
     });
     note.textContent = current().note;
+    regionControl.hidden = !current().region;
+    tintRegion();
     details.replaceChildren(...panes.map((entry) => {
       const name = text(current(), entry.label);
       return h("figure", {}, h("img", { src: entry.crop, alt: `Detail: ${name}`, width: w, height: t }), h("figcaption", {}, h("b", {}, name), ` ${entry.caption}`));
@@ -79,6 +84,12 @@ function startSideBySide() {
     draw();
     moving.change(current());
   }
+
+  function tintRegion() {
+    tint.hidden = !region.checked || !current().region;
+    if (!tint.hidden) tint.style.backgroundImage = `url(${current().region})`;
+  }
+  region.addEventListener("change", tintRegion);
 
   function draw() {
     for (const [image, caption, control, side] of [[over, leftCaption, left, "Left"], [under, rightCaption, right, "Right"]]) {
@@ -115,7 +126,7 @@ function startSideBySide() {
 
   compared.append(h("div", { class: "captions" }, leftCaption, rightCaption));
   section.append(
-    h("div", { class: "controls" }, [picture, left, right, zoom].map((c) => c.element)),
+    h("div", { class: "controls" }, [...[picture, left, right, zoom].map((c) => c.element), regionControl]),
     compared,
     note,
     moving.element,

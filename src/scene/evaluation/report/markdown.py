@@ -17,6 +17,7 @@ from scene.evaluation.report.tables import (
     equal_crf_table,
     files_table,
     points_table,
+    region_table,
 )
 
 BD_RATE_LEGEND = (
@@ -26,6 +27,10 @@ BD_RATE_LEGEND = (
 DETAIL_LEGEND = (
     "Median BD-rate in %, and BD-quality: the mean difference of the score at equal rate, in points of the metric. "
     "It has a value where curves share rates, whether or not they share scores."
+)
+REGION_LEGEND = (
+    "Luma PSNR and SSIM weighted by the masks, inside and outside of the region, at the bitrate of the whole frame; "
+    "mean over clips, worst clip in brackets."
 )
 EQUAL_CRF_LEGEND = (
     "The encoder's setting left as it is: change of the rate in % and of the scores, means over CRFs and clips. "
@@ -55,6 +60,11 @@ def _tables(results: Document) -> str:
         lines += _compared(results, "none")
         for anchor in anchors(results)[1:]:
             lines += [f"## Against {escape(anchor)}", "", *_compared(results, anchor)]
+        for anchor in anchors(results):
+            table = region_table(results, anchor)
+            against = "" if anchor == "none" else f", against {escape(anchor)}"
+            if table.rows:
+                lines += [f"## By region{against}", "", REGION_LEGEND, "", *table_lines(table), ""]
     sections = [
         ("Median, and quality at equal rate", DETAIL_LEGEND, detail_table(results)),
         ("At equal CRF", EQUAL_CRF_LEGEND, equal_crf_table(results)),

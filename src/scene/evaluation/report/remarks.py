@@ -7,9 +7,9 @@ import statistics
 from collections import Counter
 
 from scene.evaluation.report.results import Document
-from scene.metrics.scores import METRICS
+from scene.metrics.scores import METRICS, REGION_METRICS
 
-_TITLES = {metric.name: metric.title for metric in METRICS}
+_TITLES = {metric.name: metric.title for metric in (*METRICS, *REGION_METRICS)}
 # Notes of `scene.metrics.bjontegaard` without what differs from clip to clip.
 _ALIKE = (
     (re.compile(r"overlap [0-9.]+ is below"), "overlap below"),

@@ -17,6 +17,7 @@ from scene.evaluation.report.summary import ClipRow, EqualCRF, MeanRow, clip_row
 from scene.measure.clip import Clip, Recipe
 from scene.measure.encode import GOP_SECONDS, CodecRun
 from scene.measure.libvmaf import METRICS_VERSION
+from scene.measure.regions import Mask
 from scene.video.encoding.elementary import pyav_version
 from scene.video.ffmpeg import FFmpeg
 
@@ -127,7 +128,7 @@ def _environment(report: Report) -> Document:
         "command": report.command,
         "metrics": METRICS_VERSION,
         "recipe": _recipe(grid.recipe),
-        "clips": [clip_entry(clip, grid.recipe) for clip in grid.clips],
+        "clips": [{**clip_entry(clip, grid.recipe), **_mask_entry(grid.masks.get(clip.sha256))} for clip in grid.clips],
         "methods": [
             {
                 "method": method.label,
@@ -152,6 +153,10 @@ def clip_entry(clip: Clip, recipe: Recipe) -> Document:
         "source_size": [clip.width, clip.height],
         "measured_size": list(recipe.size(clip)),
     }
+
+
+def _mask_entry(mask: Mask | None) -> Document:
+    return {} if mask is None else {"mask": mask.sha256}
 
 
 def _recipe(recipe: Recipe) -> Document:
@@ -192,6 +197,7 @@ def _point(point: Point) -> Document:
         "height": measurement.height,
         "bit_depth": measurement.bit_depth,
         **asdict(measurement.scores),
+        **({} if measurement.regions is None else _rounded(asdict(measurement.regions))),
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from scene.evaluation.grid.grid import Measured, Point
 from scene.metrics.bjontegaard import bd_quality, bd_rate
-from scene.metrics.scores import BD_METRICS, METRICS
+from scene.metrics.scores import METRICS, REGION_METRICS, Metric
 
 # Clip, codec and method: methods for different codecs may share a label.
 _Place = tuple[str, str, str]
@@ -98,6 +98,7 @@ def clip_rows(measured: Measured, *, anchor: str = "none") -> list[ClipRow]:
     """
     curves = _curves(measured)
     served = {codec for _, codec, method in curves if method == anchor}
+    metrics = measured_metrics(measured)
     rows = []
     for (clip, codec, method), points in curves.items():
         if method == anchor or codec not in served:
@@ -105,7 +106,7 @@ def clip_rows(measured: Measured, *, anchor: str = "none") -> list[ClipRow]:
         base = curves.get((clip, codec, anchor), [])
         lost = [f for f in measured.failures if (f.clip, f.codec) == (clip, codec) and f.method in (method, anchor)]
         lost_note = f"{len(lost)} points could not be measured" if lost else ""
-        for metric in BD_METRICS:
+        for metric in (metric.name for metric in metrics if metric.bd_rate):
             pair = _curve(base, metric), _curve(points, metric)
             rate, quality = bd_rate(*pair), bd_quality(*pair)
             rows.append(
@@ -136,7 +137,7 @@ def equal_crf_rows(measured: Measured, *, anchor: str = "none") -> list[EqualCRF
 
     A CRF that one of the two lacks does not count; a pair without a common CRF has no row.
     """
-    curves = _curves(measured)
+    curves, metrics = _curves(measured), measured_metrics(measured)
     rows: dict[tuple[str, str], list[EqualCRF]] = {}
     for (clip, codec, method), points in curves.items():
         base = {point.crf: point for point in curves.get((clip, codec, anchor), [])}
@@ -144,14 +145,14 @@ def equal_crf_rows(measured: Measured, *, anchor: str = "none") -> list[EqualCRF
         if method == anchor or not pairs:
             continue
         ratio = math.exp(statistics.fmean(math.log(test.kbps / own.kbps) for own, test in pairs))
-        changes = {metric.name: _mean(_changes(pairs, metric.name)) for metric in METRICS}
+        changes = {metric.name: _mean(_changes(pairs, metric.name)) for metric in metrics}
         row = EqualCRF(clip, codec, method, anchor, 100 * (ratio - 1), changes)
         rows.setdefault((codec, method), []).append(row)
     means = [
         EqualCRF(
             *(None, codec, method, anchor),
             rate_percent=statistics.fmean(row.rate_percent for row in group),
-            changes={metric.name: _mean(row.changes[metric.name] for row in group) for metric in METRICS},
+            changes={metric.name: _mean(row.changes[metric.name] for row in group) for metric in metrics},
         )
         for (codec, method), group in rows.items()
     ]
@@ -191,14 +192,25 @@ def _mean_row(codec: str, method: str, anchor: str, metric: str, group: Sequence
     )
 
 
+def measured_metrics(measured: Measured) -> tuple[Metric, ...]:
+    """What was measured: all metrics, and those of regions where there were masks."""
+    masked = any(point.measurement.regions is not None for point in measured.points)
+    return (*METRICS, *REGION_METRICS) if masked else METRICS
+
+
+def _score(point: Point, metric: str) -> float | None:
+    scores = point.measurement.scores
+    value: float | None = getattr(scores if hasattr(scores, metric) else point.measurement.regions, metric)
+    return value
+
+
 def _curve(points: Sequence[Point], metric: str) -> list[tuple[float, float]]:
-    return [(point.kbps, getattr(point.measurement.scores, metric)) for point in points]
+    """Points without a score (of a region that is nowhere) are left out."""
+    return [(point.kbps, score) for point in points if (score := _score(point, metric)) is not None]
 
 
 def _changes(pairs: Sequence[tuple[Point, Point]], metric: str) -> list[float | None]:
-    scores = [
-        (getattr(own.measurement.scores, metric), getattr(test.measurement.scores, metric)) for own, test in pairs
-    ]
+    scores = [(_score(own, metric), _score(test, metric)) for own, test in pairs]
     return [None if before is None or after is None else after - before for before, after in scores]
 
 

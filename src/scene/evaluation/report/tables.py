@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from scene.evaluation.report.results import Document
 from scene.evaluation.report.table import Cell, Row, Table, mark_best
-from scene.metrics.scores import METRICS, Metric
+from scene.metrics.scores import METRICS, REGION_METRICS, Metric
 
 # The paper's three first, in its order.
 _FIRST = ("ms_ssim", "vmaf", "vmaf_neg")
 PAPER_ORDER = tuple(sorted(METRICS, key=lambda m: _FIRST.index(m.name) if m.name in _FIRST else len(_FIRST)))
 _METRICS = {metric.name: metric for metric in METRICS}
+# Inside, outside, and the whole frame beside them, whose PSNR is measured without a mask too.
+REGION_ORDER = (*REGION_METRICS[:4], replace(_METRICS["psnr_y"], title="PSNR whole"), *REGION_METRICS[4:])
 _DETAILED = ("vmaf", "vmaf_neg")
 STATISTICS = {"percent": "Mean over clips", "median": "Median", "worst": "Worst clip"}
 CLIP_FIGURES = {
@@ -53,6 +56,13 @@ def bd_rate_table(
     return Table(
         f"{what}, %", ("Codec", "Method", *(metric.title for metric in metrics)), tuple(rows), words=2, grouped=True
     )
+
+
+def region_table(results: Document, anchor: str = "none", *, statistic: str = "percent") -> Table:
+    """As `bd_rate_table`, of scores inside and outside the masks and of whole frames, all at the whole frame's rate."""
+    table = bd_rate_table(results, anchor, statistic=statistic, order=REGION_ORDER)
+    masked = any(row["metric"] == REGION_METRICS[0].name for row in results.get("bd_rate") or [])
+    return replace(table, caption=f"{table.caption}, by region", rows=table.rows if masked else ())
 
 
 def detail_table(results: Document, anchor: str = "none") -> Table:

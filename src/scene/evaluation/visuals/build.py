@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scene.errors import SceneError
+from scene.evaluation.grid.focus import make_focus
+from scene.evaluation.grid.grid import Grid
 from scene.evaluation.grid.methods import Method
 from scene.evaluation.grid.variant import make_variant
 from scene.evaluation.report.results import Report
@@ -21,13 +23,14 @@ from scene.evaluation.visuals.draw import View, caption, draw
 from scene.evaluation.visuals.plan import PlannedView, SideBySidePlan, plan_side_by_sides
 from scene.evaluation.visuals.side_by_side import SideBySide, load_side_by_side, store_side_by_side
 from scene.measure.cache import PointCache
-from scene.measure.clip import Clip, Recipe, make_reference
+from scene.measure.clip import Clip, make_reference
 from scene.measure.point import compare, decode_arguments
 from scene.measure.raw_video import RawVideo, count_raw_video
 from scene.measure.workspace import workspace
 from scene.metrics.scores import Scores
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoding.isolated import encode_isolated
+from scene.video.encoding.regions import EncoderFocus
 from scene.video.ffmpeg import FFmpeg, StoppedError
 
 _log = logging.getLogger(__name__)
@@ -80,7 +83,7 @@ def make_side_by_sides(
         if not missing:
             continue
         with workspace() as folder, _workers(ffmpeg, jobs) as pool:
-            builder = ComparisonBuilder(ffmpeg, report.grid.recipe, pool, jobs, device, folder)
+            builder = ComparisonBuilder(ffmpeg, report.grid, pool, jobs, device, folder)
             for index, side_by_side in zip(missing, builder.make([plans[i] for i in missing]), strict=True):
                 if side_by_side is None:
                     lost += 1
@@ -135,9 +138,9 @@ class ComparisonBuilder:
     """
 
     def __init__(
-        self, ffmpeg: FFmpeg, recipe: Recipe, pool: ThreadPoolExecutor, jobs: int, device: str, folder: Path
+        self, ffmpeg: FFmpeg, grid: Grid, pool: ThreadPoolExecutor, jobs: int, device: str, folder: Path
     ) -> None:
-        self.recipe = recipe
+        self.grid = grid
         self.ffmpeg = ffmpeg
         self.pool = pool
         self.threads = max(1, (os.cpu_count() or 1) // jobs)
@@ -154,7 +157,7 @@ class ComparisonBuilder:
         clip = plans[0].clip
         place = f"{clip.name}: no side-by-side picture"
         try:
-            reference = make_reference(self.ffmpeg, clip, self.recipe, self.folder / "reference.y4m")
+            reference = make_reference(self.ffmpeg, clip, self.grid.recipe, self.folder / "reference.y4m")
         except StoppedError:
             raise
         except (SceneError, OSError) as error:
@@ -210,13 +213,17 @@ class ComparisonBuilder:
         """
         plan, crf = draft.plan, view.crf
         anchor = draft.encodes.get(plan.views[0].method.label)
-        size, stream = self._run_encoder(draft, view, pictures(crf), crf)
+        maps = draft.folder / f"{len(draft.encodes)}.maps.y4m"
+        mask = self.grid.masks.get(plan.clip.sha256)
+        focus = make_focus(self.ffmpeg, view.method.focus, plan.clip, mask, self.grid.recipe, reference, maps)
+        size, stream = self._run_encoder(draft, view, pictures(crf), crf, focus)
         if anchor is not None and abs(size / anchor.bytes - 1) > _TOLERANCE:
             target = _kbps(anchor.bytes, reference, plan.clip)
             better = plan.crf_at_rate(view, target * anchor.bytes / size)
             if better != crf:
                 crf = better
-                size, stream = self._run_encoder(draft, view, pictures(crf), crf)
+                size, stream = self._run_encoder(draft, view, pictures(crf), crf, focus)
+        maps.unlink(missing_ok=True)
         known = [point.measurement for point in view.curve if point.crf == crf]
         if known:
             scores = known[0].scores
@@ -225,10 +232,12 @@ class ComparisonBuilder:
                 scores = compare(self.ffmpeg, stream, reference, folder=Path(name), threads=self.threads).scores
         draft.encodes[view.method.label] = _Encode(crf, stream, size, scores)
 
-    def _run_encoder(self, draft: _Draft, view: PlannedView, processed: RawVideo, crf: float) -> tuple[int, Path]:
+    def _run_encoder(
+        self, draft: _Draft, view: PlannedView, processed: RawVideo, crf: float, focus: EncoderFocus | None
+    ) -> tuple[int, Path]:
         plan = draft.plan
         stream = draft.folder / f"{len(draft.encodes)}.{plan.run.codec.raw_muxer}"
-        encode_isolated(processed.path, stream, plan.settings(view, crf), self.ffmpeg.stop)
+        encode_isolated(processed.path, stream, plan.settings(view, crf), self.ffmpeg.stop, focus)
         return stream.stat().st_size, stream
 
     def _finish(self, draft: _Draft, reference: RawVideo) -> SideBySide | None:

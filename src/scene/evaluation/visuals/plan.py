@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from scene.evaluation.grid.grid import Point
+from scene.evaluation.grid.grid import Grid, Point
 from scene.evaluation.grid.methods import Method
 from scene.evaluation.report.results import Report
 from scene.evaluation.visuals.equal_rate import crf_at_rate
@@ -111,12 +112,19 @@ def plan_side_by_sides(report: Report, ffmpeg: FFmpeg) -> list[SideBySidePlan]:
                 for view in views
             ],
             "crfs": list(run.crfs),
+            **_told(grid, clip, views),
             "moving": moves,
             "ffmpeg": ffmpeg.build,
             "metrics": METRICS_VERSION,
         }
         plans.append(SideBySidePlan(clip, run, tuple(views), moves, key))
     return plans
+
+
+def _told(grid: Grid, clip: Clip, views: Sequence[PlannedView]) -> dict[str, str]:
+    """The mask, where a method's encodes depend on it."""
+    needed = any(view.method.focus is not None and view.method.focus.needs_mask for view in views)
+    return {"focus": grid.masks[clip.sha256].sha256} if needed else {}
 
 
 def choose_pairs(clips: int, codecs: int, most: int) -> list[tuple[int, int]]:

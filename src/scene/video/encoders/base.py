@@ -75,6 +75,7 @@ class Encoder:
         quiet_params: without which it writes to stderr itself, past FFmpeg's log.
         one_thread_params: for one thread, where FFmpeg's own option is not enough.
         reports_settings: whether it writes its settings into its first packet.
+        takes_regions: whether it heeds FFmpeg's regions of interest.
         corrects_in_silence: whether it takes numbers out of range as others without a word.
         refused_args: own parameters that are options of SCENE, or would contradict what SCENE sets, and why.
         ignores_case: whether it does not mind capitals in their names.
@@ -128,6 +129,7 @@ class Encoder:
     quiet_params: str = ""
     one_thread_params: str = ""
     reports_settings: ClassVar[bool] = False
+    takes_regions: ClassVar[bool] = False
     corrects_in_silence: ClassVar[bool] = False
     refused_args: Mapping[str, str]
     ignores_case: ClassVar[bool] = False
@@ -220,6 +222,10 @@ class Encoder:
     def chroma_loss(self, location: str) -> str | None:
         """What is said where the place of chroma samples is lost."""
         return None
+
+    def adapts_quantiser(self, settings: EncoderSettings) -> bool:
+        """Whether the quantiser differs from place to place with these settings."""
+        return True
 
     def rate_options(self, settings: EncoderSettings) -> dict[str, str]:
         """The bitrate or the CRF as FFmpeg's options."""

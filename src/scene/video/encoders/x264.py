@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scene.video.encoders.base import Encoder
-from scene.video.encoders.params import Item
+from scene.video.encoders.params import Item, joined_items
 
 if TYPE_CHECKING:
     from scene.picture import PictureFormat
@@ -38,6 +38,7 @@ class X26x(Encoder):
     )
     has_statistics = True
     reports_settings = True
+    takes_regions = True
     # They have these only before their other parameters are parsed.
     ffmpeg_args = ("tune", "profile")
     last_primaries = 12
@@ -51,6 +52,13 @@ class X26x(Encoder):
         "fps": "the source says it",
         "annexb": "the container decides it",
     }
+
+    def adapts_quantiser(self, settings: EncoderSettings) -> bool:
+        """As `Encoder` has it: regions of interest are ignored without adaptive quantisation."""
+        items = dict(joined_items(settings.encoder_args))
+        if "aq-mode" in items:
+            return items["aq-mode"] != "0"
+        return settings.preset != "ultrafast" and "psnr" not in re.split("[,+]", items.get("tune", ""))
 
     def equivalent_crf(self, quantisers: Sequence[float], reported: Mapping[str, str], bit_depth: int) -> float | None:
         """As `Encoder` has it: macroblock trees lay a CRF's frames above it, the more the lower `qcomp`."""

@@ -14,6 +14,7 @@ from scene.video.encoders.base import Encoder
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.external import open_session
 from scene.video.encoding.plan import check_settings, plan_encode
+from scene.video.encoding.regions import EncoderFocus, MaskReader
 from scene.video.encoding.session import EncoderSession
 from scene.video.source.decode import Decoder
 from scene.video.source.open import reason
@@ -26,6 +27,7 @@ def encode_elementary_stream(
     settings: EncoderSettings,
     check: Callable[[], None],
     on_open: Callable[[EncoderSession], None] = lambda session: None,
+    focus: EncoderFocus | None = None,
 ) -> None:
     """Encodes every frame of a file with the encoder, the defaults and the code of a whole job.
 
@@ -36,6 +38,7 @@ def encode_elementary_stream(
         source: YUV4MPEG2.
         check: called after each frame and while the end is waited for; it may raise.
         on_open: called with the session before its first frame, so that another thread can end it.
+        focus: which parts of the pictures matter.
 
     Raises:
         SceneError: the source cannot be read, or the encoder refuses the settings or fails.
@@ -51,7 +54,8 @@ def encode_elementary_stream(
         output.mux_one(kept)
 
     try:
-        plan = plan_encode(settings, probe(source))
+        plan = plan_encode(settings, probe(source), 0.0 if focus is None else focus.strength)
+        masks = None if focus is None else MaskReader(focus.masks)
         with (
             Decoder(plan.info, writable=False) as decoder,
             av.open(str(destination), "w", format=encoder.raw_muxer) as output,
@@ -62,6 +66,7 @@ def encode_elementary_stream(
             on_open(session)
             for unit in decoder.units():
                 if unit.frame is not None:
+                    unit.frame.importance = None if masks is None else masks.next()
                     for packet in session.encode(unit.frame):
                         write(packet)
                     check()

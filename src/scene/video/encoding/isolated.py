@@ -27,6 +27,7 @@ from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.diagnose import tiny_context, tiny_encode
 from scene.video.encoding.elementary import encode_elementary_stream
+from scene.video.encoding.regions import EncoderFocus
 from scene.video.encoding.session import EncoderSession
 from scene.video.ffmpeg import ProcessError, StoppedError, find_encoding_ffmpeg
 from scene.video.source.open import reason
@@ -38,11 +39,18 @@ _FRAME = b"."
 _idle: deque[_EncoderProcess] = deque()
 
 
-def encode_isolated(source: Path, destination: Path, settings: EncoderSettings, stop: threading.Event) -> float:
+def encode_isolated(
+    source: Path,
+    destination: Path,
+    settings: EncoderSettings,
+    stop: threading.Event,
+    focus: EncoderFocus | None = None,
+) -> float:
     """`encode_elementary_stream` in another process. Calls may overlap, from any thread.
 
     Args:
         stop: once set, the encoder is killed.
+        focus: which parts of the pictures matter.
 
     Returns:
         Seconds that it took.
@@ -60,7 +68,7 @@ def encode_isolated(source: Path, destination: Path, settings: EncoderSettings, 
     except IndexError:
         process = _EncoderProcess()
     try:
-        seconds = process.encode(source, destination, settings, stop)
+        seconds = process.encode(source, destination, settings, stop, focus)
     except BaseException:
         process.kill()
         raise
@@ -131,11 +139,13 @@ def serve() -> None:
         answers.write(_FRAME)
 
     for line in sys.stdin:
-        source, destination, settings = json.loads(line)
+        source, destination, settings, focus = json.loads(line)
         began = time.monotonic()
         answer: dict[str, Any] = {}
         try:
-            encode_elementary_stream(Path(source), Path(destination), EncoderSettings(**settings), frame_done)
+            told = None if focus is None else EncoderFocus(focus["strength"], Path(focus["masks"]))
+            paths = Path(source), Path(destination)
+            encode_elementary_stream(*paths, EncoderSettings(**settings), frame_done, focus=told)
         except MissingError as error:
             answer["missing"] = str(error)
         except (SceneError, OSError) as error:
@@ -157,10 +167,18 @@ class _EncoderProcess:
             start_new_session=True,
         )
 
-    def encode(self, source: Path, destination: Path, settings: EncoderSettings, stop: threading.Event) -> float:
+    def encode(
+        self,
+        source: Path,
+        destination: Path,
+        settings: EncoderSettings,
+        stop: threading.Event,
+        focus: EncoderFocus | None,
+    ) -> float:
         """As `encode_isolated`."""
         assert self._process.stdin is not None
-        request = [str(source.absolute()), str(destination.absolute()), dataclasses.asdict(settings)]
+        told = None if focus is None else {"strength": focus.strength, "masks": str(focus.masks.absolute())}
+        request = [str(source.absolute()), str(destination.absolute()), dataclasses.asdict(settings), told]
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()

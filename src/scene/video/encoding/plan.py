@@ -34,6 +34,7 @@ class EncodePlan:
         ffmpeg_name: what FFmpeg calls the encoder of such pictures.
         size: (width, height) to encode.
         pixel_format: the encoder's, which holds the source's samples as they are.
+        focus: how far bits are moved to what matters, 0 to 1; see `scene.video.encoding.regions`.
     """
 
     encoder: Encoder
@@ -42,6 +43,7 @@ class EncodePlan:
     ffmpeg_name: str
     size: tuple[int, int]
     pixel_format: str
+    focus: float = 0.0
 
     @property
     def conditioning_crf(self) -> float:
@@ -107,13 +109,19 @@ def _check_rate_control(encoder: Encoder, settings: EncoderSettings, names: set[
         raise UsageError(f"{encoder.name} makes one pass; leave `passes` out.")
 
 
-def plan_encode(settings: EncoderSettings, info: SourceInfo) -> EncodePlan:
+def plan_encode(settings: EncoderSettings, info: SourceInfo, focus: float = 0.0) -> EncodePlan:
     """Resolves an encode. The settings are valid, see `check_settings`.
 
+    Args:
+        focus: see `EncodePlan`.
+
     Raises:
-        UsageError: the encoder takes no such pixel format, or cannot encode pictures of such a size.
+        UsageError: the encoder takes no such pixel format, cannot encode pictures of such a size, or cannot be told
+            what matters with these settings.
     """
     encoder = find_encoder(settings.codec)
+    if focus:
+        _check_focus(encoder, settings)
     encoder.check_size(info.format, settings)
     return EncodePlan(
         encoder=encoder,
@@ -122,7 +130,19 @@ def plan_encode(settings: EncoderSettings, info: SourceInfo) -> EncodePlan:
         ffmpeg_name=encoder.ffmpeg_name_for(info.format),
         size=encoder.coded_size(info.format),
         pixel_format=_pixel_format(encoder, info),
+        focus=focus,
     )
+
+
+def _check_focus(encoder: Encoder, settings: EncoderSettings) -> None:
+    if not encoder.takes_regions:
+        able = ", ".join(other.name for other in ENCODERS.values() if other.takes_regions)
+        raise UsageError(f"{encoder.name} cannot be told where bits matter; {able} can.")
+    if not encoder.adapts_quantiser(settings):
+        raise UsageError(
+            f"{encoder.name} heeds where bits matter only while it adapts its quantiser: leave out aq-mode=0, "
+            "tune=psnr and preset ultrafast, or set aq-mode=1."
+        )
 
 
 def check_colour(plan: EncodePlan) -> None:

@@ -19,6 +19,7 @@ from scene.video.av_log import ffmpeg_log
 from scene.video.encoders.base import Encoder, StatisticsPass
 from scene.video.encoding.diagnose import hint, refusal, warn_of_corrections
 from scene.video.encoding.plan import EncodePlan
+from scene.video.encoding.regions import RegionMarker
 from scene.video.pixel_format import frame_picture, write_picture
 from scene.video.source.decode import DecodedFrame
 from scene.video.source.open import reason
@@ -145,6 +146,7 @@ class CodecSession:
     def __init__(self, output: OutputContainer, plan: EncodePlan) -> None:
         self._plan = plan
         self._frames = 0
+        self._regions = RegionMarker(plan.focus, plan.info.format.bit_depth) if plan.focus else None
         self.stream = cast(VideoStream, output.add_stream(plan.ffmpeg_name, rate=plan.info.rate))
 
     def start(self, statistics_pass: StatisticsPass | None) -> None:
@@ -156,7 +158,10 @@ class CodecSession:
     def encode(self, frame: DecodedFrame) -> Iterator[Packet[Any]]:
         """As `EncoderSession` has it."""
         self._frames += 1
-        packets = self.stream.encode(ready_frame(frame, self.stream.codec_context, self._plan.info))
+        ready = ready_frame(frame, self.stream.codec_context, self._plan.info)
+        if self._regions is not None and frame.importance is not None:
+            ready = self._regions.mark(ready, frame.importance, self._plan.info.time_base)
+        packets = self.stream.encode(ready)
         return map(self._timed, packets)
 
     def finish(self, check: Callable[[], None]) -> Iterator[Packet[Any]]:

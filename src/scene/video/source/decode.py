@@ -13,7 +13,7 @@ import av
 from av.packet import Packet
 
 from scene.errors import InputError
-from scene.picture import Picture
+from scene.picture import Picture, Plane
 from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, to_planar, write_picture
 from scene.video.source.completeness import TruncationCheck
 from scene.video.source.crop import Cropper
@@ -39,13 +39,15 @@ _NAMED = 10
 class DecodedFrame:
     """A frame on its way from the decoder to the encoder.
 
-    Its `av_frame` is planar, and counts in the source's time base.
+    Its `av_frame` is planar, and counts in the source's time base. `importance`, (h, w) from 0 to 255, says which parts
+    of it matter, for an encoder that is to know.
     """
 
-    __slots__ = ("_format", "av_frame")
+    __slots__ = ("_format", "av_frame", "importance")
 
     def __init__(self, frame: av.VideoFrame, info: SourceInfo) -> None:
         self.av_frame = frame
+        self.importance: Plane | None = None
         self._format = info.format
 
     @property

@@ -102,6 +102,19 @@ def read_packets(container: InputContainer, stream: Stream | None = None) -> Ite
         log.warning("%s: a stream that begins in the middle of it is not read.", container.name.removeprefix("file:"))
 
 
+def count_pictures(path: Path, stream_index: int) -> int:
+    """How many pictures a stream of a file has, by its packets: none is decoded, so that the answer comes soon.
+
+    Raises:
+        InputError: see `open_input`, and where it cannot be read to its end.
+    """
+    with open_input(path) as container:
+        try:
+            return sum(1 for packet in read_packets(container, container.streams[stream_index]) if packet.size)
+        except (av.FFmpegError, ValueError) as error:
+            raise InputError(f"{path} cannot be read: {reason(error)}.") from None
+
+
 def reason(error: BaseException) -> str:
     """What an exception of FFmpeg's or of the system's says, without numbers and file names."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__

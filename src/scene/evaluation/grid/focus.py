@@ -1,0 +1,104 @@
+"""Methods that tell the encoder where bits matter: by a clip's own mask, and by the maps that it is held against."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from scene.errors import UsageError
+from scene.importance.priors import centre_map, moved_map, random_map
+from scene.measure.clip import Clip, Recipe
+from scene.measure.raw_video import RawVideo, read_lumas, write_raw_video
+from scene.measure.regions import Mask, make_mask
+from scene.picture import Picture, PictureFormat, Plane
+from scene.video.encoding.regions import EncoderFocus
+from scene.video.ffmpeg import FFmpeg
+from scene.video.rawvideo.y4m import Y4MHeader
+
+MapSource = Literal["mask", "centre", "shuffled", "random"]
+# To be raised whenever the same words would give other maps or other offsets than before.
+_VERSION = 1
+_MASKED: tuple[MapSource, ...] = ("mask", "shuffled", "random")
+
+
+@dataclass(frozen=True, slots=True)
+class Focus:
+    """What an encoder is told of a clip.
+
+    Attributes:
+        source: the clip's mask, the middle of the picture, the mask half a picture further, or blobs at random that
+            cover as much as the mask.
+        strength: 0 to 1.
+    """
+
+    source: MapSource
+    strength: float
+
+    @property
+    def identity(self) -> str:
+        """Part of a method's."""
+        return f"focus:{self.source}:{self.strength:g}:v{_VERSION}"
+
+    @property
+    def needs_mask(self) -> bool:
+        """Whether its map follows from the clip's mask."""
+        return self.source in _MASKED
+
+
+def parse_focus(text: str) -> Focus:
+    """A focus of `focus:SOURCE[:STRENGTH]`.
+
+    Raises:
+        UsageError: it is none.
+    """
+    word, _, rest = text.partition(":")
+    source, _, number = rest.partition(":")
+    try:
+        strength = float(number or 1)
+    except ValueError:
+        strength = -1.0
+    if word != "focus" or source not in get_args(MapSource) or not 0 < strength <= 1:
+        raise UsageError(f"{text!r} must be focus:SOURCE[:STRENGTH], SOURCE one of {', '.join(get_args(MapSource))}.")
+    return Focus(source, strength)  # type: ignore[arg-type]
+
+
+def make_focus(
+    ffmpeg: FFmpeg, focus: Focus | None, clip: Clip, mask: Mask | None, recipe: Recipe, reference: RawVideo, path: Path
+) -> EncoderFocus | None:
+    """Writes the maps of a clip's frames; None without a focus.
+
+    Args:
+        mask: of the clip; there is one where the focus needs it.
+        path: of the file to write; a second one is made beside it meanwhile.
+
+    Raises:
+        InputError: the mask cannot be decoded.
+        StoppedError: the work was given up.
+    """
+    if focus is None:
+        return None
+    fmt = reference.header.format
+    grey = PictureFormat(fmt.width, fmt.height, chroma="400", full_range=True)
+    masks: RawVideo | None = None
+    if focus.needs_mask:
+        assert mask is not None
+        masks = make_mask(ffmpeg, mask, clip, recipe, path.with_suffix(".mask.y4m"))
+    maps = _maps(focus, fmt, reference.frames, masks, clip)
+    write_raw_video(path, Y4MHeader(grey, reference.header.rate), (Picture(grey, (plane,)) for plane in maps))
+    if masks is not None:
+        masks.path.unlink()
+    return EncoderFocus(focus.strength, path)
+
+
+def _maps(focus: Focus, fmt: PictureFormat, frames: int, masks: RawVideo | None, clip: Clip) -> Iterator[Plane]:
+    if masks is None:
+        return iter([centre_map(fmt.width, fmt.height)] * frames)
+    if focus.source == "mask":
+        return read_lumas(masks)
+    if focus.source == "shuffled":
+        return map(moved_map, read_lumas(masks))
+    share = sum(float(plane.mean()) for plane in read_lumas(masks)) / 255 / masks.frames
+    return iter([random_map(fmt.width, fmt.height, share, zlib.crc32(clip.sha256.encode()))] * frames)

@@ -1,0 +1,136 @@
+"""`scene encode --focus`: bits go where the map says, with x264 and x265, and the rest of the stream is as before."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import scene
+from scene.errors import InputError, UsageError
+from scene.options import BYPASS, FocusOptions
+from scene.video.encoding.regions import FULL_FOCUS_QPS, Box, boxes_of, quantiser_offsets
+
+WIDTH, HEIGHT, FRAMES = 320, 192, 12
+Plane = npt.NDArray[np.uint8]
+
+
+def write(path: Path, planes: list[Plane], layout: str = "yuv420p") -> Path:
+    """Lossless, at 25 frames a second."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, layout
+        for number, plane in enumerate(planes):
+            frame = av.VideoFrame.from_ndarray(plane, "gray").reformat(format=layout)
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The same moving texture in the left half and in the right."""
+    texture = np.random.default_rng(1).normal(128, 30, (HEIGHT, WIDTH // 2 + FRAMES)).clip(16, 235)
+    smooth = (texture + np.roll(texture, 1, 0) + np.roll(texture, 1, 1)) / 3
+    halves = [smooth[:, n : n + WIDTH // 2].astype(np.uint8) for n in range(FRAMES)]
+    return write(tmp_path / "source.mkv", [np.hstack((half, half)) for half in halves])
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    left = np.zeros((HEIGHT, WIDTH), np.uint8)
+    left[:, : WIDTH // 2] = 255
+    return write(tmp_path / "masks.mkv", [left] * FRAMES, "gray")
+
+
+def errors(source: Path, encoded: Path) -> tuple[float, float]:
+    """Mean squared error of luma in the left half and in the right."""
+    with av.open(str(source)) as one, av.open(str(encoded)) as other:
+        pairs = zip(one.decode(video=0), other.decode(video=0), strict=True)
+        halves = [(a.to_ndarray()[:HEIGHT].astype(int) - b.to_ndarray()[:HEIGHT]) ** 2 for a, b in pairs]
+    error = np.mean(halves, axis=0)
+    return float(error[:, : WIDTH // 2].mean()), float(error[:, WIDTH // 2 :].mean())
+
+
+def encode(source: Path, codec: str, focus: FocusOptions, name: str, **settings: object) -> Path:
+    target = source.with_name(name)
+    request = scene.EncodeRequest(
+        *(source, target, scene.EncoderSettings(codec, **{"crf": 30, "preset": "fast", **settings})),  # type: ignore[arg-type]
+        scene.EnhanceOptions(model=BYPASS),
+        overwrite=True,
+        focus=focus,
+    )
+    scene.encode(request)
+    return target
+
+
+@pytest.mark.parametrize("codec", ["x264", "x265"])
+def test_what_a_mask_marks_gets_the_bits(codec: str, source: Path, masks: Path) -> None:
+    plain = encode(source, codec, FocusOptions(), "plain.mkv")
+    focused = encode(source, codec, FocusOptions(1, str(masks)), "focused.mkv")
+    before, after = errors(source, plain), errors(source, focused)
+    # Half of the quantisers up and half down: six of them double the step.
+    assert after[0] < 0.75 * before[0]
+    assert after[1] > 1.25 * before[1]
+    assert focused.stat().st_size == pytest.approx(plain.stat().st_size, rel=0.3)
+
+
+def test_a_focus_of_none_is_the_stream_without_it(source: Path, masks: Path) -> None:
+    one = encode(source, "x264", FocusOptions(), "one.mkv")
+    other = encode(source, "x264", FocusOptions(0, str(masks)), "other.mkv")
+    packets = []
+    for path in (one, other):
+        with av.open(str(path)) as container:
+            packets.append([bytes(packet) for packet in container.demux(video=0)])
+    assert packets[0] == packets[1]
+
+
+def test_refusals_come_before_the_work(source: Path, masks: Path, tmp_path: Path) -> None:
+    told = FocusOptions(1, str(masks))
+    with pytest.raises(UsageError, match="svtav1 cannot be told"):
+        encode(source, "svtav1", told, "out.mkv", preset="10")
+    with pytest.raises(UsageError, match="adapts its quantiser"):
+        encode(source, "x264", told, "out.mkv", encoder_args="aq-mode=0")
+    with pytest.raises(UsageError, match="adapts its quantiser"):
+        encode(source, "x265", told, "out.mkv", preset="ultrafast")
+    with pytest.raises(UsageError, match="one pass"):
+        encode(source, "x264", told, "out.mkv", crf=None, bitrate=500)
+    with pytest.raises(UsageError, match="out of range"):
+        encode(source, "x264", FocusOptions(1.5), "out.mkv")
+    with pytest.raises(InputError, match="does not exist"):
+        encode(source, "x264", FocusOptions(1, str(tmp_path / "none.mkv")), "out.mkv")
+    short = write(tmp_path / "short.mkv", [np.zeros((HEIGHT, WIDTH), np.uint8)] * (FRAMES - 1), "gray")
+    with pytest.raises(InputError, match="has 11 pictures"):
+        encode(source, "x264", FocusOptions(1, str(short)), "out.mkv")
+    assert not source.with_name("out.mkv").exists()
+
+
+def test_boxes_cover_each_block_once_with_its_offset() -> None:
+    size = (854, 480)
+    importance = np.zeros((480, 854), np.uint8)
+    importance[100:300, 200:500] = 255
+    importance[250:460, 420:640] = 128
+    offsets = quantiser_offsets(importance, size, 1)
+    assert abs(offsets.mean()) < 0.5
+    assert offsets.max() - offsets.min() == FULL_FOCUS_QPS
+    boxes = boxes_of(offsets, size)
+    painted = np.zeros((480, 854), int)
+    for box in boxes:
+        part = painted[box.top : box.top + box.height, box.left : box.left + box.width]
+        assert not part.any()
+        part[:] = box.quantisers
+    assert (painted[::16, ::16] == offsets).all()
+    assert len(boxes) < 30
+
+
+def test_a_map_without_differences_moves_nothing() -> None:
+    assert boxes_of(quantiser_offsets(np.full((90, 160), 255, np.uint8), (1920, 1080), 1), (1920, 1080)) == ()
+
+
+def test_large_pictures_have_larger_blocks() -> None:
+    importance = np.random.default_rng(2).integers(0, 256, (2160, 3840), np.uint8)
+    assert quantiser_offsets(importance, (3840, 2160), 1).shape == (34, 60)
+    assert boxes_of(np.full((1, 1), -8), (64, 48)) == (Box(0, 0, 16, 16, -8),)
