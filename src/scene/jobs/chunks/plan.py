@@ -1,0 +1,213 @@
+"""Planning: one pass over the source finds its shots and notes what every frame is."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scene.errors import InputError, UsageError
+from scene.jobs.batch.rehearsal import rehearse
+from scene.jobs.chunks.borders import chunk_starts, least_frames
+from scene.jobs.chunks.folder import WorkFolder
+from scene.jobs.chunks.journal import JobPlan, SourceIdentity, identify, load_plan, versions
+from scene.jobs.encode import CheckedRequest, EncodeRequest, check_request, open_enhancer_for
+from scene.jobs.pipeline import run_pipeline
+from scene.options import BYPASS
+from scene.picture import Picture
+from scene.progress import OnProgress, Progress, silent
+from scene.video.encoders.params import WHOLE_VIDEO, joined_items, plain_name
+from scene.video.encoding.plan import EncodePlan
+from scene.video.source.decode import Decoder
+from scene.video.source.passage import FrameTable, checksum
+
+if TYPE_CHECKING:
+    from scene.enhance import Enhancer
+
+log = logging.getLogger(__name__)
+
+# Seconds: long enough for an encoder's rate control to settle and for a worker's start not to matter.
+DEFAULT_CHUNK_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """A job to plan.
+
+    Attributes:
+        encode: what to encode and how, at a CRF.
+        work: folder of the job's work.
+        chunk_seconds: least length of a chunk; shots that are longer than four times this are divided.
+    """
+
+    encode: EncodeRequest
+    work: Path
+    chunk_seconds: float = DEFAULT_CHUNK_SECONDS
+
+
+def plan_job(request: PlanRequest, on_progress: OnProgress = silent) -> JobPlan:
+    """Decodes the source once, divides it into chunks, and writes the plan into the work folder.
+
+    A plan that is there is kept where it is of the same job, and made anew, with a warning, where it is damaged or of
+    another version of the program. Chunks that still fit stay valid then.
+
+    Raises:
+        UsageError: invalid arguments, what cannot be divided, or a plan of another job is there.
+        InputError, MissingError: see `scene.encode`.
+        BusyError: another process plans or joins the job.
+        SceneError: the folder cannot be written to.
+    """
+    encode = replace(
+        request.encode, source=request.encode.source.absolute(), destination=request.encode.destination.absolute()
+    )
+    if not 0 < request.chunk_seconds <= 3600:
+        raise UsageError(f"`chunk_seconds` {request.chunk_seconds:g} makes no sense; give 1 to 3600.")
+    checked = check_request(encode)
+    check_divisible(encode, checked.plan)
+    enhancer = open_enhancer_for(encode, checked.plan)
+    rehearse(encode, checked)
+    source, model = identify(encode.source), _model(enhancer)
+    folder = WorkFolder(request.work)
+    folder.make()
+    with folder.locked():
+        known = _known(folder, encode, source, model)
+        if known is not None:
+            return known
+        plan = _planned(encode, checked, enhancer, source, request.chunk_seconds, on_progress)
+        try:
+            plan.save(folder.plan)
+        except OSError as error:
+            raise UsageError(f"{folder.plan} cannot be written: {error.strerror}.") from None
+        return plan
+
+
+def check_divisible(request: EncodeRequest, plan: EncodePlan) -> None:
+    """Raises UsageError for what needs the whole video in one process."""
+    if request.settings.bitrate is not None:
+        raise UsageError("a `bitrate` is kept over the whole video; give `crf` to encode it in chunks.")
+    if request.guard:
+        raise UsageError("`guard` judges whole shots in their order; leave it out to encode in chunks.")
+    if request.allow_network:
+        raise UsageError("with `allow_network` a source may not stay the same; encode it in one go.")
+    if plan.encoder.is_hardware:
+        raise UsageError(f"{plan.encoder.name} keeps its GPU busy by itself; encode in one go.")
+    for name, _ in joined_items(request.settings.encoder_args):
+        if plain_name(name).lower() in WHOLE_VIDEO:
+            raise UsageError(f"`encoder_args` {name} is about the whole video; leave it out to encode in chunks.")
+
+
+def _model(enhancer: Enhancer | None) -> str:
+    if enhancer is None:
+        return BYPASS
+    return f"{enhancer.identity} guided by {enhancer.guide}" if enhancer.guide else enhancer.identity
+
+
+def _known(folder: WorkFolder, request: EncodeRequest, source: SourceIdentity, model: str) -> JobPlan | None:
+    """The plan that is there, None if it must be made."""
+    if not folder.plan.exists():
+        return None
+    try:
+        plan = load_plan(folder.plan)
+    except InputError as error:
+        log.warning("%s", error)
+        return None
+    difference = plan.difference(request, source, model)
+    if difference is not None:
+        raise UsageError(
+            f"{folder.path} holds the work of another job: {difference}. Give the same arguments as for that, or "
+            "another `work` folder, or remove it."
+        )
+    if plan.made_with != versions():
+        log.warning("%s: planned by another version of the program, so all of it is done again.", folder.path)
+        return None
+    return plan
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a pass over the source has noted."""
+
+    stamps: list[int]
+    durations: list[int]
+    checksums: list[int]
+    shots: list[int]
+    embedding_shots: list[int]
+
+
+def _planned(
+    request: EncodeRequest,
+    checked: CheckedRequest,
+    enhancer: Enhancer | None,
+    source: SourceIdentity,
+    chunk_seconds: float,
+    on_progress: OnProgress,
+) -> JobPlan:
+    plan, info = checked.plan, checked.plan.info
+    seen = _Seen([], [], [], [], [])
+    started = time.monotonic()
+    with Decoder(info, writable=False, tolerant=request.skip_damage) as decoder:
+
+        def pictures() -> Iterator[Picture]:
+            for unit in decoder.units():
+                if unit.frame is not None:
+                    seen.stamps.append(unit.frame.pts)
+                    seen.durations.append(unit.frame.av_frame.duration)
+                    yield unit.frame.picture()
+
+        def note(items: Iterator[Picture], check: Callable[[], None]) -> None:
+            for picture in items:
+                seen.checksums.append(checksum(picture))
+                done = len(seen.checksums)
+                fps = done / max(time.monotonic() - started, 1e-3)
+                bound = None if info.frames is None else max(info.frames, done)
+                on_progress(Progress(done, bound, {"fps": round(fps, 2)}))
+
+        run_pipeline(pictures, lambda items: _find_shots(items, seen, enhancer), note)
+    interval = plan.encoder.key_frame_interval(plan.settings, info.rate)
+    return JobPlan(
+        request=request,
+        source=source,
+        model=_model(enhancer),
+        stream=info.stream_index,
+        table=FrameTable(seen.stamps, seen.durations, seen.checksums),
+        shots=tuple(seen.shots),
+        embedding_shots=tuple(seen.embedding_shots),
+        starts=tuple(chunk_starts(len(seen.stamps), seen.shots, least_frames(chunk_seconds, info.rate), interval)),
+        damage=decoder.damage,
+        made_with=versions(),
+    )
+
+
+def _find_shots(pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | None) -> Iterator[Picture]:
+    """Notes shots as an encode in one go has them, for the temporal filter and for embeddings; passes pictures on."""
+    # Loads torch.
+    from scene.temporal.shots import ShotDetector, eight_bit_luma, thumbnail
+
+    detector = ShotDetector()
+    pictures, filtered = tee(pictures)
+    embedding = None if enhancer is None else enhancer.embedding_shots(filtered)
+    if embedding is None:
+        del filtered
+    for number, picture in enumerate(pictures):
+        if detector.begins(thumbnail(eight_bit_luma(picture))):
+            seen.shots.append(number)
+        if embedding is not None and next(embedding):
+            seen.embedding_shots.append(number)
+        yield picture
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Work that says again what planning has said."""
+    logger = logging.getLogger("scene.video")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
