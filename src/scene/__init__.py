@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from scene.exporting import ExportRequest, ExportResult, export
     from scene.jobs.batch.dry_run import DryRun, dry_run
     from scene.jobs.batch.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
+    from scene.jobs.chunks.join import join_job
+    from scene.jobs.chunks.parallel import ChunkedEncodeRequest, encode_in_chunks
+    from scene.jobs.chunks.plan import JobRequest, plan_job
+    from scene.jobs.chunks.run import run_chunk, run_job
+    from scene.jobs.chunks.status import job_status
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
@@ -46,6 +51,7 @@ __all__ = [
     "CalibrationRequest",
     "CalibrationResult",
     "CheckpointError",
+    "ChunkedEncodeRequest",
     "CompareRequest",
     "CompareResult",
     "DryRun",
@@ -61,6 +67,7 @@ __all__ = [
     "FilterRequest",
     "FilterResult",
     "InputError",
+    "JobRequest",
     "MissingError",
     "SceneError",
     "SearchRequest",
@@ -76,14 +83,20 @@ __all__ = [
     "compare",
     "dry_run",
     "encode",
+    "encode_in_chunks",
     "encode_request",
     "encode_to_target",
     "evaluate",
     "export",
     "filter",
+    "job_status",
+    "join_job",
     "load_model",
     "model_names",
     "open_enhancer",
+    "plan_job",
+    "run_chunk",
+    "run_job",
     "search",
 ]
 
@@ -91,6 +104,7 @@ _HOMES = {
     "CalibrationRequest": "scene.calibration.run",
     "CalibrationResult": "scene.calibration.run",
     "calibrate": "scene.calibration.run",
+    "ChunkedEncodeRequest": "scene.jobs.chunks.parallel",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
     "DryRun": "scene.jobs.batch.dry_run",
@@ -105,6 +119,7 @@ _HOMES = {
     "ExportResult": "scene.exporting",
     "FilterRequest": "scene.jobs.filter",
     "FilterResult": "scene.jobs.filter",
+    "JobRequest": "scene.jobs.chunks.plan",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
@@ -113,14 +128,20 @@ _HOMES = {
     "compare": "scene.evaluation.compare",
     "dry_run": "scene.jobs.batch.dry_run",
     "encode": "scene.jobs.encode",
+    "encode_in_chunks": "scene.jobs.chunks.parallel",
     "encode_request": "scene.jobs.search",
     "encode_to_target": "scene.jobs.batch.target",
     "evaluate": "scene.evaluation.evaluate",
     "export": "scene.exporting",
     "filter": "scene.jobs.filter",
+    "job_status": "scene.jobs.chunks.status",
+    "join_job": "scene.jobs.chunks.join",
     "load_model": "scene.model",
     "model_names": "scene.model",
     "open_enhancer": "scene.enhance",
+    "plan_job": "scene.jobs.chunks.plan",
+    "run_chunk": "scene.jobs.chunks.run",
+    "run_job": "scene.jobs.chunks.run",
     "search": "scene.jobs.search",
 }
 

@@ -50,6 +50,7 @@ ARROWS = {
     "measure": VIDEO | {"metrics"},
     "jobs": BELOW_JOBS,
     "jobs.batch": BELOW_JOBS | {"jobs"},
+    "jobs.chunks": BELOW_JOBS | {"jobs", "jobs.batch"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -66,7 +67,7 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
+    | {"jobs", "jobs.batch", "jobs.chunks", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -220,6 +221,8 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["train"],
             ["distill"],
             ["doctor"],
+            ["job", "plan"],
+            ["job", "run"],
             ["bench", "training"],
             ["bench", "semantics"],
             ["bench", "encode"],
@@ -279,6 +282,7 @@ def test_the_public_surface_is_locked() -> None:
         "CalibrationRequest",
         "CalibrationResult",
         "CheckpointError",
+        "ChunkedEncodeRequest",
         "CompareRequest",
         "CompareResult",
         "DryRun",
@@ -294,6 +298,7 @@ def test_the_public_surface_is_locked() -> None:
         "FilterRequest",
         "FilterResult",
         "InputError",
+        "JobRequest",
         "MissingError",
         "SceneError",
         "SearchRequest",
@@ -309,14 +314,20 @@ def test_the_public_surface_is_locked() -> None:
         "compare",
         "dry_run",
         "encode",
+        "encode_in_chunks",
         "encode_request",
         "encode_to_target",
         "evaluate",
         "export",
         "filter",
+        "job_status",
+        "join_job",
         "load_model",
         "model_names",
         "open_enhancer",
+        "plan_job",
+        "run_chunk",
+        "run_job",
         "search",
     }
     for name in scene.__all__:

@@ -30,6 +30,8 @@ def encode(
     allow_network: Annotated[bool, Parameter(negative="")] = False,
     verify: Literal["quick", "full"] = "quick",
     compare: bool = True,
+    workers: int | Literal["auto"] | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     log_format: LogFormat = "text",
@@ -61,6 +63,8 @@ def encode(
         allow_network: Follow HLS playlists and concat scripts, to other files and over the network.
         verify: How much of an output is decoded before it appears: some key frames, or all frames.
         compare: Try short parts of the video without the model too, and say what it won; takes some seconds.
+        workers: Encode in chunks by so many processes, or auto for as many as pay; see also `scene job`.
+        resume: Encode in chunks that outlast a crash, and go on with what an earlier run of this command left.
         overwrite: Replace outputs that exist.
         dry_run: Say what would be done, and what a trial of some frames says of time and size, and write nothing.
         log_format: Log and progress on stderr as text or as JSON lines.
@@ -100,10 +104,15 @@ def encode(
     given: dict[str, Any] = {name: value for name, value in searching.items() if value is not None}
     if best_effort:
         given["best_effort"] = True
+    chunked = workers is not None or resume
     if not target:
         for name in given:
             raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")
-        run_encodes(requests, log_format, dry=dry_run)
+        number = None if workers == "auto" else workers
+        chunks = [scene.ChunkedEncodeRequest(request, number, resume=resume) for request in requests]
+        run_encodes(chunks if chunked else requests, log_format, dry=dry_run)
+    elif chunked:
+        raise UsageError("--workers and --resume do not go with --target; find the CRF with `scene search` first.")
     else:
         targets = tuple(parse_target(text) for text in target)
         wanted = [scene.TargetEncodeRequest(request, targets, **given) for request in requests]

@@ -29,7 +29,7 @@ _ANSWERS = {
     "-f": "the suffix of the output chooses its form",
     "-q:v": "give --crf",
 }
-_COMMANDS = {"encode", "search", "filter", "evaluate", "sample", "demo"}
+_COMMANDS = {"encode", "job", "search", "filter", "evaluate", "sample", "demo"}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)([kKmMgG]?)(?:b(?:it)?(?:/s|ps)?)?")
 _KBIT = {"": 1.0, "k": 1.0, "m": 1e3, "g": 1e6}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,6 @@ from scene.errors import SceneError
 from scene.files import is_unsupported, write_atomically
 
 _PLAN, _CHUNKS, _LOCKS, _OUTPUT = "plan.json", "chunks", "locks", "output"
-_WHOLE = "job"
 
 
 class BusyError(SceneError):
@@ -49,16 +49,19 @@ class WorkFolder:
             raise SceneError(f"{self.path} cannot be made: {error.strerror}.") from None
 
     @contextmanager
-    def locked(self, index: int | None = None) -> Iterator[None]:
-        """Holds a chunk's lock, or that of the whole job, which the system lets go of when this process ends.
+    def locked(self, what: int | str = "job") -> Iterator[None]:
+        """Holds a lock, which the system lets go of when this process ends.
+
+        Args:
+            what: a chunk; "job" for the plan and the output; "workers" for all that is done in one go.
 
         Where there are no locks, two processes may do the same work, of which the later result stays.
 
         Raises:
             BusyError: another process holds it.
         """
-        path = self.path / _LOCKS / (_WHOLE if index is None else f"{index:05}")
-        what = "the job" if index is None else f"chunk {index}"
+        is_chunk = isinstance(what, int)
+        path = self.path / _LOCKS / (f"{what:05}" if is_chunk else str(what))
         try:
             handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
         except OSError as error:
@@ -67,7 +70,9 @@ class WorkFolder:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(handle)
-            raise BusyError(f"{self.path}: another process is at work on {what}.") from None
+            raise BusyError(
+                f"{self.path}: another process is at work on {f'chunk {what}' if is_chunk else 'the job'}."
+            ) from None
         except OSError as error:
             if not is_unsupported(error):
                 os.close(handle)
@@ -86,6 +91,16 @@ class WorkFolder:
                 return False
         except SceneError:
             return True
+
+    def remove(self) -> None:
+        """Removes all that is the job's, and the folder where nothing else is in it."""
+        for name in (_CHUNKS, _LOCKS):
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for path in (self.plan, self.path / _OUTPUT, *self.path.glob(".scene-*.part")):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def remove_leftovers(self, index: int) -> None:
         """Removes what killed processes left of a chunk; with its lock held."""

@@ -11,7 +11,7 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.errors import InputError, UsageError
+from scene.errors import InputError, SceneError, UsageError
 from scene.jobs.batch.rehearsal import rehearse
 from scene.jobs.chunks.borders import chunk_starts, least_frames
 from scene.jobs.chunks.folder import WorkFolder
@@ -36,7 +36,7 @@ DEFAULT_CHUNK_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class PlanRequest:
+class JobRequest:
     """A job to plan.
 
     Attributes:
@@ -50,7 +50,7 @@ class PlanRequest:
     chunk_seconds: float = DEFAULT_CHUNK_SECONDS
 
 
-def plan_job(request: PlanRequest, on_progress: OnProgress = silent) -> JobPlan:
+def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
     """Decodes the source once, divides it into chunks, and writes the plan into the work folder.
 
     A plan that is there is kept where it is of the same job, and made anew, with a warning, where it is damaged or of
@@ -75,15 +75,19 @@ def plan_job(request: PlanRequest, on_progress: OnProgress = silent) -> JobPlan:
     folder = WorkFolder(request.work)
     folder.make()
     with folder.locked():
-        known = _known(folder, encode, source, model)
-        if known is not None:
-            return known
-        plan = _planned(encode, checked, enhancer, source, request.chunk_seconds, on_progress)
         try:
+            known = _known(folder, encode, source, model)
+            if known is not None:
+                return known
+            plan = _planned(encode, checked, enhancer, source, request.chunk_seconds, on_progress)
             plan.save(folder.plan)
-        except OSError as error:
-            raise UsageError(f"{folder.plan} cannot be written: {error.strerror}.") from None
-        return plan
+            return plan
+        except BaseException as error:
+            if not folder.plan.exists():
+                folder.remove()
+            if isinstance(error, OSError):
+                raise SceneError(f"{folder.plan} cannot be written: {error.strerror}.") from None
+            raise
 
 
 def check_divisible(request: EncodeRequest, plan: EncodePlan) -> None:

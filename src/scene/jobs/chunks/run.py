@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from scene.errors import InputError, UsageError
 from scene.files import PendingFile
-from scene.jobs.chunks.folder import WorkFolder
+from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan
 from scene.jobs.chunks.plan import without_warnings
 from scene.jobs.encode import open_enhancer_for
@@ -76,6 +77,22 @@ def run_chunk(work: Path, index: int, on_progress: OnProgress = silent) -> Chunk
             raise InputError(f"{plan.request.source} has changed since the job was planned; plan it again.")
         with without_warnings():
             return _run(folder, plan, index, on_progress)
+
+
+def run_job(work: Path, on_progress: OnProgress = silent) -> list[ChunkResult]:
+    """Encodes all chunks that are not done and that no other process is at, one after the other; see `run_chunk`."""
+    folder = WorkFolder(work)
+    plan = load_plan(folder.plan)
+    results: list[ChunkResult] = []
+    for index in range(plan.chunks):
+        done = sum(result.frames for result in results)
+
+        def report(progress: Progress, done: int = done) -> None:
+            on_progress(Progress(done + progress.done, plan.frames, progress.fields))
+
+        with contextlib.suppress(BusyError):
+            results.append(run_chunk(work, index, report))
+    return results
 
 
 def finished_chunk(folder: WorkFolder, plan: JobPlan, index: int, *, whole: bool = True) -> ChunkResult | None:
