@@ -74,7 +74,7 @@ def _write(
     checked = check_request(request)
     encoding = checked.plan
     tag = provenance(
-        *(encoding.encoder, encoding.settings, request.enhancement, plan.model.partition(" ")[0]),
+        *(encoding.encoder, encoding.settings, request.enhancement, plan.model),
         guard=False,
         deinterlace=request.deinterlace,
     )

@@ -40,7 +40,8 @@ class JobPlan:
     Attributes:
         request: what to encode; its names are absolute.
         source: of which file.
-        model: identity of the network and of what conditions it, "none" for a bypass.
+        model: identity of the network, "none" for a bypass.
+        guide: identity of what conditions it, empty where nothing does.
         stream: number of the video's stream.
         table: of all frames.
         shots: first frames of shots, from 0 on.
@@ -53,6 +54,7 @@ class JobPlan:
     request: EncodeRequest
     source: SourceIdentity
     model: str
+    guide: str
     stream: int
     table: FrameTable
     shots: tuple[int, ...]
@@ -80,7 +82,7 @@ class JobPlan:
         """Of all that the coded video depends on; each chunk's file names it."""
         return hashlib.sha256(_text(self._record(formalities=False))).hexdigest()[:24]
 
-    def difference(self, request: EncodeRequest, source: SourceIdentity, model: str) -> str | None:
+    def difference(self, request: EncodeRequest, source: SourceIdentity, model: str, guide: str) -> str | None:
         """In what another job differs from this one, in words for a sentence; None where it does not."""
         if self.source != source:
             return "the source has changed"
@@ -90,7 +92,10 @@ class JobPlan:
         names = [f"the {name}" if name in _FILES else f"`{name}`" for name in differing]
         if names:
             return f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} another"
-        return None if self.model == model else f"the model was {self.model} and is {model} now"
+        for what, before, now in (("model", self.model, model), ("semantic encoder", self.guide, guide)):
+            if before != now:
+                return f"the {what} was {before or 'none'} and is {now or 'none'} now"
+        return None
 
     def check_versions(self) -> None:
         """Raises MissingError where this is another program than that which planned: encoders may differ."""

@@ -15,8 +15,8 @@ from scene.errors import InputError, SceneError, UsageError
 from scene.jobs.batch.rehearsal import rehearse
 from scene.jobs.chunks.borders import chunk_starts, least_frames
 from scene.jobs.chunks.folder import WorkFolder
-from scene.jobs.chunks.journal import JobPlan, SourceIdentity, identify, load_plan, versions
-from scene.jobs.encode import CheckedRequest, EncodeRequest, check_request, open_enhancer_for
+from scene.jobs.chunks.journal import JobPlan, identify, load_plan, versions
+from scene.jobs.encode import EncodeRequest, check_request, open_enhancer_for
 from scene.jobs.pipeline import run_pipeline
 from scene.options import BYPASS
 from scene.picture import Picture
@@ -71,15 +71,31 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
     check_divisible(encode, checked.plan)
     enhancer = open_enhancer_for(encode, checked.plan)
     rehearse(encode, checked)
-    source, model = identify(encode.source), _model(enhancer)
+    source, model = identify(encode.source), BYPASS if enhancer is None else enhancer.identity
+    guide = "" if enhancer is None else enhancer.guide
     folder = WorkFolder(request.work)
     folder.make()
     with folder.locked():
         try:
-            known = _known(folder, encode, source, model)
+            known = _known(folder, lambda plan: plan.difference(encode, source, model, guide))
             if known is not None:
                 return known
-            plan = _planned(encode, checked, enhancer, source, request.chunk_seconds, on_progress)
+            seen = _look_through(encode, checked.plan, enhancer, on_progress)
+            least = least_frames(request.chunk_seconds, checked.plan.info.rate)
+            interval = checked.plan.encoder.key_frame_interval(encode.settings, checked.plan.info.rate)
+            plan = JobPlan(
+                request=encode,
+                source=source,
+                model=model,
+                guide=guide,
+                stream=checked.plan.info.stream_index,
+                table=FrameTable(seen.stamps, seen.durations, seen.checksums),
+                shots=tuple(seen.shots),
+                embedding_shots=tuple(seen.embedding_shots),
+                starts=tuple(chunk_starts(len(seen.stamps), seen.shots, least, interval)),
+                damage=seen.damage,
+                made_with=versions(),
+            )
             plan.save(folder.plan)
             return plan
         except BaseException as error:
@@ -105,14 +121,8 @@ def check_divisible(request: EncodeRequest, plan: EncodePlan) -> None:
             raise UsageError(f"`encoder_args` {name} is about the whole video; leave it out to encode in chunks.")
 
 
-def _model(enhancer: Enhancer | None) -> str:
-    if enhancer is None:
-        return BYPASS
-    return f"{enhancer.identity} guided by {enhancer.guide}" if enhancer.guide else enhancer.identity
-
-
-def _known(folder: WorkFolder, request: EncodeRequest, source: SourceIdentity, model: str) -> JobPlan | None:
-    """The plan that is there, None if it must be made."""
+def _known(folder: WorkFolder, difference_of: Callable[[JobPlan], str | None]) -> JobPlan | None:
+    """The plan that is there, None if it must be made. Raises UsageError where it is of another job."""
     if not folder.plan.exists():
         return None
     try:
@@ -120,7 +130,7 @@ def _known(folder: WorkFolder, request: EncodeRequest, source: SourceIdentity, m
     except InputError as error:
         log.warning("%s", error)
         return None
-    difference = plan.difference(request, source, model)
+    difference = difference_of(plan)
     if difference is not None:
         raise UsageError(
             f"{folder.path} holds the work of another job: {difference}. Give the same arguments as for that, or "
@@ -141,20 +151,16 @@ class _Seen:
     checksums: list[int]
     shots: list[int]
     embedding_shots: list[int]
+    damage: int = 0
 
 
-def _planned(
-    request: EncodeRequest,
-    checked: CheckedRequest,
-    enhancer: Enhancer | None,
-    source: SourceIdentity,
-    chunk_seconds: float,
-    on_progress: OnProgress,
-) -> JobPlan:
-    plan, info = checked.plan, checked.plan.info
+def _look_through(
+    request: EncodeRequest, plan: EncodePlan, enhancer: Enhancer | None, on_progress: OnProgress
+) -> _Seen:
+    """Decodes the whole source."""
     seen = _Seen([], [], [], [], [])
     started = time.monotonic()
-    with Decoder(info, writable=False, tolerant=request.skip_damage) as decoder:
+    with Decoder(plan.info, writable=False, tolerant=request.skip_damage) as decoder:
 
         def pictures() -> Iterator[Picture]:
             for unit in decoder.units():
@@ -168,23 +174,12 @@ def _planned(
                 seen.checksums.append(checksum(picture))
                 done = len(seen.checksums)
                 fps = done / max(time.monotonic() - started, 1e-3)
-                bound = None if info.frames is None else max(info.frames, done)
+                bound = None if plan.info.frames is None else max(plan.info.frames, done)
                 on_progress(Progress(done, bound, {"fps": round(fps, 2)}))
 
         run_pipeline(pictures, lambda items: _find_shots(items, seen, enhancer), note)
-    interval = plan.encoder.key_frame_interval(plan.settings, info.rate)
-    return JobPlan(
-        request=request,
-        source=source,
-        model=_model(enhancer),
-        stream=info.stream_index,
-        table=FrameTable(seen.stamps, seen.durations, seen.checksums),
-        shots=tuple(seen.shots),
-        embedding_shots=tuple(seen.embedding_shots),
-        starts=tuple(chunk_starts(len(seen.stamps), seen.shots, least_frames(chunk_seconds, info.rate), interval)),
-        damage=decoder.damage,
-        made_with=versions(),
-    )
+        seen.damage = decoder.damage
+    return seen
 
 
 def _find_shots(pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | None) -> Iterator[Picture]:
