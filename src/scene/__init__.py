@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from scene.exporting import ExportRequest, ExportResult, export
     from scene.jobs.batch.outcome import FileResult
     from scene.jobs.batch.run import BatchRequest, BatchResult, batch
+    from scene.jobs.chunks.join import join_job
+    from scene.jobs.chunks.parallel import ChunkedEncodeRequest, encode_in_chunks
+    from scene.jobs.chunks.plan import JobRequest, plan_job
+    from scene.jobs.chunks.run import run_chunk, run_job
+    from scene.jobs.chunks.status import job_status
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.prepare.dry_run import DryRun, dry_run
@@ -50,6 +55,7 @@ __all__ = [
     "CalibrationRequest",
     "CalibrationResult",
     "CheckpointError",
+    "ChunkedEncodeRequest",
     "CompareRequest",
     "CompareResult",
     "DryRun",
@@ -66,6 +72,7 @@ __all__ = [
     "FilterRequest",
     "FilterResult",
     "InputError",
+    "JobRequest",
     "MissingError",
     "SceneError",
     "SearchRequest",
@@ -82,14 +89,20 @@ __all__ = [
     "compare",
     "dry_run",
     "encode",
+    "encode_in_chunks",
     "encode_request",
     "encode_to_target",
     "evaluate",
     "export",
     "filter",
+    "job_status",
+    "join_job",
     "load_model",
     "model_names",
     "open_enhancer",
+    "plan_job",
+    "run_chunk",
+    "run_job",
     "search",
 ]
 
@@ -101,6 +114,7 @@ _HOMES = {
     "CalibrationRequest": "scene.calibration.run",
     "CalibrationResult": "scene.calibration.run",
     "calibrate": "scene.calibration.run",
+    "ChunkedEncodeRequest": "scene.jobs.chunks.parallel",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
     "DryRun": "scene.jobs.prepare.dry_run",
@@ -115,6 +129,7 @@ _HOMES = {
     "ExportResult": "scene.exporting",
     "FilterRequest": "scene.jobs.filter",
     "FilterResult": "scene.jobs.filter",
+    "JobRequest": "scene.jobs.chunks.plan",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
@@ -123,14 +138,20 @@ _HOMES = {
     "compare": "scene.evaluation.compare",
     "dry_run": "scene.jobs.prepare.dry_run",
     "encode": "scene.jobs.encode",
+    "encode_in_chunks": "scene.jobs.chunks.parallel",
     "encode_request": "scene.jobs.search",
     "encode_to_target": "scene.jobs.prepare.target",
     "evaluate": "scene.evaluation.evaluate",
     "export": "scene.exporting",
     "filter": "scene.jobs.filter",
+    "job_status": "scene.jobs.chunks.status",
+    "join_job": "scene.jobs.chunks.join",
     "load_model": "scene.model",
     "model_names": "scene.model",
     "open_enhancer": "scene.enhance",
+    "plan_job": "scene.jobs.chunks.plan",
+    "run_chunk": "scene.jobs.chunks.run",
+    "run_job": "scene.jobs.chunks.run",
     "search": "scene.jobs.search",
 }
 

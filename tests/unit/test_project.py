@@ -54,6 +54,7 @@ ARROWS = {
     "jobs": BELOW_JOBS | {"jobs.samples"},
     "jobs.prepare": BELOW_JOBS | {"jobs", "jobs.samples"},
     "jobs.batch": BELOW_JOBS | {"jobs", "jobs.prepare"},
+    "jobs.chunks": BELOW_JOBS | {"jobs", "jobs.prepare"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -70,7 +71,7 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch"}
+    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks"}
     | {"calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
@@ -226,6 +227,8 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["train"],
             ["distill"],
             ["doctor"],
+            ["job", "plan"],
+            ["job", "run"],
             ["bench", "training"],
             ["bench", "semantics"],
             ["bench", "encode"],
@@ -287,6 +290,7 @@ def test_the_public_surface_is_locked() -> None:
         "CalibrationRequest",
         "CalibrationResult",
         "CheckpointError",
+        "ChunkedEncodeRequest",
         "CompareRequest",
         "CompareResult",
         "DryRun",
@@ -303,6 +307,7 @@ def test_the_public_surface_is_locked() -> None:
         "FilterRequest",
         "FilterResult",
         "InputError",
+        "JobRequest",
         "MissingError",
         "SceneError",
         "SearchRequest",
@@ -319,14 +324,20 @@ def test_the_public_surface_is_locked() -> None:
         "compare",
         "dry_run",
         "encode",
+        "encode_in_chunks",
         "encode_request",
         "encode_to_target",
         "evaluate",
         "export",
         "filter",
+        "job_status",
+        "join_job",
         "load_model",
         "model_names",
         "open_enhancer",
+        "plan_job",
+        "run_chunk",
+        "run_job",
         "search",
     }
     for name in scene.__all__:

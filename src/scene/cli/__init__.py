@@ -24,6 +24,7 @@ from scene.cli import (
     evaluate,
     export,
     filter,
+    job,
     models,
     search,
     train,
@@ -56,6 +57,7 @@ app.command(encode.encode, usage="Usage: scene encode [OPTIONS] SRC... DST")
 app.command(evaluate.evaluate)
 app.command(export.export)
 app.command(filter.filter)
+app.command(job.job)
 app.command(models.models)
 app.command(search.search)
 app.command(train.train)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -17,6 +17,8 @@ from scene.video.encoders.settings import EncoderSettings
 def encode(
     *files: Annotated[Path, Parameter(name="SRC... DST")],
     options: Annotated[EncodeOptions, Parameter(name="*")] = EncodeOptions(),  # noqa: B008
+    workers: int | Literal["auto"] | None = None,
+    resume: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -30,12 +32,15 @@ def encode(
         files: Video files to read, and the file to write, or a folder for as many as there are. The suffix of a file
             chooses the container: .mp4, .mov, .mkv, .webm, .ts or .m2ts. In a folder each source keeps its name, with
             .mp4 and .mov where those can hold the codec, else with .mkv.
+        workers: Encode in chunks by so many processes, or auto for as many as pay; see also `scene job`.
+        resume: Encode in chunks that outlast a crash, and go on with what an earlier run of this command left.
         dry_run: Say what would be done, and what a trial of some frames says of time and size, and write nothing.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
     from scene.cli.console import setup_logging
 
     setup_logging(log_format)
+    import scene
     from scene.cli.encode_report import run_encodes
     from scene.errors import UsageError
     from scene.jobs.batch.destinations import destinations
@@ -45,7 +50,16 @@ def encode(
     *sources, destination = files
     outputs = destinations(sources, destination, options.settings.codec)
     requests = [request_of(source, output, options) for source, output in zip(sources, outputs, strict=True)]
-    run_encodes(requests, log_format, dry=dry_run)
+    if workers is None and not resume:
+        run_encodes(requests, log_format, dry=dry_run)
+        return
+    number = None if workers == "auto" else workers
+    chunked = []
+    for request in requests:
+        if isinstance(request, scene.TargetEncodeRequest):
+            raise UsageError("--workers and --resume do not go with --target; find the CRF with `scene search` first.")
+        chunked.append(scene.ChunkedEncodeRequest(request, number, resume=resume))
+    run_encodes(chunked, log_format, dry=dry_run)
 
 
 def encode_words(source: Path, destination: Path, settings: EncoderSettings, enhancement: EnhanceOptions) -> list[str]:

@@ -13,6 +13,7 @@ from scene.metrics.gain_sentence import HONEST, gain_sentence
 from scene.metrics.targets import score_text, title
 
 if TYPE_CHECKING:
+    from scene.jobs.chunks.parallel import ChunkedEncodeRequest
     from scene.jobs.encode import EncodeRequest, EncodeResult
     from scene.jobs.gain import Gain
     from scene.jobs.guard import GuardReport
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 def run_encodes(
-    requests: Sequence[EncodeRequest | TargetEncodeRequest], log_format: LogFormat, *, dry: bool = False
+    requests: Sequence[EncodeRequest | TargetEncodeRequest | ChunkedEncodeRequest],
+    log_format: LogFormat,
+    *,
+    dry: bool = False,
 ) -> None:
     """Does what is asked and announces each result.
 
@@ -43,16 +47,19 @@ def run_encodes(
         raise SceneError(f"{len(failures)} of {len(requests)} files failed: {named} (reasons above).")
 
 
-def _encode(request: EncodeRequest | TargetEncodeRequest, log_format: LogFormat) -> None:
+def _encode(request: EncodeRequest | TargetEncodeRequest | ChunkedEncodeRequest, log_format: LogFormat) -> None:
     import scene
 
+    if isinstance(request, scene.ChunkedEncodeRequest):
+        announce_encode(scene.encode_in_chunks(request, partial(progress_display, log_format=log_format)))
+        return
     if isinstance(request, scene.EncodeRequest):
         with progress_display("encode", "frames", log_format) as on_progress:
             result = scene.encode(request, on_progress)
         if result.gain is not None:
             for sentence in gain_sentences(result.gain, request.settings.codec):
                 announce(sentence)
-        announce(_summary(result), _fields(result))
+        announce_encode(result)
         return
     from scene.cli.search_report import json_document, sentences
 
@@ -65,6 +72,11 @@ def _encode(request: EncodeRequest | TargetEncodeRequest, log_format: LogFormat)
     found = json_document(request.search, both.found)
     del found["command"]
     announce(_summary(both.encoded), {**_fields(both.encoded), "search": found})
+
+
+def announce_encode(result: EncodeResult) -> None:
+    """Says what an encode did."""
+    announce(_summary(result), _fields(result))
 
 
 def gain_sentences(gain: Gain, codec: str) -> list[str]:
@@ -81,10 +93,10 @@ def gain_sentences(gain: Gain, codec: str) -> list[str]:
     ]
 
 
-def _plan(request: EncodeRequest | TargetEncodeRequest, log_format: LogFormat) -> None:
+def _plan(request: EncodeRequest | TargetEncodeRequest | ChunkedEncodeRequest, log_format: LogFormat) -> None:
     import scene
 
-    plan = scene.dry_run(request)
+    plan = scene.dry_run(request.encode if isinstance(request, scene.ChunkedEncodeRequest) else request)
     if log_format == "json":
         names = {"source": str(plan.source), "destination": str(plan.destination)}
         announce(f"{plan.destination}: not written", {**asdict(plan), **names})
@@ -115,10 +127,10 @@ def plan_lines(plan: DryRun) -> list[str]:
     return [f"{plan.source} -> {plan.destination}", *(f"  {name:10}{text}" for name, text in rows)]
 
 
-def _plain(request: EncodeRequest | TargetEncodeRequest) -> EncodeRequest:
+def _plain(request: EncodeRequest | TargetEncodeRequest | ChunkedEncodeRequest) -> EncodeRequest:
     import scene
 
-    return request.encode if isinstance(request, scene.TargetEncodeRequest) else request
+    return request if isinstance(request, scene.EncodeRequest) else request.encode
 
 
 def _fields(result: EncodeResult) -> dict[str, Any]:

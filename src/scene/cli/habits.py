@@ -29,7 +29,7 @@ _ANSWERS = {
     "-f": "the suffix of the output chooses its form",
     "-q:v": "give --crf",
 }
-_COMMANDS = {"encode", "batch", "search", "filter", "evaluate", "sample", "demo"}
+_COMMANDS = {"encode", "batch", "job", "search", "filter", "evaluate", "sample", "demo"}
 # Those whose outputs are a folder.
 _WITH_OUT = {"batch", "evaluate"}
 _RATE = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)([kKmMgG]?)(?:b(?:it)?(?:/s|ps)?)?")

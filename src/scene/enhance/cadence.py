@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
 from scene.errors import UsageError
 from scene.options import DEFAULT_SEMANTIC_INTERVAL
-from scene.temporal.shots import ShotDetector
+from scene.temporal.shots import KnownShots, ShotDetector, Shots
 
 # Share of the way to a new embedding that the one in use goes at each renewal within a shot.
 SMOOTHING = 0.5
@@ -28,7 +28,7 @@ class EmbeddingCadence:
         if interval < 0:
             raise UsageError(f"semantic interval {interval} makes no sense; give frames, or 0 for once a shot.")
         self._interval = interval
-        self._shots = ShotDetector()
+        self._shots: Shots = ShotDetector()
         self._age = 0
         self._current: Tensor | None = None
 
@@ -39,6 +39,10 @@ class EmbeddingCadence:
         """
         self._shots = ShotDetector()
         self._current = None
+
+    def follow(self, begins: Iterable[bool]) -> None:
+        """The next frames' shots are known: of each, whether it is the first of one."""
+        self._shots = KnownShots(begins)
 
     def next(self, luma: Tensor, embed: Callable[[], Tensor]) -> Tensor:
         """The embedding of the next frame.

@@ -30,10 +30,11 @@ from scene.enhance.colour import (
     plane_scales,
     rgb_delta_to_gbr,
     rgb_delta_to_studio,
+    studio_luma,
     subsample_chroma,
 )
 from scene.enhance.device import resolve_device
-from scene.enhance.runtime import open_runtime
+from scene.enhance.runtime import open_runtime, settled_runtime
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
 from scene.model.bank import bank_change as tensor_bank_change
@@ -42,6 +43,7 @@ from scene.options import DEFAULT_SEMANTIC_INTERVAL, RuntimeName, TemporalMode
 from scene.picture import Picture, PictureFormat, Plane
 from scene.temporal import TemporalFilter
 from scene.temporal.filter import REACH
+from scene.temporal.shots import ShotDetector
 
 if TYPE_CHECKING:
     from scene.model import Network
@@ -67,7 +69,7 @@ class Enhancer:
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
         step: quantiser step of the encoder to come, in 8-bit code values, for a quantiser-conditioned network; see
             `conditioning_step`, and for a calibration with a bank or a temporal filter. Others ignore it.
-        runtime: what computes the network; see `scene.enhance.runtime.open_runtime`. No change stays none in bfloat16,
+        runtime: what computes the network; see `scene.enhance.runtime`. No change stays none in bfloat16,
             and others differ by one or two hundredths of themselves.
 
     An enhancer follows one video from its first frame on: where the network is conditioned on embeddings, what it does
@@ -121,6 +123,8 @@ class Enhancer:
             self._semantics = semantics or open_conditioner(network, device=device)
         self._cadence = EmbeddingCadence(interval)
         self.identity = network.identity
+        # What conditions the network, where something does.
+        self.guide = "" if self._semantics is None else self._semantics.identity
         self.conditioned = network.config.quantiser is not None
         self.step_factor = self._calibration.step
         # Pictures a call that keep the device busy; more only costs memory and delay.
@@ -131,7 +135,8 @@ class Enhancer:
             self._take_step(step)
         self._has_body = network.config.body
         self._network = network.eval().to(self.device)
-        self._compute = open_runtime(self._network, runtime, self.device)
+        self.runtime = settled_runtime(network, runtime, self.device)
+        self._compute = open_runtime(self._network, self.runtime, self.device)
 
     def check(self, fmt: PictureFormat) -> None:
         """Raises UsageError if this network cannot enhance pictures of this format."""
@@ -166,6 +171,41 @@ class Enhancer:
     def renew_embedding(self) -> None:
         """The next picture begins a shot for `enhance_filtered`, which may not see all that `filter_in_time` sees."""
         self._cadence.start_shot()
+
+    def look_around(self, index: int) -> tuple[int, int]:
+        """How many pictures before and after one `filter_in_time` needs, so that it becomes what it is in the video.
+
+        Args:
+            index: of the picture within its shot, as the temporal filter counts.
+        """
+        return (0, 0) if self._temporal is None else self._temporal.look_around(index)
+
+    def embedding_shots(self, pictures: Iterable[Picture]) -> Iterator[bool] | None:
+        """Of each picture of a whole video, whether it begins a shot for the embeddings; None without any.
+
+        An enhancer that has done this can only `follow` then.
+        """
+        if self._semantics is None:
+            return None
+        detector = ShotDetector()
+        return (detector.begins(studio_luma(picture)) for picture in self.filter_in_time(pictures))
+
+    def follow(self, shots: Iterable[bool], embedding_shots: Iterable[bool] = ()) -> None:
+        """The next pictures are from the middle of a video whose shots are known.
+
+        Args:
+            shots: of each picture for `filter_in_time`, whether it is the first of a shot.
+            embedding_shots: the same of each picture for `enhance_filtered` or `embed`.
+        """
+        if self._temporal is not None:
+            self._temporal.follow(shots)
+        self._cadence.follow(embedding_shots)
+
+    def embed(self, filtered: Iterable[Picture]) -> None:
+        """Sees pictures of a shot before those that are enhanced, for the embedding alone."""
+        with torch.inference_mode():
+            for picture in filtered:
+                self._embeddings([picture], studio_luma(picture).to(self.device))
 
     def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Enhances pictures of one format, in order.

@@ -32,15 +32,12 @@ def open_runtime(network: Network, name: RuntimeName, device: torch.device) -> C
 
     Args:
         network: on the device.
-        name: "auto" is what `remember_fastest` was told for such a network on this processor, torch where it was told
-            nothing, and torch elsewhere.
+        name: of `settled_runtime`.
 
     Raises:
         UsageError: OpenVINO was asked for a GPU, or for a network that it cannot have.
         MissingError: OpenVINO is not installed.
     """
-    if name == "auto":
-        name = fastest_runtime(network) if device.type == "cpu" and network.config.body else "torch"
     half = name.endswith("-bf16") and network.config.global_skip
     if name.startswith("torch"):
         return _torch(network, device, half=half)
@@ -49,6 +46,13 @@ def open_runtime(network: Network, name: RuntimeName, device: torch.device) -> C
     from scene.enhance.openvino import OpenVINONetwork
 
     return OpenVINONetwork(network, half=half)
+
+
+def settled_runtime(network: Network, name: RuntimeName, device: torch.device) -> RuntimeName:
+    """A name in place of `auto`: that of `fastest_runtime` for a network on a processor, torch elsewhere."""
+    if name != "auto":
+        return name
+    return fastest_runtime(network) if device.type == "cpu" and network.config.body else "torch"
 
 
 def fastest_runtime(network: Network) -> RuntimeName:

@@ -11,17 +11,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
-from scene.picture import Picture, Plane
+from scene.picture import Picture
 from scene.temporal.blend import Blend, Neighbour
 from scene.temporal.motion import serves
 from scene.temporal.opencv_blend import OpenCVBlend
-from scene.temporal.shots import THUMBNAIL, ShotDetector
+from scene.temporal.shots import KnownShots, ShotDetector, Shots, eight_bit_luma, thumbnail
 from scene.temporal.tensor_blend import TensorBlend
 
 # The most neighbours on a side.
@@ -78,13 +77,34 @@ class TemporalFilter:
         self._weights = _WEIGHTS[before]
         self._period = period
         self._blend: Blend[Any] = OpenCVBlend() if device is None or device.type == "cpu" else TensorBlend(device)
-        self._shots = ShotDetector()
+        self._shots: Shots = ShotDetector()
         self._shot = self._index = 0
         self._past: deque[_Entry] = deque(maxlen=before)
 
     def start_shot(self) -> None:
         """The next picture is the first of a shot, whatever it looks like."""
         self._shots = ShotDetector()
+
+    def look_around(self, index: int) -> tuple[int, int]:
+        """How many frames before and after one must be given, so that it becomes what it is within the whole video.
+
+        Args:
+            index: of the frame within its shot.
+        """
+        if self.sigma * self._strength == 0:
+            return 0, 0
+        first = max(0, index - len(self._weights))
+        # So that the frame given first is one that is filtered, as the first of a shot is.
+        return index - (first - first % self._period), self._after
+
+    def follow(self, begins: Iterable[bool]) -> None:
+        """The next pictures are from the middle of the video, as many before them as `look_around` asks for.
+
+        Args:
+            begins: of each, whether it is the first of a shot.
+        """
+        self._shots = KnownShots(begins)
+        self._shot, self._index = self._shot + 1, 0
 
     def stream(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """Filters pictures of one format, in order; takes `after` more than it has given.
@@ -108,12 +128,8 @@ class TemporalFilter:
             yield self._filtered(entry, around)
 
     def _enter(self, picture: Picture) -> _Entry:
-        luma = picture.planes[0]
-        if picture.format.bit_depth > 8:
-            luma = cast(Plane, luma >> (picture.format.bit_depth - 8))
-        eight = luma.astype(np.uint8, copy=False)
-        thumbnail = cv2.resize(eight, THUMBNAIL[::-1], interpolation=cv2.INTER_AREA)
-        if self._shots.begins(torch.from_numpy(thumbnail)[None, None] / 255):
+        eight = eight_bit_luma(picture)
+        if self._shots.begins(thumbnail(eight)):
             self._shot, self._index = self._shot + 1, 0
         entry = _Entry(picture, self._blend.small(eight), self._shot, self._index)
         self._index += 1

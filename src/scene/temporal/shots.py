@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from scene.picture import Picture, Plane
 
 # A frame's content value is the mean absolute difference of its thumbnail from the one before. A cut has one above this
 # share of full scale, and an adaptive ratio (to the shot's usual content value) above this, so that fast motion and
@@ -16,6 +25,42 @@ THUMBNAIL = (18, 32)
 _NEWEST = 0.2
 # Frames within which the picture is back after a flash.
 _FLASH_FRAMES = 3
+
+
+class Shots(Protocol):
+    """Says of the frames of a video, one after the other, which begin a shot."""
+
+    def begins(self, luma: Tensor) -> bool:
+        """Whether this frame, (1, 1, H, W) on any scale where 1 is about white, is the first of a shot."""
+
+
+def eight_bit_luma(picture: Picture) -> npt.NDArray[np.uint8]:
+    """The first plane (H, W) of a picture in 8 bits."""
+    luma = picture.planes[0]
+    if picture.format.bit_depth > 8:
+        luma = cast(Plane, luma >> (picture.format.bit_depth - 8))
+    return luma.astype(np.uint8, copy=False)
+
+
+def thumbnail(luma: npt.NDArray[np.uint8]) -> Tensor:
+    """8-bit luma (H, W) as what `Shots` looks at, in a fraction of its own time."""
+    small = cv2.resize(luma, THUMBNAIL[::-1], interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(small)[None, None] / 255
+
+
+class KnownShots:
+    """Shots that were found before, for whoever sees only a part of a video.
+
+    Args:
+        begins: of each frame to come, whether it is the first of a shot.
+    """
+
+    def __init__(self, begins: Iterable[bool]) -> None:
+        self._begins = iter(begins)
+
+    def begins(self, luma: Tensor) -> bool:
+        """As `Shots` has it, whatever the frame looks like. Raises StopIteration after the last."""
+        return next(self._begins)
 
 
 class ShotDetector:

@@ -183,15 +183,42 @@ class Writer:
         try:
             for packet in self._encoder.finish(check):
                 self._mux_encoded(packet)
-            self._encoder.close()
-            for source, packets in self._copies.rest():
-                self._copy(source, packets)
-            self._output.close()
-            aspect = self._info.sample_aspect_ratio or Fraction(1)
-            if not self._codec.signals_aspect and self._container.muxer in {"matroska", "webm"} and aspect != 1:
-                write_display_size(self._path, self._track, self._size, aspect)
+            self._close()
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
+
+    def write_coded(self, packet: Packet[Any], stamp: int) -> None:
+        """Takes the next packet that another encoder of the same plan made, instead of a frame; see `finish_coded`.
+
+        Args:
+            packet: of the video, in coding order; its time base is the source's.
+            stamp: when the next frame, in the order of showing, is shown.
+
+        Raises:
+            InputError, SceneError: as of `write`.
+        """
+        self.stamps.append(stamp)
+        try:
+            self._mux_encoded(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def finish_coded(self) -> None:
+        """As `finish`, where `write_coded` was given all of the video."""
+        try:
+            self._close()
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def _close(self) -> None:
+        assert self._encoder is not None
+        self._encoder.close()
+        for source, packets in self._copies.rest():
+            self._copy(source, packets)
+        self._output.close()
+        aspect = self._info.sample_aspect_ratio or Fraction(1)
+        if not self._codec.signals_aspect and self._container.muxer in {"matroska", "webm"} and aspect != 1:
+            write_display_size(self._path, self._track, self._size, aspect)
 
     def _failure(self, error: Exception) -> SceneError:
         if isinstance(error, av.InvalidDataError) and self._copies.sums:
@@ -216,6 +243,11 @@ class Writer:
             video=self._sum,
             tracks=self._copies.sums,
         )
+
+    @property
+    def parameter_sets(self) -> bytes:
+        """The encoder's own that the header holds, empty where its stream repeats them; from `start` on."""
+        return bytes(self._video.codec_context.extradata or b"")
 
     @property
     def converted(self) -> frozenset[int]:

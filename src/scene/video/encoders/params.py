@@ -13,6 +13,22 @@ if TYPE_CHECKING:
 
 # Parameters with which a CRF has no say.
 FIXED_QUALITY = frozenset({"qp", "lossless"})
+# Parameters that count bits or frames from a video's first one on.
+WHOLE_VIDEO = frozenset(
+    {
+        "vbv-maxrate",
+        "vbv-bufsize",
+        "vbv-init",
+        "vbv-end",
+        "nal-hrd",
+        "hrd",
+        "mbr",
+        "buf-sz",
+        "buf-initial-sz",
+        "maxrate",
+    }
+    | {"zones", "zonefile", "qpfile", "force-key-frames", "seek", "frames", "chunk-start", "chunk-end"}
+)
 
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*")
 _COLON = re.compile(r"(?<!\\)((?:\\\\)*):")

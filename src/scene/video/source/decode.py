@@ -11,6 +11,7 @@ from typing import Any
 
 import av
 from av.packet import Packet
+from av.stream import Stream
 
 from scene.errors import InputError
 from scene.picture import Picture, Plane
@@ -155,6 +156,39 @@ class Decoder:
                 _NAMED,
             )
 
+    def packets(self) -> Iterator[Packet[Any]]:
+        """All packets of all streams in file order, at the times that `units` gives them; nothing is decoded.
+
+        Raises:
+            InputError: the file cannot be read to its end (unless tolerant).
+        """
+        return (packet for packet in self._demux() if packet.size)
+
+    def frames_from(self, stamp: int | None) -> Iterator[DecodedFrame]:
+        """The frames alone, beginning at a key frame before a time, which ones exactly is for the caller to find out.
+
+        Args:
+            stamp: in the source's time base, as frames have it; None for the beginning of the file.
+
+        Raises:
+            InputError: as `units` does, but for what is missing at the end; or the source cannot be sought in.
+        """
+        if stamp is not None:
+            try:
+                self.container.seek(stamp - round(self._later / self._info.time_base), stream=self._stream)
+            except av.FFmpegError as error:
+                raise InputError(f"{self._info.path} cannot be sought in ({reason(error)}).") from None
+        for packet in self._demux(self._stream):
+            for frame in self._decode(packet):
+                self._completeness.saw_frame(frame)
+                yield from map(self._own, self._deinterlaced(self._prepare(frame)))
+        yield from map(self._own, self._deinterlaced(None))
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the stream says when frames are shown; elementary streams do not, and cannot be sought in."""
+        return self._stream.start_time is not None
+
     def _start_after_zero(self) -> Fraction:
         """By how many seconds all times are moved, since hardly a container holds what is before 0."""
         name, first = self.container.format.name, self._stream.start_time or 0
@@ -166,9 +200,9 @@ class Decoder:
         log.log(self._log_level, "%s begins %.3f s before 0; all its times are moved by that.", self._info.path, before)
         return before
 
-    def _demux(self) -> Iterator[Packet[Any]]:
+    def _demux(self, stream: Stream | None = None) -> Iterator[Packet[Any]]:
         try:
-            for packet in read_packets(self.container):
+            for packet in read_packets(self.container, stream):
                 if self._later:
                     ticks = round(self._later / packet.time_base)
                     packet.pts = None if packet.pts is None else packet.pts + ticks

@@ -1,0 +1,144 @@
+"""Joining: the chunks' packets and the source's other tracks become the file that an encode in one go makes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+from scene.errors import InputError, SceneError
+from scene.files import PendingFile
+from scene.jobs.chunks.folder import WorkFolder
+from scene.jobs.chunks.journal import JobPlan, identify, load_plan
+from scene.jobs.chunks.run import finished_chunk
+from scene.jobs.encode import EncodeRequest, EncodeResult, check_request
+from scene.jobs.provenance import provenance
+from scene.progress import OnProgress, Progress, silent
+from scene.video.container.verify import verify
+from scene.video.container.writer import Writer
+from scene.video.encoding.coded import CodedPacket, in_sequence, read_about, read_coded
+from scene.video.source.decode import Decoder, Unit
+
+
+def join_job(work: Path, on_progress: OnProgress = silent, *, formalities: EncodeRequest | None = None) -> EncodeResult:
+    """Writes the destination of a job whose chunks are all there; it appears when it is complete and verified.
+
+    The work folder stays as it is, so that a join that fails can be done again.
+
+    Args:
+        formalities: a request whose `overwrite` and `verify` count instead of those of the plan.
+
+    Raises:
+        UsageError: the destination is there, or the container does not hold what the source has.
+        InputError: the plan or the source is missing, damaged or has changed.
+        MissingError: this is another version of the program than the plan's.
+        VerificationError: what was written is not what was encoded.
+        BusyError: another process plans or joins the job.
+        SceneError: chunks are missing, or the output cannot be written.
+    """
+    started = time.monotonic()
+    folder = WorkFolder(work)
+    plan = load_plan(folder.plan)
+    plan.check_versions()
+    folder.make()
+    with folder.locked():
+        missing = [index for index in range(plan.chunks) if finished_chunk(folder, plan, index) is None]
+        if missing:
+            named = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            raise SceneError(f"{work}: {len(missing)} of {plan.chunks} chunks are missing or damaged: {named}.")
+        request = plan.request
+        if formalities is not None:
+            request = replace(request, overwrite=formalities.overwrite, verify=formalities.verify)
+        if identify(request.source) != plan.source:
+            raise InputError(f"{request.source} has changed since the job was planned; plan it again.")
+        with PendingFile(request.destination) as pending, folder.output(pending.path):
+            written = _write(folder, plan, request, pending, on_progress)
+            pending.publish(overwrite=request.overwrite)
+    return EncodeResult(
+        destination=request.destination,
+        frames=plan.frames,
+        seconds=time.monotonic() - started,
+        source_bytes=plan.source.bytes,
+        bytes=written,
+        model=plan.model,
+        damage=plan.damage,
+    )
+
+
+def _write(
+    folder: WorkFolder, plan: JobPlan, request: EncodeRequest, pending: PendingFile, on_progress: OnProgress
+) -> int:
+    """Writes and verifies the unpublished file; its size."""
+    checked = check_request(request)
+    encoding = checked.plan
+    tag = provenance(
+        *(encoding.encoder, encoding.settings, request.enhancement, plan.model),
+        focus=0,
+        guard=False,
+        deinterlace=request.deinterlace,
+    )
+    with Decoder(encoding.info, writable=False, tolerant=request.skip_damage, quiet=True) as decoder:
+        writer = Writer(
+            *(pending.path, checked.container, decoder.container, encoding, tag, checked.chosen.copied),
+            tolerant=request.skip_damage,
+        )
+        try:
+            writer.start()
+            _check_parameter_sets(folder, plan, writer)
+            clock = encoding.info.time_base
+            _merge(decoder, writer, plan, clock, _coded(folder, plan, clock), on_progress)
+            writer.finish_coded()
+        except BaseException:
+            pending.discard()
+            writer.abort()
+            raise
+    verify(pending.path, request.destination, writer.written(), request.verify)
+    return pending.path.stat().st_size
+
+
+def _check_parameter_sets(folder: WorkFolder, plan: JobPlan, writer: Writer) -> None:
+    """Raises SceneError where a chunk's pictures would be decoded by what is another encoder's."""
+    for index in range(plan.chunks):
+        if read_about(folder.chunk(index), whole=False)["parameter_sets"] != writer.parameter_sets.hex():
+            raise SceneError(
+                f"{folder.chunk(index)} has other parameter sets than this encoder; remove it and run it again."
+            )
+
+
+def _coded(folder: WorkFolder, plan: JobPlan, time_base: Fraction) -> Iterator[CodedPacket]:
+    """The packets of the whole video in coding order."""
+    durations = dict(zip(plan.table.stamps, plan.table.durations, strict=True))
+    for index in range(plan.chunks):
+        packets = read_coded(folder.chunk(index), time_base)
+        for packet in in_sequence(packets, plan.table.stamps, plan.starts[index]):
+            packet.duration = packet.duration or durations.get(packet.pts or 0, 0)
+            yield packet
+
+
+def _merge(
+    decoder: Decoder,
+    writer: Writer,
+    plan: JobPlan,
+    time_base: Fraction,
+    coded: Iterator[CodedPacket],
+    on_progress: OnProgress,
+) -> None:
+    """Writes both kinds of packets, those of the video when the source comes to the time of its frames."""
+    stamps, done = plan.table.stamps, 0
+
+    def advance(until: Fraction | float) -> None:
+        nonlocal done
+        while done < len(stamps) and stamps[done] * time_base <= until:
+            writer.write_coded(next(coded), stamps[done])
+            done += 1
+            on_progress(Progress(done, len(stamps), {"bytes": writer.bytes}))
+
+    for packet in decoder.packets():
+        time_of = packet.dts if packet.dts is not None else packet.pts
+        if time_of is not None:
+            advance(time_of * packet.time_base)
+        if packet.stream.index != plan.stream:
+            writer.write(Unit([packet]))
+    advance(float("inf"))

@@ -1,0 +1,207 @@
+"""One chunk: its frames as they are within the whole video, enhanced and encoded to a file of packets."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice, tee
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scene.errors import InputError, UsageError
+from scene.files import PendingFile
+from scene.jobs.chunks.folder import BusyError, WorkFolder
+from scene.jobs.chunks.journal import JobPlan, identify, load_plan
+from scene.jobs.chunks.plan import without_warnings
+from scene.jobs.encode import open_enhancer_for
+from scene.jobs.pipeline import run_pipeline
+from scene.progress import OnProgress, Progress, silent
+from scene.video.container.formats import container_of
+from scene.video.encoding.coded import CodedEncoder, read_about
+from scene.video.encoding.plan import EncodePlan, check_settings, plan_encode
+from scene.video.source.decode import DecodedFrame
+from scene.video.source.passage import read_passage
+from scene.video.source.probe import probe
+
+if TYPE_CHECKING:
+    from scene.enhance import Enhancer
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What was done.
+
+    Attributes:
+        index: of the chunk, from 0.
+        frames: of the chunk.
+        bytes: coded.
+        seconds: wall-clock time that it took, now or before.
+        done_before: whether it was there already.
+    """
+
+    index: int
+    frames: int
+    bytes: int
+    seconds: float
+    done_before: bool
+
+
+def run_chunk(work: Path, index: int, on_progress: OnProgress = silent) -> ChunkResult:
+    """Encodes a chunk of a planned job, unless that has been done; any number of processes may do so at once.
+
+    Raises:
+        UsageError: there is no such chunk.
+        InputError: the plan or the source is missing or damaged, or the source has changed.
+        MissingError: this is another version of the program than the plan's, or lacks what is needed.
+        BusyError: another process is at work on this chunk.
+        SceneError: encoding or writing failed.
+    """
+    folder = WorkFolder(work)
+    plan = load_plan(folder.plan)
+    if not 0 <= index < plan.chunks:
+        raise UsageError(f"{work} has chunks 0 to {plan.chunks - 1}, and none with `index` {index}.")
+    folder.make()
+    done = finished_chunk(folder, plan, index)
+    if done is not None:
+        return done
+    plan.check_versions()
+    with folder.locked(index):
+        # Another process may have done it meanwhile.
+        done = finished_chunk(folder, plan, index)
+        if done is not None:
+            return done
+        folder.remove_leftovers(index)
+        if identify(plan.request.source) != plan.source:
+            raise InputError(f"{plan.request.source} has changed since the job was planned; plan it again.")
+        with without_warnings():
+            return _run(folder, plan, index, on_progress)
+
+
+def run_job(work: Path, on_progress: OnProgress = silent) -> list[ChunkResult]:
+    """Encodes all chunks that are not done and that no other process is at, one after the other; see `run_chunk`."""
+    folder = WorkFolder(work)
+    plan = load_plan(folder.plan)
+    results: list[ChunkResult] = []
+    for index in range(plan.chunks):
+        done = sum(result.frames for result in results)
+
+        def report(progress: Progress, done: int = done) -> None:
+            on_progress(Progress(done + progress.done, plan.frames, progress.fields))
+
+        with contextlib.suppress(BusyError):
+            results.append(run_chunk(work, index, report))
+    return results
+
+
+def finished_chunk(folder: WorkFolder, plan: JobPlan, index: int, *, whole: bool = True) -> ChunkResult | None:
+    """What a chunk's file says, None where there is none, or one that is damaged or of another plan.
+
+    Args:
+        whole: look for damage in all of it, not at its ends alone.
+    """
+    first, end = plan.span(index)
+    try:
+        about = read_about(folder.chunk(index), whole=whole)
+    except InputError:
+        return None
+    if (about.get("job"), about.get("frames"), about.get("packets")) != (plan.identity, end - first, end - first):
+        return None
+    return ChunkResult(index, end - first, int(about["bytes"]), float(about["seconds"]), done_before=True)
+
+
+def encode_plan(plan: JobPlan) -> EncodePlan:
+    """The job's video, resolved on this machine. Raises UsageError, InputError or MissingError as `scene.encode`."""
+    request = plan.request
+    check_settings(request.settings)
+    return plan_encode(request.settings, probe(request.source, plan.stream, deinterlace=request.deinterlace))
+
+
+def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress) -> ChunkResult:
+    started = time.monotonic()
+    request, encoding = plan.request, encode_plan(plan)
+    first, end = plan.span(index)
+    enhancer = open_enhancer_for(request, encoding)
+    passage = _Passage(plan, encoding, enhancer, first, end)
+    passage.prime()
+    with PendingFile(folder.chunk(index)) as pending:
+        encoder = CodedEncoder(pending.path, encoding, container_of(request.destination).muxer)
+        try:
+
+            def write(frames: Iterator[DecodedFrame], check: Callable[[], None]) -> None:
+                for frame in frames:
+                    encoder.encode(frame)
+                    fps = encoder.frames / max(time.monotonic() - started, 1e-3)
+                    on_progress(Progress(encoder.frames, end - first, {"fps": round(fps, 2), "bytes": encoder.bytes}))
+                seconds = round(time.monotonic() - started, 3)
+                encoder.finish(check, {"job": plan.identity, "frames": encoder.frames, "seconds": seconds})
+
+            run_pipeline(passage.decoded, passage.enhanced, write, on_stop=encoder.kill)
+        finally:
+            encoder.close()
+        pending.publish(overwrite=True)
+    return ChunkResult(index, end - first, encoder.bytes, time.monotonic() - started, done_before=False)
+
+
+class _Passage:
+    """The frames of a chunk, and those around it that the enhancer must see."""
+
+    def __init__(self, plan: JobPlan, encoding: EncodePlan, enhancer: Enhancer | None, first: int, end: int) -> None:
+        self._plan, self._encoding, self._enhancer = plan, encoding, enhancer
+        self._first, self._end = first, end
+        self._shots, self._embedding_shots = set(plan.shots), set(plan.embedding_shots)
+        self._begin, self._stop = self._around(first, end)
+
+    def prime(self) -> None:
+        """Shows the enhancer what its embedding needs of the chunk's first shot and lies before the chunk."""
+        enhancer = self._enhancer
+        if enhancer is None or not self._embedding_shots:
+            return
+        shot = max(number for number in self._embedding_shots if number <= self._first)
+        # Without renewals a shot has the embedding of its first frame.
+        last = self._first if self._plan.request.enhancement.semantic_interval else min(shot + 1, self._first)
+        if shot < last:
+            begin, stop = self._around(shot, last)
+            enhancer.follow(self._begins(begin, stop), (number == shot for number in range(shot, last)))
+            filtered = enhancer.filter_in_time(frame.picture() for frame in self._read(begin, stop))
+            enhancer.embed(islice(filtered, shot - begin, last - begin))
+
+    def decoded(self) -> Iterator[DecodedFrame]:
+        """The chunk's frames, and those around it."""
+        return self._read(self._begin, self._stop)
+
+    def enhanced(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
+        """The chunk's frames enhanced, of all that `decoded` gives."""
+        enhancer = self._enhancer
+        if enhancer is None:
+            yield from frames
+            return
+        enhancer.follow(
+            self._begins(self._begin, self._stop),
+            (number in self._embedding_shots for number in range(self._first, self._end)),
+        )
+        own = slice(self._first - self._begin, self._end - self._begin)
+        frames, read = tee(frames)
+        filtered = enhancer.filter_in_time(frame.picture() for frame in read)
+        pictures = enhancer.enhance_filtered(islice(filtered, own.start, own.stop))
+        for frame, picture in zip(islice(frames, own.start, own.stop), pictures, strict=True):
+            frame.replace(picture)
+            yield frame
+        # What only the temporal filter looked at.
+        for _ in frames:
+            pass
+
+    def _around(self, first: int, end: int) -> tuple[int, int]:
+        """The first frame, and the one after the last, that must be decoded for some frames to be enhanced."""
+        if self._enhancer is None:
+            return first, end
+        shot = max(number for number in self._plan.shots if number <= first)
+        before, after = self._enhancer.look_around(first - shot)
+        return first - before, min(end + after, self._plan.frames)
+
+    def _begins(self, first: int, end: int) -> Iterator[bool]:
+        return (number in self._shots for number in range(first, end))
+
+    def _read(self, first: int, end: int) -> Iterator[DecodedFrame]:
+        return read_passage(self._encoding.info, self._plan.table, first, end, tolerant=self._plan.request.skip_damage)
