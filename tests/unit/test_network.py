@@ -103,18 +103,20 @@ def test_a_batch_equals_its_samples_one_by_one(guidance: str, planes: str) -> No
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 17), (16, 31), (181, 321), (33, 16)])
 @pytest.mark.parametrize("planes", ["rgb", "luma"])
-def test_any_size_comes_back(size: tuple[int, int], planes: str) -> None:
-    network = randomised(small(guidance="features", planes=planes))
+@pytest.mark.parametrize("unshuffle", [2, 4])
+def test_any_size_comes_back(size: tuple[int, int], planes: str, unshuffle: int) -> None:
+    network = randomised(small(guidance="features", planes=planes, unshuffle=unshuffle))
     x = torch.rand(1, network.in_channels, *size)
     y = network(x)
     assert y.shape == x.shape
     assert torch.isfinite(y).all()
 
 
-def test_an_odd_size_is_padded_by_repeating_the_border() -> None:
-    network = randomised(small(guidance="features", planes="luma"))
+@pytest.mark.parametrize(("unshuffle", "more"), [(2, (0, 1, 0, 1)), (4, (0, 1, 0, 3))])
+def test_an_odd_size_is_padded_by_repeating_the_border(unshuffle: int, more: tuple[int, ...]) -> None:
+    network = randomised(small(guidance="features", planes="luma", unshuffle=unshuffle))
     x = torch.rand(1, 1, 17, 19)
-    padded = F.pad(x, (0, 1, 0, 1), mode="replicate")
+    padded = F.pad(x, more, mode="replicate")
     torch.testing.assert_close(network(x), network(padded)[..., :17, :19])
 
 
@@ -261,7 +263,17 @@ def test_impossible_ranges_of_the_quantiser_are_refused(wrong: object) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"channels": 0}, {"kernels": -1}, {"planes": "cmyk"}, {"guidance": "x"}, {"block_skip": 1}, {"channels": 8.0}],
+    [
+        *(
+            {"channels": 0},
+            {"kernels": -1},
+            {"planes": "cmyk"},
+            {"guidance": "x"},
+            {"block_skip": 1},
+            {"channels": 8.0},
+        ),
+        *({"unshuffle": 3}, {"unshuffle": 4, "planes": "yuv420"}),
+    ],
 )
 def test_impossible_shapes_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):

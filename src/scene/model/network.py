@@ -21,11 +21,11 @@ Planes = Literal["rgb", "luma", "yuv420"]
 Guidance = Literal["embedding", "features"]
 Activation = Literal["relu", "none"]
 
-_SHUFFLE = 2
+_UNSHUFFLES = (2, 4)
 # Training pictures whose embeddings a network carries; fewer where each is a grid.
 _REFERENCES = 64
-# Channels at half resolution: three or one pixel-unshuffled planes; four luma phases beside U and V.
-_UNSHUFFLED_CHANNELS: dict[Planes, int] = {"rgb": 12, "luma": 4, "yuv420": 6}
+# Channels that go in and come out; of "yuv420" at half resolution, four luma phases beside U and V.
+_CHANNELS: dict[Planes, int] = {"rgb": 3, "luma": 1, "yuv420": 6}
 _WIDEST_STEPS = (0.01, 10_000.0)
 
 
@@ -36,6 +36,8 @@ class NetworkConfig:
     Attributes:
         guidance: what conditions the first block: "embedding" is SCENE, "features" is AsConvSR.
         planes: what goes in and comes out; see `Network.forward`.
+        unshuffle: side of the squares of samples that become channels, 2 (the paper) or 4, which takes a quarter of the
+            time; "yuv420" comes unshuffled by 2.
         channels: width of the features.
         kernels: number E of base kernels.
         embedding_width: width of the semantic embedding; unused with guidance "features".
@@ -57,6 +59,7 @@ class NetworkConfig:
 
     guidance: Guidance = "embedding"
     planes: Planes = "rgb"
+    unshuffle: int = 2
     channels: int = 64
     kernels: int = 4
     embedding_width: int = 1152
@@ -74,7 +77,7 @@ class NetworkConfig:
     def __post_init__(self) -> None:
         choices = {
             "guidance": ("embedding", "features"),
-            "planes": tuple(_UNSHUFFLED_CHANNELS),
+            "planes": tuple(_CHANNELS),
             "activation": ("relu", "none"),
             "normalisation": ("none", "softmax"),
         }
@@ -90,6 +93,8 @@ class NetworkConfig:
         for name in ("block_skip", "global_skip", "body"):
             if not isinstance(getattr(self, name), bool):
                 raise UsageError(f"{name} = {getattr(self, name)!r} must be true or false")
+        if self.unshuffle not in _UNSHUFFLES or (self.planes == "yuv420" and self.unshuffle != 2):
+            raise UsageError(f"unshuffle = {self.unshuffle!r} must be 2 or 4, and 2 with planes = yuv420")
         if not self.body and (self.guidance != "features" or self.planes != "luma"):
             raise UsageError('a model without body has guidance = "features" and planes = "luma"')
         if self.quantiser is not None:
@@ -171,7 +176,7 @@ class Semantics:
 
 
 class Network(nn.Module):
-    """Pixel-unshuffle by 2, 3x3 convolution, two assembled blocks, 3x3 convolution, pixel-shuffle (paper Fig. 1a).
+    """Pixel-unshuffle, 3x3 convolution, two assembled blocks, 3x3 convolution, pixel-shuffle (paper Fig. 1a).
 
     The first block follows `config.guidance`, the second is always conditioned on the features.
 
@@ -197,7 +202,7 @@ class Network(nn.Module):
         self.record: dict[str, Any] = {}
         if not config.body:
             return
-        folded = _UNSHUFFLED_CHANNELS[config.planes]
+        folded = _CHANNELS[config.planes] * (1 if config.planes == "yuv420" else config.unshuffle**2)
         conditioned = 0 if config.quantiser is None else 1
         self.head = nn.Conv2d(folded + conditioned, config.channels, 3, padding=1)
         self.blocks = nn.ModuleList([AssembledBlock(config, config.guidance), AssembledBlock(config, "features")])
@@ -214,7 +219,7 @@ class Network(nn.Module):
     @property
     def in_channels(self) -> int:
         """Channels that `forward` takes and returns."""
-        return {"rgb": 3, "luma": 1, "yuv420": 6}[self.config.planes]
+        return _CHANNELS[self.config.planes]
 
     def forward(self, x: Tensor, embedding: Tensor | None = None, step: Tensor | None = None) -> Tensor:
         """Enhances a batch.
@@ -243,8 +248,9 @@ class Network(nn.Module):
         if self.config.planes == "yuv420":
             folded = x
         else:
-            padded = F.pad(x, (0, width % _SHUFFLE, 0, height % _SHUFFLE), mode="replicate")
-            folded = F.pixel_unshuffle(padded, _SHUFFLE)
+            side = self.config.unshuffle
+            padded = F.pad(x, (0, -width % side, 0, -height % side), mode="replicate")
+            folded = F.pixel_unshuffle(padded, side)
         if embedding is not None and self.config.guidance == "embedding":
             embedding = self._centre(embedding)
         if self.config.quantiser is not None:
@@ -257,7 +263,7 @@ class Network(nn.Module):
             features = block(features, embedding)
         change: Tensor = self.tail(features)
         if self.config.planes != "yuv420":
-            change = cut(cut(F.pixel_shuffle(change, _SHUFFLE), 2, height), 3, width)
+            change = cut(cut(F.pixel_shuffle(change, self.config.unshuffle), 2, height), 3, width)
         return x + change if self.config.global_skip else change
 
     def _step_plane(self, folded: Tensor, step: Tensor | None, steps: tuple[float, float]) -> Tensor:
