@@ -48,7 +48,7 @@ def leftovers(out: Path) -> list[Path]:
 
 
 # Of a file that is caught at work.
-FRAMES = 40
+FRAMES = 20
 
 
 def long_video(path: Path) -> Path:
@@ -343,7 +343,7 @@ def test_two_hundred_files_with_five_broken_ones(tmp_path):
     broken["199.mkv"] = bytes(5000)
     for name, content in broken.items():
         next(folder.rglob(name)).write_bytes(content)
-    process = started(folder, "--out", out, "--workers", 2, "--preset", "ultrafast", temporary=tmp_path / "temporary")
+    process = started(folder, "--out", out, "--workers", 2, *FAST, temporary=tmp_path / "temporary")
     memory: list[tuple[int, int]] = []
 
     def watch() -> None:
@@ -368,6 +368,6 @@ def test_two_hundred_files_with_five_broken_ones(tmp_path):
     print(f"memory of the parent: {early} kB after 20 to 60 files, {late} kB after 150")
     assert late < early + 4096
     before = times(out)
-    assert scene_batch(folder, "--out", out, "--workers", 2, "--preset", "ultrafast") == 1
+    assert scene_batch(folder, "--out", out, "--workers", 2, *FAST) == 1
     assert times(out) == before
     assert sorted(states(out).values()) == ["failed"] * 5 + ["unchanged"] * 195
