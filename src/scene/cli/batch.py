@@ -15,6 +15,7 @@ from scene.cli.encode_options import EncodeOptions, request_of
 
 def batch(
     src: Annotated[Path, Parameter(name="DIR|LIST")],
+    /,
     *,
     out: Path,
     workers: int | None = None,
