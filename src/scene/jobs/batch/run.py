@@ -117,7 +117,7 @@ def batch(request: BatchRequest, on_news: OnNews = _silent) -> BatchResult:
 
 def default_workers() -> int:
     """How many files at a time on this machine."""
-    return max(1, (os.cpu_count() or 1) // _CORES_A_WORKER)
+    return max(1, len(os.sched_getaffinity(0)) // _CORES_A_WORKER)
 
 
 def _check(request: BatchRequest) -> None:
