@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+import refusing
 from making import decoded, make_video
 
 from scene.cli import run
@@ -48,7 +49,7 @@ def leftovers(out: Path) -> list[Path]:
 
 
 # Of a file that is caught at work.
-FRAMES = 40
+FRAMES = 20
 
 
 def long_video(path: Path) -> Path:
@@ -154,7 +155,8 @@ def test_a_list_with_odd_names_and_json(tmp_path, monkeypatch, capfd):
     printed, said = capfd.readouterr()
     lines = [json.loads(line) for line in said.splitlines()]
     assert printed == "" and lines[-1]["event"] == "error" and lines[-1]["code"] == 1
-    (result,) = [line for line in lines if line["event"] == "result"]
+    *files, result = [line for line in lines if line["event"] == "result"]
+    assert sorted(one["source"] for one in files) == sorted(names[:3]) and {one["frames"] for one in files} == {2}
     assert (result["done"], result["failed"], result["files"]) == (3, 1, 4)
     assert [line["done"] for line in lines if line["event"] == "progress"][-1] == 4
     assert all(len(decoded(Path("out") / name)) == 2 for name in names[:3])
@@ -196,6 +198,24 @@ def test_a_target_on_the_command_line_goes_with_no_crf(tmp_path, capfd):
     assert scene_batch(tmp_path / "in", "--out", tmp_path / "out", "--target", "vmaf=90", "--crf", 20) == 2
     assert "--crf and --target exclude each other" in capfd.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(not refusing.SUPPORTED, reason="system calls are filtered on Linux alone")
+@pytest.mark.parametrize(
+    ("refused", "code", "said"),
+    [
+        ("rename=EACCES", 1, "in/a.mkv: out/.scene-batch cannot be written to: Permission denied."),
+        # A share without the formalities.
+        ("chmod=EPERM,fsync=EINVAL,flock=ENOLCK", 0, "1 of 1 files are in out"),
+    ],
+)
+def test_folders_that_refuse(tmp_path, refused, code, said):
+    (tmp_path / "in").mkdir()
+    make_video(tmp_path / "in/a.mkv", frames=2)
+    words = [sys.executable, refusing.__file__, refused, "batch", "in", "--out", "out", *FAST]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code and said in done.stderr
+    assert leftovers(tmp_path / "out") == []
 
 
 # Ends of one, and of all
@@ -343,7 +363,7 @@ def test_two_hundred_files_with_five_broken_ones(tmp_path):
     broken["199.mkv"] = bytes(5000)
     for name, content in broken.items():
         next(folder.rglob(name)).write_bytes(content)
-    process = started(folder, "--out", out, "--workers", 2, "--preset", "ultrafast", temporary=tmp_path / "temporary")
+    process = started(folder, "--out", out, "--workers", 2, *FAST, temporary=tmp_path / "temporary")
     memory: list[tuple[int, int]] = []
 
     def watch() -> None:
@@ -368,6 +388,6 @@ def test_two_hundred_files_with_five_broken_ones(tmp_path):
     print(f"memory of the parent: {early} kB after 20 to 60 files, {late} kB after 150")
     assert late < early + 4096
     before = times(out)
-    assert scene_batch(folder, "--out", out, "--workers", 2, "--preset", "ultrafast") == 1
+    assert scene_batch(folder, "--out", out, "--workers", 2, *FAST) == 1
     assert times(out) == before
     assert sorted(states(out).values()) == ["failed"] * 5 + ["unchanged"] * 195

@@ -12,7 +12,7 @@ import scene
 
 ROOT = Path(__file__).parents[2]
 SITE = sorted((ROOT / "docs").glob("*.md"))
-PAGES = [*sorted(ROOT.glob("*.md")), *SITE]
+PAGES = [*sorted(ROOT.glob("*.md")), *SITE, ROOT / "examples" / "README.md"]
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`|^    .*$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^()\s]+)\)")

@@ -34,6 +34,8 @@ from scene.video.encoders import ENCODERS, name_of
         ("evaluate a --codecs h264,hevc,av1", "evaluate a --codecs x264,x265,svtav1"),
         ("evaluate a --preset libx264=slow,av1=6", "evaluate a --preset x264=slow,svtav1=6"),
         ("filter - - --codec h265 --crf 20", "filter - - --codec x265 --crf 20"),
+        ("batch a -o b --codec h264", "batch a --out b --codec x264"),
+        ("evaluate a --output=b", "evaluate a --out=b"),
         ("train -i", "train -i"),
         ("encode a b --codec vp9", "encode a b --codec vp9"),
         ("encode a b --strength -1 -y", "encode a b --strength -1 -y"),

@@ -15,6 +15,7 @@ from scene.cli.encode_options import EncodeOptions, request_of
 
 def batch(
     src: Annotated[Path, Parameter(name="DIR|LIST")],
+    /,
     *,
     out: Path,
     workers: int | None = None,
@@ -65,12 +66,12 @@ def batch(
             logger.warning("%s: no file fits [%s].", settings, json.dumps(pattern))
     with batch_display(requests, log_format) as on_news:
         result = with_option_names(scene.batch(scene.BatchRequest(requests, out, workers), on_news))
+    if log_format == "text":
+        print(table_text(result), end="")
     try:
         write_report(result, out, command_line())
     except OSError as error:
         raise SceneError(f"the report cannot be written into {out}: {error.strerror}.") from None
-    if log_format == "text":
-        print(table_text(result), end="")
     there = fields(result)
     announce(f"{there['encoded']} of {there['files']} files are in {out}; see {out / PAGE_NAME}.", there)
     if failed := failures_in_words(result):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from scene.cli.console import announce, format_duration, printable, with_flags
@@ -30,7 +30,8 @@ def announce_file(result: FileResult) -> None:
     found = "" if encoded.found is None else f", {', '.join(quality_of(result))} expected"
     announce(
         f"{wanted.source} -> {wanted.destination}: {encoded.frames} frames in {encoded.seconds:.1f} s, "
-        f"{encoded.bytes / 1e6:.2f} MB (source {encoded.source_bytes / 1e6:.2f} MB){found}"
+        f"{encoded.bytes / 1e6:.2f} MB (source {encoded.source_bytes / 1e6:.2f} MB){found}",
+        {"source": str(wanted.source), "destination": str(wanted.destination), **asdict(encoded)},
     )
 
 

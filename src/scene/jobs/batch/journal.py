@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -49,7 +50,7 @@ class Entry:
 
 
 class Journal:
-    """The entries of a folder; see `open_journal`."""
+    """The entries of a folder; see `open_journal`. What writes one raises SceneError where that fails."""
 
     def __init__(self, folder: Path) -> None:
         self._outputs = folder
@@ -94,13 +95,17 @@ class Journal:
     def withdraw(self, request: AnyRequest, before: Entry | None) -> None:
         """Says what it said before `begin`, where nothing was written."""
         if before is None or not plain(request).destination.exists():
-            self._file(request).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self._file(request).unlink(missing_ok=True)
         else:
             self._write(request, before)
 
     def _write(self, request: AnyRequest, entry: Entry) -> None:
         about = {"format": _FORMAT, **asdict(entry)}
-        write_atomically(self._file(request), json.dumps(about, indent=1) + "\n")
+        try:
+            write_atomically(self._file(request), json.dumps(about, indent=1) + "\n")
+        except OSError as error:
+            raise SceneError(f"{self._folder} cannot be written to: {error.strerror}.") from None
 
     def _file(self, request: AnyRequest) -> Path:
         name = os.path.relpath(plain(request).destination, self._outputs)

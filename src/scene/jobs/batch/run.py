@@ -76,7 +76,11 @@ class Working:
 OnNews = Callable[[Working | FileResult], None]
 
 
-def batch(request: BatchRequest, on_news: OnNews = lambda _: None) -> BatchResult:
+def _silent(_: Working | FileResult) -> None:
+    """Of a caller that does not want to know."""
+
+
+def batch(request: BatchRequest, on_news: OnNews = _silent) -> BatchResult:
     """Encodes files, each in a process of its own, so that no end of one is the end of another.
 
     A file that an earlier call has encoded into the same folder is left as it is, unless its source, its settings or
@@ -113,7 +117,7 @@ def batch(request: BatchRequest, on_news: OnNews = lambda _: None) -> BatchResul
 
 def default_workers() -> int:
     """How many files at a time on this machine."""
-    return max(1, (os.cpu_count() or 1) // _CORES_A_WORKER)
+    return max(1, len(os.sched_getaffinity(0)) // _CORES_A_WORKER)
 
 
 def _check(request: BatchRequest) -> None:
