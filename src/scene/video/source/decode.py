@@ -40,13 +40,14 @@ _NAMED = 10
 class DecodedFrame:
     """A frame on its way from the decoder to the encoder.
 
-    Its `av_frame` is planar, and counts in the source's time base.
+    Its `av_frame` is planar, and counts in the source's time base. With `begins` set an encoder makes it a key frame.
     """
 
-    __slots__ = ("_format", "av_frame")
+    __slots__ = ("_format", "av_frame", "begins")
 
     def __init__(self, frame: av.VideoFrame, info: SourceInfo) -> None:
         self.av_frame = frame
+        self.begins = False
         self._format = info.format
 
     @property
