@@ -30,10 +30,11 @@ if TYPE_CHECKING:
     from scene.jobs.batch.outcome import FileResult
     from scene.jobs.batch.run import BatchRequest, BatchResult, batch
     from scene.jobs.chunks.join import join_job
+    from scene.jobs.chunks.journal import JobPlan
     from scene.jobs.chunks.parallel import ChunkedEncodeRequest, encode_in_chunks
     from scene.jobs.chunks.plan import JobRequest, plan_job
-    from scene.jobs.chunks.run import run_chunk, run_job
-    from scene.jobs.chunks.status import job_status
+    from scene.jobs.chunks.run import ChunkResult, run_chunk, run_job
+    from scene.jobs.chunks.status import JobStatus, job_status
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.prepare.dry_run import DryRun, dry_run
@@ -55,6 +56,7 @@ __all__ = [
     "CalibrationRequest",
     "CalibrationResult",
     "CheckpointError",
+    "ChunkResult",
     "ChunkedEncodeRequest",
     "CompareRequest",
     "CompareResult",
@@ -72,7 +74,9 @@ __all__ = [
     "FilterRequest",
     "FilterResult",
     "InputError",
+    "JobPlan",
     "JobRequest",
+    "JobStatus",
     "MissingError",
     "SceneError",
     "SearchRequest",
@@ -114,6 +118,7 @@ _HOMES = {
     "CalibrationRequest": "scene.calibration.run",
     "CalibrationResult": "scene.calibration.run",
     "calibrate": "scene.calibration.run",
+    "ChunkResult": "scene.jobs.chunks.run",
     "ChunkedEncodeRequest": "scene.jobs.chunks.parallel",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
@@ -129,7 +134,9 @@ _HOMES = {
     "ExportResult": "scene.exporting",
     "FilterRequest": "scene.jobs.filter",
     "FilterResult": "scene.jobs.filter",
+    "JobPlan": "scene.jobs.chunks.journal",
     "JobRequest": "scene.jobs.chunks.plan",
+    "JobStatus": "scene.jobs.chunks.status",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,13 +120,14 @@ def encode_plan(plan: JobPlan) -> EncodePlan:
 
 def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress) -> ChunkResult:
     started = time.monotonic()
-    request, encoding = plan.request, encode_plan(plan)
+    request, encoding = plan.request, replace(encode_plan(plan), is_part=True)
     first, end = plan.span(index)
     enhancer = open_enhancer_for(request, encoding)
-    passage = _Passage(plan, encoding, enhancer, first, end)
+    passage = _Passage(plan, encoding, enhancer, max(0, first - encoding.encoder.lead_frames), end)
     passage.prime()
     with PendingFile(folder.chunk(index)) as pending:
-        encoder = CodedEncoder(pending.path, encoding, container_of(request.destination).muxer)
+        muxer = container_of(request.destination).muxer
+        encoder = CodedEncoder(pending.path, encoding, muxer, plan.table.stamps[first])
         try:
 
             def write(frames: Iterator[DecodedFrame], check: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from scene.errors import UsageError
@@ -89,6 +90,8 @@ class Encoder:
         default_key_frames: its own interval of key frames, as a number of frames, or of seconds with an "s".
         endless_at_zero: whether an interval of 0 means that there is but one key frame.
         frames_for_dts: below so many frames its decoding times are uninitialised memory.
+        lead_frames, part_options: to begin in the middle of a video with its rate control as it is in one go, it is
+            given so many frames before, and with these options of FFmpeg's begins anew where a key frame is asked for.
         fit: see `EncoderFit`.
         kin: encoders whose calibration serves a model that has none for this one.
         quality_name: what its `crf` is called.
@@ -145,6 +148,8 @@ class Encoder:
     default_key_frames: str = "250"
     endless_at_zero: ClassVar[bool] = False
     frames_for_dts: int = 0
+    lead_frames: int = 0
+    part_options: Mapping[str, str] = MappingProxyType({})
     fit: EncoderFit = EncoderFit()
     kin: tuple[str, ...] = ()
     quality_name: str = "CRF"

@@ -37,25 +37,26 @@ _BLOCK = 1 << 20
 
 
 class CodedEncoder:
-    """Encodes frames to a file of packets, as `scene.video.container.writer.Writer` encodes them for a container.
+    """Encodes a part of a video to a file of packets, as `scene.video.container.writer.Writer` does for a container.
 
     Args:
         path: of the file to write; it is overwritten.
         plan: of the encode.
         muxer: FFmpeg's name of that of the container to come, which decides where parameter sets are.
+        first: when the part's first frame is shown. Those before it are encoded for the rate control alone.
 
     Attributes:
-        frames: given so far.
-        bytes: coded so far.
+        frames: of the part, given so far.
+        bytes: coded of it so far.
 
     Raises:
         UsageError: the encoder refuses its settings.
         SceneError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, plan: EncodePlan, muxer: str) -> None:
+    def __init__(self, path: Path, plan: EncodePlan, muxer: str, first: int) -> None:
         self.frames = self.bytes = self._packets = self._sum = 0
-        self._plan = plan
+        self._plan, self._first = plan, first
         self._file = path.open("wb")
         self._output = av.open(io.BytesIO(), "w", format=muxer)
         self._session = open_session(self._output, plan)
@@ -68,7 +69,8 @@ class CodedEncoder:
 
     def encode(self, frame: DecodedFrame) -> None:
         """Takes a frame. Raises SceneError."""
-        self.frames += 1
+        frame.begins = frame.pts == self._first
+        self.frames += frame.pts >= self._first
         try:
             for packet in self._session.encode(frame):
                 self._add(packet)
@@ -107,7 +109,11 @@ class CodedEncoder:
             self._file.close()
 
     def _add(self, packet: CodedPacket) -> None:
-        assert packet.time_base == self._plan.info.time_base
+        assert packet.time_base == self._plan.info.time_base and packet.pts is not None
+        if packet.pts < self._first:
+            return
+        if not self._packets and not (packet.is_keyframe and packet.pts == self._first):
+            raise SceneError(f"{self._plan.encoder.name} began no group of pictures where it was told to.")
         data = bytes(packet)
         times = (_NO_TIME if time is None else time for time in (packet.pts, packet.dts))
         self._write(_PACKET.pack(*times, packet.duration or 0, len(data), packet.is_keyframe))

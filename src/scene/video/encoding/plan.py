@@ -35,6 +35,7 @@ class EncodePlan:
         size: (width, height) to encode.
         pixel_format: the encoder's, which holds the source's samples as they are.
         focus: how far bits are moved to what matters, 0 to 1; see `scene.video.encoding.regions`.
+        is_part: whether it is a part of a video that is encoded, see `Encoder.part_options`.
     """
 
     encoder: Encoder
@@ -44,6 +45,7 @@ class EncodePlan:
     size: tuple[int, int]
     pixel_format: str
     focus: float = 0.0
+    is_part: bool = False
 
     @property
     def conditioning_crf(self) -> float:
@@ -52,7 +54,8 @@ class EncodePlan:
 
     def options(self, statistics_pass: StatisticsPass | None = None) -> dict[str, str]:
         """FFmpeg's options for the encoder; of one that runs in the ffmpeg program see `Encoder.external_arguments`."""
-        return self.encoder.options(self.settings, self.info, statistics_pass)
+        options = self.encoder.options(self.settings, self.info, statistics_pass)
+        return {**options, **self.encoder.part_options} if self.is_part else options
 
     def record(self) -> dict[str, Any]:
         """The plan as JSON types."""

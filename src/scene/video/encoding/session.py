@@ -12,6 +12,7 @@ import av
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 
 from scene.errors import TargetError, UsageError
@@ -133,7 +134,7 @@ def ready_frame(frame: DecodedFrame, context: VideoCodecContext, info: SourceInf
             ready = ready.reformat(format=target)
         ready.pts, ready.time_base = frame.av_frame.pts, info.time_base
     # Without this the encoder repeats the source's own choice of I, P and B frames.
-    ready.pict_type = 0
+    ready.pict_type = PictureType.I if frame.begins else PictureType.NONE
     colour = info.colour
     ready.color_primaries, ready.color_trc = colour.primaries, colour.transfer
     ready.colorspace, ready.color_range = colour.matrix, colour.range

@@ -41,13 +41,14 @@ class DecodedFrame:
     """A frame on its way from the decoder to the encoder.
 
     Its `av_frame` is planar, and counts in the source's time base. `importance`, (h, w) from 0 to 255, says which parts
-    of it matter, for an encoder that is to know.
+    of it matter, for an encoder that is to know. With `begins` set an encoder makes it a key frame.
     """
 
-    __slots__ = ("_format", "av_frame", "importance")
+    __slots__ = ("_format", "av_frame", "begins", "importance")
 
     def __init__(self, frame: av.VideoFrame, info: SourceInfo) -> None:
         self.av_frame = frame
+        self.begins = False
         self.importance: Plane | None = None
         self._format = info.format
 
