@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from scene.jobs.chunks.journal import JobPlan
     from scene.jobs.chunks.parallel import ChunkedEncodeRequest, encode_in_chunks
     from scene.jobs.chunks.plan import JobRequest, plan_job
+    from scene.jobs.chunks.quality import ChunkQuality
     from scene.jobs.chunks.run import ChunkResult, run_chunk, run_job
     from scene.jobs.chunks.status import JobStatus, job_status
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
@@ -56,6 +57,7 @@ __all__ = [
     "CalibrationRequest",
     "CalibrationResult",
     "CheckpointError",
+    "ChunkQuality",
     "ChunkResult",
     "ChunkedEncodeRequest",
     "CompareRequest",
@@ -119,6 +121,7 @@ _HOMES = {
     "CalibrationResult": "scene.calibration.run",
     "calibrate": "scene.calibration.run",
     "ChunkResult": "scene.jobs.chunks.run",
+    "ChunkQuality": "scene.jobs.chunks.quality",
     "ChunkedEncodeRequest": "scene.jobs.chunks.parallel",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",

@@ -56,9 +56,10 @@ def encode(
     number = None if workers == "auto" else workers
     chunked = []
     for request in requests:
+        encode, quality = request, None
         if isinstance(request, scene.TargetEncodeRequest):
-            raise UsageError("--workers and --resume do not go with --target; find the CRF with `scene search` first.")
-        chunked.append(scene.ChunkedEncodeRequest(request, number, resume=resume))
+            encode, quality = request.encode, chunk_quality(request)
+        chunked.append(scene.ChunkedEncodeRequest(encode, number, resume=resume, quality=quality))
     run_encodes(chunked, log_format, dry=dry_run)
 
 

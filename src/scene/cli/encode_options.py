@@ -13,7 +13,7 @@ from scene.options import EnhanceOptions, FocusOptions
 from scene.video.encoders.settings import EncoderSettings
 
 if TYPE_CHECKING:
-    from scene import EncodeRequest, TargetEncodeRequest
+    from scene import ChunkQuality, EncodeRequest, TargetEncodeRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +109,13 @@ def request_of(source: Path, destination: Path, options: EncodeOptions) -> Encod
     for name in given:
         raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")
     return request
+
+
+def chunk_quality(request: TargetEncodeRequest) -> ChunkQuality:
+    """The same demand of each chunk. Raises UsageError for a bound on the rate, which is one of the whole file."""
+    import scene
+    from scene.errors import UsageError
+
+    if request.max_kbps is not None:
+        raise UsageError("--max-kbps bounds the whole file; leave it out where each chunk has a CRF of its own.")
+    return scene.ChunkQuality(request.targets, request.samples, request.sample_seconds, request.best_effort)

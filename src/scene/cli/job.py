@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -30,6 +30,10 @@ def plan(
     chunk_seconds: float = 10.0,
     settings: Annotated[EncoderSettings, Parameter(name="*")] = EncoderSettings(),  # noqa: B008
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
+    target: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = (),
+    samples: int | None = None,
+    sample_seconds: float | None = None,
+    best_effort: Annotated[bool, Parameter(negative="")] = False,
     map: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True, negative="", consume_multiple=False)] = (),
     no_audio: Annotated[bool, Parameter(negative="")] = False,
     deinterlace: Annotated[bool, Parameter(negative="")] = False,
@@ -47,6 +51,11 @@ def plan(
         destination: File that `scene job join` will write; its suffix chooses the container.
         work: Folder of the work, on storage that all machines share. By default DST with .job behind it.
         chunk_seconds: Least length of a chunk. A shot that is longer than four times this is divided.
+        target: Score to reach, as METRIC=VALUE, instead of a CRF, as for `scene encode`; each chunk gets a CRF of its
+            own, which is found when it is run.
+        samples: With --target: how many samples of a chunk to encode. By default 2.
+        sample_seconds: With --target: length of each sample. By default 3.
+        best_effort: With --target: where no CRF meets all demands, encode with the nearest one.
         map: Streams to take over, as for `scene encode`.
         no_audio: Leave out all audio.
         deinterlace: Make a progressive frame of each interlaced one.
@@ -59,6 +68,8 @@ def plan(
 
     setup_logging(log_format)
     import scene
+    from scene.errors import UsageError
+    from scene.metrics.targets import parse_target
 
     encode = scene.EncodeRequest(
         source=source,
@@ -72,9 +83,16 @@ def plan(
         deinterlace=deinterlace,
         verify=verify,
     )
+    quality = None
+    if target:
+        searching: dict[str, Any] = {} if sample_seconds is None else {"sample_seconds": sample_seconds}
+        wanted = tuple(parse_target(text) for text in target)
+        quality = scene.ChunkQuality(wanted, samples, best_effort=best_effort, **searching)
+    elif samples is not None or sample_seconds is not None or best_effort:
+        raise UsageError("--samples, --sample-seconds and --best-effort belong to --target; give a target.")
     folder = work or scene.ChunkedEncodeRequest(encode).folder
     with progress_display("plan", "frames", log_format) as on_progress:
-        planned = scene.plan_job(scene.JobRequest(encode, folder, chunk_seconds), on_progress)
+        planned = scene.plan_job(scene.JobRequest(encode, folder, chunk_seconds, quality), on_progress)
     announce(
         f"{folder}: {planned.frames} frames, {len(planned.shots)} shots, {planned.chunks} chunks",
         {"work": str(folder), "frames": planned.frames, "shots": len(planned.shots), "chunks": planned.chunks},
@@ -111,9 +129,8 @@ def run(
         results = scene.run_job(work, on_progress) if index is None else [scene.run_chunk(work, index, on_progress)]
     for result in results:
         how = "done before" if result.done_before else f"{result.seconds:.1f} s"
-        announce(
-            f"{work}: chunk {result.index}: {result.frames} frames, {result.bytes / 1e6:.2f} MB, {how}", asdict(result)
-        )
+        size = f"CRF {result.crf:g}, {result.bytes / 1e6:.2f} MB"
+        announce(f"{work}: chunk {result.index}: {result.frames} frames, {size}, {how}", asdict(result))
 
 
 @job.command

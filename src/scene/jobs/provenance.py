@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import scene
+from scene.metrics.targets import Target
 from scene.options import BYPASS, EnhanceOptions
 from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items
@@ -25,6 +28,7 @@ def provenance(
     focus: float,
     guard: bool,
     deinterlace: bool,
+    targets: Sequence[Target] = (),
 ) -> str:
     """For example "scene 0.1.0; model scene@cdc703201d2a; strength 1; codec x264; crf 23; preset medium".
 
@@ -37,6 +41,7 @@ def provenance(
         focus: how far bits were moved to what matters.
         guard: whether one was at work.
         deinterlace: whether frames were made progressive.
+        targets: what each chunk was to reach, at a CRF of its own.
     """
     bypass = model == BYPASS
     if not bypass:
@@ -54,6 +59,8 @@ def provenance(
     if focus:
         parts.append(f"focus {focus:g}")
     rate = f"crf {codec.crf_of(settings):g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
+    if targets:
+        rate = "crf by chunk for " + ", ".join(f"{t.metric.replace('_', '-')}={t.value:g}" for t in targets)
     parts += [f"codec {codec.name}", rate, f"preset {settings.preset or codec.default_preset}"]
     if settings.passes is not None:
         parts.append(f"passes {settings.passes}")

@@ -117,11 +117,11 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
     info = probe(request.source)
     if missing := missing_bytes(request.source):
         raise InputError(f"{request.source} is cut short: its last {missing} bytes are missing.")
-    _check_pictures(info, metrics)
+    check_pictures(info, metrics)
     # What `scene encode` refuses is refused here, before hours and not after them.
     check_colour(plan_encode(request.settings, info))
     check_trial(request.settings, info)
-    model = _load(request, codec, info, codec.default_crf)
+    model = load_enhancer(request, codec, info, codec.default_crf)
     if model is not None:
         warn_of_hdr(str(info.path), info.colour.transfer)
     ffmpeg = require_ffmpeg(metrics, "measuring")
@@ -140,7 +140,9 @@ def search(request: SearchRequest, on_progress: OnProgress = silent) -> SearchRe
         plain = QualitySearch(samples, codec, constraints, None, report).answer(codec.default_crf, FAR)
         enhanced = None
         if model is not None:
-            enhanced_search = QualitySearch(samples, codec, constraints, partial(_load, request, codec, info), report)
+            enhanced_search = QualitySearch(
+                samples, codec, constraints, partial(load_enhancer, request, codec, info), report
+            )
             enhanced = replace(enhanced_search.answer(plain.measured.crf, _NEAR), model=model.identity)
         saving = saving_percent(plain, enhanced)
         return SearchResult(
@@ -183,7 +185,8 @@ def check_search(request: SearchRequest) -> Encoder:
     return codec
 
 
-def _check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
+def check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
+    """Raises InputError for pictures that cannot be measured."""
     if info.format.matrix == "rgb":
         raise InputError(f"{info.path} is RGB, and the metrics look at luma; convert it first (format=yuv444p).")
     for metric in metrics:
@@ -195,7 +198,8 @@ def _check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
             )
 
 
-def _load(request: SearchRequest, codec: Encoder, info: SourceInfo, crf: float) -> Enhancer | None:
+def load_enhancer(request: SearchRequest, codec: Encoder, info: SourceInfo, crf: float) -> Enhancer | None:
+    """The enhancer for a CRF, at the beginning of a video; None for a bypass. Raises as `search` does."""
     if request.enhancement.changes_nothing:
         return None
     # Torch takes seconds to import, and a search for the encoder alone does without.

@@ -77,6 +77,7 @@ def _write(
         *(encoding.encoder, encoding.settings, request.enhancement, plan.model),
         focus=0,
         guard=False,
+        targets=() if plan.quality is None else plan.quality.targets,
         deinterlace=request.deinterlace,
     )
     with Decoder(encoding.info, writable=False, tolerant=request.skip_damage, quiet=True) as decoder:

@@ -12,7 +12,9 @@ from typing import Any
 from scene import __version__
 from scene.errors import InputError, MissingError
 from scene.files import write_atomically
+from scene.jobs.chunks.quality import ChunkQuality
 from scene.jobs.encode import EncodeRequest
+from scene.metrics.targets import Target
 from scene.options import EnhanceOptions, FocusOptions
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.elementary import pyav_version
@@ -39,6 +41,7 @@ class JobPlan:
 
     Attributes:
         request: what to encode; its names are absolute.
+        quality: what each chunk is to reach, at a CRF of its own; None where all have that of the request.
         source: of which file.
         model: identity of the network, "none" for a bypass.
         guide: identity of what conditions it, empty where nothing does.
@@ -52,6 +55,7 @@ class JobPlan:
     """
 
     request: EncodeRequest
+    quality: ChunkQuality | None
     source: SourceIdentity
     model: str
     guide: str
@@ -82,10 +86,14 @@ class JobPlan:
         """Of all that the coded video depends on; each chunk's file names it."""
         return hashlib.sha256(_text(self._record(formalities=False))).hexdigest()[:24]
 
-    def difference(self, request: EncodeRequest, source: SourceIdentity, model: str, guide: str) -> str | None:
+    def difference(
+        self, request: EncodeRequest, quality: ChunkQuality | None, source: SourceIdentity, model: str, guide: str
+    ) -> str | None:
         """In what another job differs from this one, in words for a sentence; None where it does not."""
         if self.source != source:
             return "the source has changed"
+        if self.quality != quality:
+            return "`targets`, or how they are searched for, were others"
         mine, other = request_record(self.request), request_record(request)
         flat = [_flattened({**record, **dict.fromkeys(_FORMALITIES)}) for record in (mine, other)]
         differing = [name for name in flat[0] if flat[0][name] != flat[1][name]]
@@ -117,7 +125,8 @@ class JobPlan:
             request = {name: value for name, value in request.items() if name not in _FORMALITIES}
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         tables = {"source": dataclasses.asdict(self.source), "table": dataclasses.asdict(self.table)}
-        return {**fields, **tables, "request": request}
+        quality = None if self.quality is None else dataclasses.asdict(self.quality)
+        return {**fields, **tables, "request": request, "quality": quality}
 
 
 def load_plan(path: Path) -> JobPlan:
@@ -128,7 +137,11 @@ def load_plan(path: Path) -> JobPlan:
         if document["format"] != _FORMAT or document["checksum"] != hashlib.sha256(_text(record)).hexdigest():
             raise ValueError
         lists = {name: tuple(record[name]) for name in ("shots", "embedding_shots", "starts", "made_with")}
-        parts = {"source": SourceIdentity(**record["source"]), "table": FrameTable(**record["table"])}
+        parts = {
+            "source": SourceIdentity(**record["source"]),
+            "table": FrameTable(**record["table"]),
+            "quality": _quality(record["quality"]),
+        }
         return JobPlan(**{**record, **lists, **parts, "request": _request(record["request"])})
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; plan the job first.") from None
@@ -162,6 +175,12 @@ def request_record(request: EncodeRequest) -> dict[str, Any]:
     record = dataclasses.asdict(request)
     names = {name: str(record[name]) for name in ("source", "destination")}
     return {**record, **names, "maps": list(request.maps)}
+
+
+def _quality(record: dict[str, Any] | None) -> ChunkQuality | None:
+    if record is None:
+        return None
+    return ChunkQuality(**{**record, "targets": tuple(Target(**target) for target in record["targets"])})
 
 
 def _request(record: dict[str, Any]) -> EncodeRequest:

@@ -16,6 +16,7 @@ from scene.jobs.chunks.folder import WorkFolder
 from scene.jobs.chunks.join import join_job
 from scene.jobs.chunks.journal import JobPlan
 from scene.jobs.chunks.plan import DEFAULT_CHUNK_SECONDS, JobRequest, plan_job
+from scene.jobs.chunks.quality import ChunkQuality
 from scene.jobs.chunks.run import finished_chunk
 from scene.jobs.encode import EncodeRequest, EncodeResult
 from scene.progress import OnProgress, Progress, StageProgress, silent_stages
@@ -41,7 +42,7 @@ class ChunkedEncodeRequest:
         workers: processes side by side, None for as many as pay on this machine.
         resume: go on with the work that an earlier run left; the arguments must be the same.
         work: folder of that work, None for one beside the destination; it is removed in the end.
-        chunk_seconds: see `JobRequest`.
+        chunk_seconds, quality: see `JobRequest`.
     """
 
     encode: EncodeRequest
@@ -49,6 +50,7 @@ class ChunkedEncodeRequest:
     resume: bool = False
     work: Path | None = None
     chunk_seconds: float = DEFAULT_CHUNK_SECONDS
+    quality: ChunkQuality | None = None
 
     @property
     def folder(self) -> Path:
@@ -81,7 +83,7 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
             f"{folder.path} holds the work of an earlier run; give `resume` to go on with it, or remove it."
         )
     with stages("plan", "frames") as on_progress:
-        plan = plan_job(JobRequest(request.encode, folder.path, request.chunk_seconds), on_progress)
+        plan = plan_job(JobRequest(request.encode, folder.path, request.chunk_seconds, request.quality), on_progress)
     try:
         with folder.locked("workers"):
             with stages("encode", "frames") as on_progress:

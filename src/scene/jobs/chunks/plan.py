@@ -16,6 +16,7 @@ from scene.errors import InputError, SceneError, UsageError
 from scene.jobs.chunks.borders import chunk_starts, least_frames
 from scene.jobs.chunks.folder import WorkFolder
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan, versions
+from scene.jobs.chunks.quality import ChunkQuality, with_quality
 from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, open_enhancer_for
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.prepare.rehearsal import rehearse
@@ -41,14 +42,16 @@ class JobRequest:
     """A job to plan.
 
     Attributes:
-        encode: what to encode and how, at a CRF.
+        encode: what to encode and how, at a CRF, or without one where there is a quality.
         work: folder of the job's work.
         chunk_seconds: least length of a chunk; shots that are longer than four times this are divided.
+        quality: what each chunk is to reach, at a CRF that is found before it is encoded.
     """
 
     encode: EncodeRequest
     work: Path
     chunk_seconds: float = DEFAULT_CHUNK_SECONDS
+    quality: ChunkQuality | None = None
 
 
 def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
@@ -70,6 +73,8 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
         raise UsageError(f"`chunk_seconds` {request.chunk_seconds:g} makes no sense; give 1 to 3600.")
     checked = check_request(encode)
     check_divisible(encode, checked.plan)
+    if request.quality is not None:
+        encode = with_quality(encode, checked.plan, request.quality)
     folder = WorkFolder(request.work)
     encode = _settled(encode, checked.plan, folder)
     enhancer = open_enhancer_for(encode, checked.plan)
@@ -81,7 +86,7 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
     folder.make()
     with folder.locked():
         try:
-            known = _known(folder, lambda plan: plan.difference(encode, source, model, guide))
+            known = _known(folder, lambda plan: plan.difference(encode, request.quality, source, model, guide))
             if known is not None:
                 return known
             seen = _look_through(encode, checked.plan, enhancer, on_progress)
@@ -89,6 +94,7 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
             interval = checked.plan.encoder.key_frame_interval(encode.settings, checked.plan.info.rate)
             plan = JobPlan(
                 request=encode,
+                quality=request.quality,
                 source=source,
                 model=model,
                 guide=guide,

@@ -15,7 +15,8 @@ from scene.files import PendingFile
 from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan
 from scene.jobs.chunks.plan import without_warnings
-from scene.jobs.encode import open_enhancer_for
+from scene.jobs.chunks.quality import chunk_crf
+from scene.jobs.encode import EncodeRequest, open_enhancer_for
 from scene.jobs.pipeline import run_pipeline
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import container_of
@@ -37,6 +38,7 @@ class ChunkResult:
         index: of the chunk, from 0.
         frames: of the chunk.
         bytes: coded.
+        crf: at which it was encoded.
         seconds: wall-clock time that it took, now or before.
         done_before: whether it was there already.
     """
@@ -44,6 +46,7 @@ class ChunkResult:
     index: int
     frames: int
     bytes: int
+    crf: float
     seconds: float
     done_before: bool
 
@@ -108,20 +111,22 @@ def finished_chunk(folder: WorkFolder, plan: JobPlan, index: int, *, whole: bool
         return None
     if (about.get("job"), about.get("frames"), about.get("packets")) != (plan.identity, end - first, end - first):
         return None
-    return ChunkResult(index, end - first, int(about["bytes"]), float(about["seconds"]), done_before=True)
+    figures = int(about["bytes"]), float(about["crf"]), float(about["seconds"])
+    return ChunkResult(index, end - first, *figures, done_before=True)
 
 
-def encode_plan(plan: JobPlan) -> EncodePlan:
+def encode_plan(plan: JobPlan, request: EncodeRequest) -> EncodePlan:
     """The job's video, resolved on this machine. Raises UsageError, InputError or MissingError as `scene.encode`."""
-    request = plan.request
     check_settings(request.settings)
     return plan_encode(request.settings, probe(request.source, plan.stream, deinterlace=request.deinterlace))
 
 
 def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress) -> ChunkResult:
     started = time.monotonic()
-    request, encoding = plan.request, replace(encode_plan(plan), is_part=True)
     first, end = plan.span(index)
+    request = _at_quality(plan, first, end, on_progress)
+    encoding = replace(encode_plan(plan, request), is_part=True)
+    crf = encoding.encoder.crf_of(request.settings)
     enhancer = open_enhancer_for(request, encoding)
     passage = _Passage(plan, encoding, enhancer, max(0, first - encoding.encoder.lead_frames), end)
     passage.prime()
@@ -136,13 +141,27 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
                     fps = encoder.frames / max(time.monotonic() - started, 1e-3)
                     on_progress(Progress(encoder.frames, end - first, {"fps": round(fps, 2), "bytes": encoder.bytes}))
                 seconds = round(time.monotonic() - started, 3)
-                encoder.finish(check, {"job": plan.identity, "frames": encoder.frames, "seconds": seconds})
+                encoder.finish(check, {"job": plan.identity, "frames": encoder.frames, "crf": crf, "seconds": seconds})
 
             run_pipeline(passage.decoded, passage.enhanced, write, on_stop=encoder.kill)
         finally:
             encoder.close()
         pending.publish(overwrite=True)
-    return ChunkResult(index, end - first, encoder.bytes, time.monotonic() - started, done_before=False)
+    return ChunkResult(index, end - first, encoder.bytes, crf, time.monotonic() - started, done_before=False)
+
+
+def _at_quality(plan: JobPlan, first: int, end: int, on_progress: OnProgress) -> EncodeRequest:
+    """The job's request with the chunk's own CRF, where it is to reach a quality; else as it is."""
+    if plan.quality is None:
+        return plan.request
+    stamps, video = plan.table.stamps, encode_plan(plan, plan.request)
+
+    def report(crf: float | None) -> None:
+        on_progress(Progress(0, end - first, {} if crf is None else {"crf": crf}))
+
+    start = (stamps[first] - stamps[0]) * video.info.time_base
+    found = chunk_crf(plan.request, video, plan.quality, start, end - first, report)
+    return replace(plan.request, settings=replace(plan.request.settings, crf=found.crf))
 
 
 class _Passage:

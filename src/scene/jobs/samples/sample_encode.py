@@ -261,6 +261,7 @@ def open_samples(
     count: int | None,
     length: Fraction,
     on_sample: Callable[[], None],
+    part: Span | None = None,
 ) -> Iterator[SampleSet]:
     """Decodes the samples; at the end what still runs is stopped, and all temporary files are removed.
 
@@ -269,14 +270,18 @@ def open_samples(
         count: of samples, None for as many as the video's length asks for.
         length: of each in seconds.
         on_sample: is called after each that was decoded.
+        part: of the video that samples are taken of, None for all of it.
 
     Raises:
         InputError: the source cannot be read.
         SceneError: there is no room for temporary files.
     """
-    seconds = video_seconds(info)
+    seconds = video_seconds(info) if part is None else part.length(info.rate)
     count = count or max(LEAST_SAMPLES, -(-int(seconds) // _SECONDS_A_SAMPLE))
     spans = plan_spans(seconds, info.rate, count, length)
+    whole = spans[0].frames is None
+    if part is not None:
+        spans = tuple(Span(part.start + span.start, span.frames or part.frames) for span in spans)
     cores = os.cpu_count() or 1
     large = info.format.width * info.format.height > _LARGEST_SHARED
     workers, threads = (1, 1) if large or cores == 1 else (2, cores // 2)
@@ -288,7 +293,6 @@ def open_samples(
             scorer = SampleScorer(ffmpeg, metrics, info, folder, threads)
             executor = ThreadPoolExecutor(workers, thread_name_prefix="search")
             try:
-                whole = spans[0].frames is None
                 yield SampleSet(info, settings, samples, seconds, whole, scorer, executor, folder, workers)
             finally:
                 # After an error or an interruption: whatever still runs is given up.

@@ -92,6 +92,7 @@ class X264(X26x):
     cost = 0.2
     aliases = ("h264", "h.264", "avc")
     default_crf = 23
+    any_crf_args = MappingProxyType({"stitchable": "1"})
     params_option = "x264-params"
     decoder = "h264"
     corrects_in_silence = True

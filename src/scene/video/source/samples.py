@@ -40,6 +40,11 @@ class Span:
     start: Fraction
     frames: int | None
 
+    def length(self, rate: Fraction) -> Fraction:
+        """In seconds, of so many frames a second; for a number of frames."""
+        assert self.frames is not None
+        return self.frames / rate
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
