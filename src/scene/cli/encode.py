@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from scene.cli.console import LogFormat, flag_of
-from scene.cli.encode_options import EncodeOptions, request_of
+from scene.cli.encode_options import EncodeOptions, chunk_quality, request_of
 from scene.options import EnhanceOptions
 from scene.video.encoders.settings import EncoderSettings
 
@@ -56,10 +56,11 @@ def encode(
     number = None if workers == "auto" else workers
     chunked = []
     for request in requests:
-        encode, quality = request, None
         if isinstance(request, scene.TargetEncodeRequest):
-            encode, quality = request.encode, chunk_quality(request)
-        chunked.append(scene.ChunkedEncodeRequest(encode, number, resume=resume, quality=quality))
+            quality = chunk_quality(request)
+            chunked.append(scene.ChunkedEncodeRequest(request.encode, number, resume=resume, quality=quality))
+        else:
+            chunked.append(scene.ChunkedEncodeRequest(request, number, resume=resume))
     run_encodes(chunked, log_format, dry=dry_run)
 
 

@@ -97,6 +97,9 @@ class JobPlan:
         mine, other = request_record(self.request), request_record(request)
         flat = [_flattened({**record, **dict.fromkeys(_FORMALITIES)}) for record in (mine, other)]
         differing = [name for name in flat[0] if flat[0][name] != flat[1][name]]
+        if "model" in differing:
+            # Which of them it runs by follows from the model.
+            differing = [name for name in differing if name != "runtime"]
         names = [f"the {name}" if name in _FILES else f"`{name}`" for name in differing]
         if names:
             return f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} another"

@@ -18,7 +18,7 @@ from scene.jobs.chunks.journal import JobPlan
 from scene.jobs.chunks.plan import DEFAULT_CHUNK_SECONDS, JobRequest, plan_job
 from scene.jobs.chunks.quality import ChunkQuality
 from scene.jobs.chunks.run import finished_chunk
-from scene.jobs.encode import EncodeRequest, EncodeResult
+from scene.jobs.encode import EncodeRequest, EncodeResult, encode
 from scene.progress import OnProgress, Progress, StageProgress, silent_stages
 from scene.video.python_process import PythonProcess
 
@@ -39,7 +39,8 @@ class ChunkedEncodeRequest:
 
     Attributes:
         encode: what to encode and how.
-        workers: processes side by side, None for as many as pay on this machine.
+        workers: processes side by side, None for as many as pay on this machine. Where that is one, and the work is not
+            to be resumed, it is done in one go.
         resume: go on with the work that an earlier run left; the arguments must be the same.
         work: folder of that work, None for one beside the destination; it is removed in the end.
         chunk_seconds, quality: see `JobRequest`.
@@ -77,6 +78,9 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
     started = time.monotonic()
     if request.workers is not None and request.workers < 1:
         raise UsageError(f"`workers` {request.workers} makes no sense; give 1 or more.")
+    if request.workers is None and not request.resume and paying_workers() == 1:
+        with stages("encode", "frames") as on_progress:
+            return encode(request.encode, on_progress)
     folder = WorkFolder(request.folder)
     if folder.plan.exists() and not request.resume:
         raise UsageError(
@@ -99,7 +103,7 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
 
 def paying_workers() -> int:
     """How many processes an encode is done fastest by on this machine."""
-    return max(1, len(os.sched_getaffinity(0)) // 2)
+    return max(1, (os.cpu_count() or 1) // 2)
 
 
 @dataclass(slots=True, eq=False)

@@ -127,19 +127,26 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
     request = _at_quality(plan, first, end, on_progress)
     encoding = replace(encode_plan(plan, request), is_part=True)
     crf = encoding.encoder.crf_of(request.settings)
+    frames = size = 0
+
+    def report() -> None:
+        fps = frames / max(time.monotonic() - started, 1e-3)
+        on_progress(Progress(frames, end - first, {"fps": round(fps, 2), "bytes": size}))
+
     enhancer = open_enhancer_for(request, encoding)
-    passage = _Passage(plan, encoding, enhancer, max(0, first - encoding.encoder.lead_frames), end)
+    passage = _Passage(plan, encoding, enhancer, max(0, first - encoding.encoder.lead_frames), end, report)
     passage.prime()
     with PendingFile(folder.chunk(index)) as pending:
         muxer = container_of(request.destination).muxer
         encoder = CodedEncoder(pending.path, encoding, muxer, plan.table.stamps[first])
         try:
 
-            def write(frames: Iterator[DecodedFrame], check: Callable[[], None]) -> None:
-                for frame in frames:
+            def write(ready: Iterator[DecodedFrame], check: Callable[[], None]) -> None:
+                nonlocal frames, size
+                for frame in ready:
                     encoder.encode(frame)
-                    fps = encoder.frames / max(time.monotonic() - started, 1e-3)
-                    on_progress(Progress(encoder.frames, end - first, {"fps": round(fps, 2), "bytes": encoder.bytes}))
+                    frames, size = encoder.frames, encoder.bytes
+                    report()
                 seconds = round(time.monotonic() - started, 3)
                 encoder.finish(check, {"job": plan.identity, "frames": encoder.frames, "crf": crf, "seconds": seconds})
 
@@ -165,10 +172,22 @@ def _at_quality(plan: JobPlan, first: int, end: int, on_progress: OnProgress) ->
 
 
 class _Passage:
-    """The frames of a chunk, and those around it that the enhancer must see."""
+    """The frames of a chunk, and those around it that the enhancer must see.
 
-    def __init__(self, plan: JobPlan, encoding: EncodePlan, enhancer: Enhancer | None, first: int, end: int) -> None:
-        self._plan, self._encoding, self._enhancer = plan, encoding, enhancer
+    Args:
+        on_skip: called for each frame that is decoded and not needed.
+    """
+
+    def __init__(
+        self,
+        plan: JobPlan,
+        encoding: EncodePlan,
+        enhancer: Enhancer | None,
+        first: int,
+        end: int,
+        on_skip: Callable[[], None],
+    ) -> None:
+        self._plan, self._encoding, self._enhancer, self._on_skip = plan, encoding, enhancer, on_skip
         self._first, self._end = first, end
         self._shots, self._embedding_shots = set(plan.shots), set(plan.embedding_shots)
         self._begin, self._stop = self._around(first, end)
@@ -224,4 +243,8 @@ class _Passage:
         return (number in self._shots for number in range(first, end))
 
     def _read(self, first: int, end: int) -> Iterator[DecodedFrame]:
-        return read_passage(self._encoding.info, self._plan.table, first, end, tolerant=self._plan.request.skip_damage)
+        return read_passage(
+            *(self._encoding.info, self._plan.table, first, end),
+            tolerant=self._plan.request.skip_damage,
+            on_skip=self._on_skip,
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,13 @@ def checksum(picture: Picture) -> int:
 
 
 def read_passage(
-    info: SourceInfo, table: FrameTable, first: int, end: int, *, tolerant: bool = False
+    info: SourceInfo,
+    table: FrameTable,
+    first: int,
+    end: int,
+    *,
+    tolerant: bool = False,
+    on_skip: Callable[[], None] = lambda: None,
 ) -> Iterator[DecodedFrame]:
     """Frames `first` to `end` - 1, writable, with the time stamps and durations of the table.
 
@@ -48,6 +54,7 @@ def read_passage(
 
     Args:
         tolerant: as of the `Decoder` that made the table.
+        on_skip: called for each frame before them that is decoded: those may be many.
 
     Raises:
         InputError: the frames are not those of the table any more, or the source cannot be read.
@@ -65,6 +72,7 @@ def read_passage(
                     if frame.pts > table.stamps[number]:
                         break
                     if frame.pts < table.stamps[number]:
+                        on_skip()
                         continue
                     if checksum(frame.picture()) != table.checksums[number]:
                         break
