@@ -65,6 +65,7 @@ class QualitySearch:
         constraints: what is asked for.
         enhancer_for: gives the enhancer for a CRF, None for the source's own pictures.
         report: is called after each sample.
+        finest: CRF that is tried, None for the encoder's.
     """
 
     def __init__(
@@ -74,13 +75,14 @@ class QualitySearch:
         constraints: Constraints,
         enhancer_for: EnhancerFor | None,
         report: Report,
+        finest: float | None = None,
     ) -> None:
         self._samples = samples
         self._constraints = constraints
         self._enhancer_for = enhancer_for
         self._what = "unprocessed" if enhancer_for is None else "enhanced"
         self._report = report
-        self._scale = Scale(codec.finest_search_crf, codec.max_crf, codec.search_step)
+        self._scale = Scale(codec.finest_search_crf if finest is None else finest, codec.max_crf, codec.search_step)
         self._tried: dict[float, CrfScores] = {}
 
     def answer(self, start: float, steps: int) -> SearchAnswer:

@@ -18,6 +18,7 @@ from scene.jobs.provenance import provenance
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.verify import verify
 from scene.video.container.writer import Writer
+from scene.video.encoders.base import Encoder
 from scene.video.encoding.coded import CodedPacket, in_sequence, read_about, read_coded
 from scene.video.source.decode import Decoder, Unit
 
@@ -87,7 +88,7 @@ def _write(
         )
         try:
             writer.start()
-            _check_parameter_sets(folder, plan, writer)
+            _check_parameter_sets(folder, plan, writer, encoding.encoder)
             clock = encoding.info.time_base
             _merge(decoder, writer, plan, clock, _coded(folder, plan, clock), on_progress)
             writer.finish_coded()
@@ -99,10 +100,13 @@ def _write(
     return pending.path.stat().st_size
 
 
-def _check_parameter_sets(folder: WorkFolder, plan: JobPlan, writer: Writer) -> None:
+def _check_parameter_sets(folder: WorkFolder, plan: JobPlan, writer: Writer, encoder: Encoder) -> None:
     """Raises SceneError where a chunk's pictures would be decoded by what is another encoder's."""
+    # x265 writes its settings among them, and with these the CRF.
+    own = encoder.without_messages(writer.parameter_sets)
     for index in range(plan.chunks):
-        if read_about(folder.chunk(index), whole=False)["parameter_sets"] != writer.parameter_sets.hex():
+        theirs = bytes.fromhex(read_about(folder.chunk(index), whole=False)["parameter_sets"])
+        if encoder.without_messages(theirs) != own:
             raise SceneError(
                 f"{folder.chunk(index)} has other parameter sets than this encoder; remove it and run it again."
             )

@@ -20,6 +20,8 @@ from scene.video.source.samples import Span
 
 # Of a chunk, unless more are asked for: a chunk is a few shots, or a part of one.
 _SAMPLES = 2
+# x264 codes without loss at 0, which its headers say, and a file has one of them.
+_FINEST = 1.0
 # Measured whatever the targets are.
 _SHOWN = ("vmaf_neg",)
 
@@ -114,7 +116,12 @@ def chunk_crf(
         bypass = request.enhancement.changes_nothing
         enhanced = None if bypass else partial(load_enhancer, search, plan.encoder, info)
         searching = QualitySearch(
-            samples, plan.encoder, Constraints(quality.targets, None), enhanced, lambda _, crf: on_sample(crf)
+            samples,
+            plan.encoder,
+            Constraints(quality.targets, None),
+            enhanced,
+            lambda _, crf: on_sample(crf),
+            max(_FINEST, plan.encoder.finest_search_crf),
         )
         answer = searching.answer(plan.encoder.default_crf, FAR)
     if answer.missed and not quality.best_effort:
