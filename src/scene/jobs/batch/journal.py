@@ -152,9 +152,10 @@ def file_state(path: Path) -> FileState | None:
 
 
 def settings_identity(request: AnyRequest) -> str:
-    """A hash of all that decides what becomes of a source: settings, and the state of weights that they name."""
-    enhancement = plain(request).enhancement
-    named = [file_state(Path(name)) for name in (enhancement.model, enhancement.semantics)]
+    """A hash of all that decides what becomes of a source: settings, and the state of files that they name."""
+    wanted = plain(request)
+    names = (wanted.enhancement.model, wanted.enhancement.semantics, wanted.focus.focus_map)
+    named = [file_state(Path(name)) for name in names]
     document = [_settings(asdict(request)), [None if state is None else asdict(state) for state in named]]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

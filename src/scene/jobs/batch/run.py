@@ -18,6 +18,7 @@ from scene.jobs.batch.journal import Entry, Journal, file_state, open_journal
 from scene.jobs.batch.outcome import AnyRequest, Encoded, FileResult, plain
 from scene.jobs.batch.worker import EncodeProcess
 from scene.jobs.prepare.target import TargetEncodeRequest, check_target_settings
+from scene.options import AUTO_MODEL
 from scene.progress import Progress
 from scene.video.encoding.plan import check_settings
 from scene.video.source.open import reason
@@ -148,7 +149,7 @@ def check_unread(request: AnyRequest) -> None:
     else:
         check_settings(request.settings)
     enhancement = plain(request).enhancement
-    if not enhancement.changes_nothing:
+    if not enhancement.changes_nothing and enhancement.model != AUTO_MODEL:
         from scene.model import resolve_model  # loads torch
 
         resolve_model(enhancement.model)
