@@ -320,9 +320,10 @@ def test_workers_end_with_their_parent(three, tmp_path):
     process.kill()
     process.communicate(timeout=60)
     wait_until(lambda: all(gone(pid) for pid in workers))
-    assert list(times(out)) == ["0.mkv"] and leftovers(out) == []
-    # As if one of them had been killed at the very same moment.
+    assert list(times(out)) == ["0.mkv"] and list(out.glob("*.part")) == []
+    # As if one of them had been killed at the very same moment, or the parent itself within its journal.
     (out / ".1.mkv.0123456789ab.part").write_bytes(b"half")
+    (out / ".scene-batch/.scene-abcdefgh.part").write_bytes(b"half")
     assert scene_batch(three, "--out", out, "--workers", 2, *FAST) == 0
     assert sorted(times(out)) == ["0.mkv", "1.mkv", "2.mkv"] and leftovers(out) == []
 

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from scene.errors import SceneError, UsageError
-from scene.files import is_unsupported, write_atomically
+from scene.files import is_unsupported, remove_unwritten, write_atomically
 from scene.jobs.batch.outcome import AnyRequest, Encoded, plain
 
 _FOLDER = ".scene-batch"
@@ -137,6 +137,7 @@ def open_journal(folder: Path) -> Iterator[Journal]:
             # Some shares have no locks.
             if not is_unsupported(error):
                 raise SceneError(f"{inside} cannot be locked: {error.strerror}.") from None
+        remove_unwritten(inside)
         yield Journal(folder)
     finally:
         os.close(handle)

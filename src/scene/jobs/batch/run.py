@@ -101,7 +101,7 @@ def batch(request: BatchRequest, on_news: OnNews = _silent) -> BatchResult:
     _check(request)
     with open_journal(request.folder) as journal:
         results: dict[int, FileResult] = {}
-        tasks = deque[_Task]()
+        tasks: list[_Task] = []
         for number, one in enumerate(request.encodes):
             before = journal.find(one)
             known = None if before is None else journal.unchanged(one, before)
@@ -137,12 +137,12 @@ def _check(request: BatchRequest) -> None:
         if settings not in checked:
             checked.append(settings)
             try:
-                check_unread(one)
+                _check_settings(one)
             except SceneError as error:
                 raise type(error)(f"{wanted.source}: {error}") from None
 
 
-def check_unread(request: AnyRequest) -> None:
+def _check_settings(request: AnyRequest) -> None:
     """Raises UsageError, or MissingError, for what is wrong with a request whatever is in its source."""
     if isinstance(request, TargetEncodeRequest):
         check_target_settings(request)
