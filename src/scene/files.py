@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # Of the final name, in bytes: file systems take 255 in all.
 _NAME_BYTES = 120
+# Of a file that is not yet written: what its name begins and ends with.
+_ATOMIC = (".scene-", ".part")
 # What shares and foreign file systems (CIFS, NFSv4, exFAT, FUSE) answer where they have no such thing.
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EPERM})
 
@@ -30,7 +32,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     The content is on the disk before the name is, so that this holds after a power cut too.
     """
     data = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".scene-", suffix=".part")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=_ATOMIC[0], suffix=_ATOMIC[1])
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -49,6 +51,13 @@ def default_cache_folder() -> Path:
     # The XDG specification ignores relative paths.
     base = Path(given) if Path(given).is_absolute() else Path.home() / ".cache"
     return base / "scene"
+
+
+def remove_unwritten(folder: Path) -> None:
+    """Removes what killed processes have left of `write_atomically` in a folder; nobody may be at work in it."""
+    with contextlib.suppress(OSError):
+        for path in folder.glob(f"{_ATOMIC[0]}*{_ATOMIC[1]}"):
+            path.unlink(missing_ok=True)
 
 
 class PendingFile:

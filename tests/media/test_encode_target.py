@@ -105,6 +105,7 @@ def test_the_targets_that_cannot_be_reached_leave_no_file(clip, tmp_path, capfd)
         (("--guard",), 2, "leave --guard out"),
         (("--deinterlace",), 2, "leave --deinterlace out"),
         (("--allow-network",), 2, "leave --allow-network out"),
+        (("--focus", 0.5), 2, "leave --focus out"),
         (("--encoder-args", "qp=20"), 2, "--encoder-args qp=20 leaves nothing to search"),
         (("--codec", "nvenc-h264"), None, ""),
         (("--samples", 0), 2, "--samples must be at least 1"),

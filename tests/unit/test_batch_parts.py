@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import scene
+from scene.cli import app
 from scene.cli.batch_report import table_text
 from scene.cli.batch_settings import read_settings
 from scene.cli.encode_options import EncodeOptions
@@ -24,6 +25,7 @@ from scene.jobs.batch.run import BatchRequest, BatchResult, batch
 from scene.jobs.batch.sources import find_sources
 from scene.jobs.batch.worker import request_document, request_of
 from scene.metrics.targets import Target
+from scene.options import FocusOptions
 from scene.video.encoders.settings import EncoderSettings
 
 
@@ -124,6 +126,22 @@ def test_a_later_pattern_is_laid_over_an_earlier_one(tmp_path: Path) -> None:
     assert both.guard and both.map == ("-a:1", "-t")
 
 
+def test_every_option_that_says_what_becomes_of_a_file_can_be_set(tmp_path: Path) -> None:
+    of_the_run = {"--workers", "--resume", "--dry-run", "--log-format", "--compare", "--overwrite"}
+    arguments = app["encode"].assemble_argument_collection()
+    options = {name for one in arguments for name in one.names if name.startswith("--")} - of_the_run
+    options = {name for name in options if not name.startswith("--no-compare")}
+    assert len(options) > 20
+    values: dict[str, object] = {"--target": "vmaf=90", "--codec": "x265", "--on-error": "skip", "--verify": "full"}
+    values |= {"--temporal": "off", "--device": "cpu", "--runtime": "torch"}
+    switches = {"--best-effort", "--guard", "--no-audio", "--deinterlace", "--allow-network"}
+    for name in sorted(options):
+        value = json.dumps(True if name in switches else values.get(name, 1))
+        settings = read_settings(touch(tmp_path / "s.toml", f'["*"]\n{name[2:]} = {value}\n'.encode()))
+        changed = settings.options_of(Path("a.mkv"), EncodeOptions())
+        assert changed != EncodeOptions() or name == "--strength", name
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -204,6 +222,7 @@ def test_what_is_done_is_known_again_until_anything_changes(tmp_path: Path) -> N
     for other in (
         replace(request, settings=EncoderSettings(crf=20)),
         replace(request, audio=False),
+        replace(request, focus=FocusOptions(0.5, str(model))),
         replace(request, enhancement=replace(request.enhancement, strength=0.5)),
     ):
         assert known(other) is None
@@ -308,7 +327,8 @@ def test_the_report_has_sizes_reasons_and_no_markup_of_names(tmp_path: Path) -> 
     page = (tmp_path / "batch.html").read_text()
     assert page == batch_page(result, "scene batch in --out out")
     assert not re.search(r"<(script|b|i)>", page) and "&lt;script&gt;alert(1)" in page
-    assert "2 of 3 files encoded" in page and "1 failed" in page and "CRF 27.5, VMAF NEG 93.20" in page
+    assert "2 of 3 files encoded" in page and "1 failed" in page
+    assert "x264, CRF 27.5<small>VMAF NEG 93.20 expected</small>" in page
     assert "−67 %" in page and "−2.5 %" in page and "http" not in page.replace("http-equiv", "")
 
 

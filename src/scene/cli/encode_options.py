@@ -103,8 +103,6 @@ def request_of(source: Path, destination: Path, options: EncodeOptions) -> Encod
     if options.best_effort:
         given["best_effort"] = True
     if options.target:
-        if options.focusing.focus:
-            raise UsageError("--focus goes with --crf: a search for --target would not know of it.")
         return scene.TargetEncodeRequest(request, tuple(parse_target(text) for text in options.target), **given)
     for name in given:
         raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")

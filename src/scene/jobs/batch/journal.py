@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from scene.errors import SceneError, UsageError
-from scene.files import is_unsupported, write_atomically
+from scene.files import is_unsupported, remove_unwritten, write_atomically
 from scene.jobs.batch.outcome import AnyRequest, Encoded, plain
 
 _FOLDER = ".scene-batch"
@@ -137,6 +137,7 @@ def open_journal(folder: Path) -> Iterator[Journal]:
             # Some shares have no locks.
             if not is_unsupported(error):
                 raise SceneError(f"{inside} cannot be locked: {error.strerror}.") from None
+        remove_unwritten(inside)
         yield Journal(folder)
     finally:
         os.close(handle)
@@ -152,9 +153,10 @@ def file_state(path: Path) -> FileState | None:
 
 
 def settings_identity(request: AnyRequest) -> str:
-    """A hash of all that decides what becomes of a source: settings, and the state of weights that they name."""
-    enhancement = plain(request).enhancement
-    named = [file_state(Path(name)) for name in (enhancement.model, enhancement.semantics)]
+    """A hash of all that decides what becomes of a source: settings, and the state of files that they name."""
+    wanted = plain(request)
+    names = (wanted.enhancement.model, wanted.enhancement.semantics, wanted.focus.focus_map)
+    named = [file_state(Path(name)) for name in names]
     document = [_settings(asdict(request)), [None if state is None else asdict(state) for state in named]]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 

@@ -18,6 +18,7 @@ from scene.jobs.batch.journal import Entry, Journal, file_state, open_journal
 from scene.jobs.batch.outcome import AnyRequest, Encoded, FileResult, plain
 from scene.jobs.batch.worker import EncodeProcess
 from scene.jobs.prepare.target import TargetEncodeRequest, check_target_settings
+from scene.options import AUTO_MODEL
 from scene.progress import Progress
 from scene.video.encoding.plan import check_settings
 from scene.video.source.open import reason
@@ -100,7 +101,7 @@ def batch(request: BatchRequest, on_news: OnNews = _silent) -> BatchResult:
     _check(request)
     with open_journal(request.folder) as journal:
         results: dict[int, FileResult] = {}
-        tasks = deque[_Task]()
+        tasks: list[_Task] = []
         for number, one in enumerate(request.encodes):
             before = journal.find(one)
             known = None if before is None else journal.unchanged(one, before)
@@ -136,19 +137,19 @@ def _check(request: BatchRequest) -> None:
         if settings not in checked:
             checked.append(settings)
             try:
-                check_unread(one)
+                _check_settings(one)
             except SceneError as error:
                 raise type(error)(f"{wanted.source}: {error}") from None
 
 
-def check_unread(request: AnyRequest) -> None:
+def _check_settings(request: AnyRequest) -> None:
     """Raises UsageError, or MissingError, for what is wrong with a request whatever is in its source."""
     if isinstance(request, TargetEncodeRequest):
         check_target_settings(request)
     else:
         check_settings(request.settings)
     enhancement = plain(request).enhancement
-    if not enhancement.changes_nothing:
+    if not enhancement.changes_nothing and enhancement.model != AUTO_MODEL:
         from scene.model import resolve_model  # loads torch
 
         resolve_model(enhancement.model)

@@ -96,6 +96,7 @@ def check_target_settings(request: TargetEncodeRequest) -> None:
         ("guard", wanted.guard),
         ("deinterlace", wanted.deinterlace),
         ("allow_network", wanted.allow_network),
+        ("focus", wanted.focus.focus > 0),
     ):
         if on:
             raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
