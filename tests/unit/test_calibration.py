@@ -211,8 +211,10 @@ def test_ten_bits_are_filtered_as_eight() -> None:
 def test_an_encoder_has_its_own_numbers_or_those_of_its_kin() -> None:
     by = {name: Calibration((float(index), 0.0), BANK) for index, name in enumerate(("x264", "x265"))}
     network = model(**by)
-    for name, expected in (("x264", "x264"), ("x265", "x265"), ("nvenc-hevc", "x265"), ("vvenc", "x265")):
+    for name, expected in (("x264", "x264"), ("x265", "x265"), ("nvenc-hevc", "x265")):
         assert calibration_for(network, find_encoder(name)) == by[expected]
+    # An encoder that filters in time itself has none of a filter's kin.
+    assert calibration_for(network, find_encoder("vvenc")) == replace(by["x265"], temporal=None)
     # A bank for another encoder is better than none, as the fits of the two differ; a network has the fit.
     fit = find_encoder("svtav1").fit
     borrowed = Calibration(None, BANK.scaled(fit.strength), fit.strength, fit.step)

@@ -12,13 +12,17 @@ from scene.video.encoders.base import Encoder
 def calibration_for(network: Network, encoder: Encoder) -> Calibration:
     """How a model is applied before an encoder.
 
-    By its calibration for this encoder, or for one of the same kind (`Encoder.kin`). Where there is neither, a network
+    By its calibration for this encoder, or for one of the same kind (`Encoder.kin`), whose temporal filter goes where
+    the encoder filters in time itself. Where there is neither, a network
     has the encoder's fit if it is conditioned on the quantiser, and a model without a network borrows what it has for
     some other encoder.
     """
-    for name in (encoder.name, *encoder.kin):
+    if encoder.name in network.calibrations:
+        return network.calibrations[encoder.name]
+    for name in encoder.kin:
         if name in network.calibrations:
-            return network.calibrations[name]
+            found = network.calibrations[name]
+            return found if encoder.fit.temporal else replace(found, temporal=None)
     if not network.config.body:
         return borrowed_calibration(network, encoder) or Calibration()
     if network.config.quantiser is None:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from scene.errors import UsageError
-from scene.video.encoders.base import Encoder
+from scene.video.encoders.base import Encoder, EncoderFit
 from scene.video.encoders.params import join_encoder_args, joined_items, mastering_text
 from scene.video.encoders.x264 import WRITES
 
@@ -31,6 +31,7 @@ class Vvenc(Encoder):
 
     name = "vvenc"
     kin = ("x265",)
+    fit = EncoderFit(temporal=False)
     ffmpeg_name = "libvvenc"
     cost = 1.0
     aliases = ("vvc", "h266", "h.266")
