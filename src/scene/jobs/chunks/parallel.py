@@ -79,7 +79,8 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
     started = time.monotonic()
     if request.workers is not None and request.workers < 1:
         raise UsageError(f"`workers` {request.workers} makes no sense; give 1 or more.")
-    if request.workers is None and not request.resume and paying_workers() == 1:
+    one_go = request.workers is None and not request.resume and request.quality is None
+    if one_go and paying_workers() == 1:
         with stages("encode", "frames") as on_progress:
             return encode(request.encode, on_progress)
     folder = WorkFolder(request.folder)
