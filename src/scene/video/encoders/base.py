@@ -360,6 +360,10 @@ class Encoder:
         """The sentence for arguments that it refuses, None where the program's messages have no reason."""
         return None
 
+    def spliced(self, packet: bytes) -> bytes:
+        """The first packet of a part of a video, a key frame, as decoders want it behind another encoder's last."""
+        return packet
+
     def without_messages(self, packet: bytes) -> bytes:
         """A packet without its supplemental messages; x264 and x265 write as much of them as a small picture has."""
         return packet

@@ -114,7 +114,7 @@ class CodedEncoder:
             return
         if not self._packets and not (packet.is_keyframe and packet.pts == self._first):
             raise SceneError(f"{self._plan.encoder.name} began no group of pictures where it was told to.")
-        data = bytes(packet)
+        data = bytes(packet) if self._packets else self._plan.encoder.spliced(bytes(packet))
         times = (_NO_TIME if time is None else time for time in (packet.pts, packet.dts))
         self._write(_PACKET.pack(*times, packet.duration or 0, len(data), packet.is_keyframe))
         self._write(data)
