@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from scene.jobs.chunks.parallel import ChunkedEncodeRequest, encode_in_chunks
     from scene.jobs.chunks.plan import JobRequest, plan_job
     from scene.jobs.chunks.quality import ChunkQuality
+    from scene.jobs.chunks.remote import run_on_cluster
     from scene.jobs.chunks.run import ChunkResult, run_chunk, run_job
     from scene.jobs.chunks.status import JobStatus, job_status
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
@@ -109,6 +110,7 @@ __all__ = [
     "plan_job",
     "run_chunk",
     "run_job",
+    "run_on_cluster",
     "search",
 ]
 
@@ -162,6 +164,7 @@ _HOMES = {
     "plan_job": "scene.jobs.chunks.plan",
     "run_chunk": "scene.jobs.chunks.run",
     "run_job": "scene.jobs.chunks.run",
+    "run_on_cluster": "scene.jobs.chunks.remote",
     "search": "scene.jobs.search",
 }
 

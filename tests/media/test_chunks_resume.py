@@ -437,27 +437,36 @@ def test_a_kill_leaves_no_process_and_the_rest_is_done_by_the_next(long_clip, tm
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_twenty_kills_at_random_times(long_clip, tmp_path):
-    """Each resumed: the frames of the encode that was not killed, no process left, and nothing else either."""
+    """Each resumed: the frames of the encode that was not killed, no process left, and nothing else either.
+
+    At random in every stage: while it is planned, after each chunk, while the output is written.
+    """
     (tmp_path / "whole").mkdir()
-    began = time.monotonic()
     subprocess.run(command(long_clip, tmp_path / "whole" / "out.mkv"), check=True, capture_output=True)
-    took = time.monotonic() - began
     whole = decoded(tmp_path / "whole" / "out.mkv")
     rng = random.Random(18)
     killed = 0
     for number in range(20):
         folder = tmp_path / str(number)
         folder.mkdir()
-        destination = folder / "out.mkv"
+        destination, work = folder / "out.mkv", folder / "out.mkv.job"
+        stages = (
+            lambda: True,
+            lambda work=work: list(work.glob("locks/job")),
+            lambda work=work: list(work.glob("chunks/.*.part")),
+            lambda work=work: list(work.glob("chunks/*.chunk")),
+            lambda work=work: len(list(work.glob("chunks/*.chunk"))) > 2,
+            lambda folder=folder: list(folder.glob(".out.mkv.*.part")),
+        )
         process = start(command(long_clip, destination, "--resume"))
-        time.sleep(took * (number + rng.random()) / 20)
+        stage = stages[number % len(stages)]
+        wait_for(lambda stage=stage, process=process: stage() or process.poll() is not None)
+        time.sleep(rng.random() * 0.4)
         children = descendants(process.pid)
         process.kill()
         process.communicate()
         killed += process.returncode == -signal.SIGKILL
         assert gone(children) == []
-        if not (folder / "out.mkv.job").exists() and destination.exists():
-            continue
         assert not destination.exists() or len(decoded(destination)) == len(whole)
         done = subprocess.run(
             command(long_clip, destination, "--resume", "-y"), capture_output=True, text=True, check=False

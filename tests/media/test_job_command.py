@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import jsonschema
@@ -67,6 +69,22 @@ def test_step_by_step(clip, tmp_path, capfd):
     assert "give --overwrite" in capfd.readouterr().err
 
 
+def test_two_processes_that_take_what_is_left(clip, tmp_path):
+    """Every chunk is encoded by one of them, and by one alone."""
+    work = tmp_path / "work"
+    assert job("plan", clip, tmp_path / "out.mkv", "--work", work, "--chunk-seconds", 0.4, *OPTIONS) == 0
+    words = [sys.executable, "-m", "scene", "job", "run", str(work), "--log-format", "json"]
+    both = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    results = []
+    for process in both:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        lines = map(json.loads, err.splitlines())
+        results += [line for line in lines if line["event"] == "result" and not line["done_before"]]
+    assert sorted(result["index"] for result in results) == list(range(scene.job_status(work).chunks))
+    assert job("join", work) == 0
+
+
 def test_a_folder_without_a_plan(tmp_path, capfd):
     for step in ("run", "join", "status"):
         assert job(step, tmp_path / "nowhere") == 3
@@ -111,7 +129,6 @@ def test_many_files_in_chunks(clip, tmp_path, capfd):
         (["--workers", "-2"], "--workers -2 makes no sense"),
         (["--resume", "--guard"], "--guard judges whole shots"),
         (["--workers", "2", "--bitrate", "300"], "a --bitrate is kept over the whole video"),
-        (["--resume", "--target", "vmaf-neg=90"], "do not go with --target"),
         (["--resume", "--crf", "99"], "0 to 51"),
     ],
 )

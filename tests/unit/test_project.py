@@ -25,7 +25,7 @@ PACKAGE = ROOT / "src" / "scene"
 
 # docs/architecture.md: what each room may import, beside itself and the leaves. A room is a folder of files; below
 # `scene` a room's name has dots, and a room knows its sub-rooms no more than others do.
-LEAVES = {"errors", "files", "options", "picture", "progress", "signals"}
+LEAVES = {"cluster", "errors", "files", "options", "picture", "progress", "signals"}
 NETWORK = {"model", "model.semantics"}
 VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
 MEASURING = {"measure", "metrics"}
@@ -342,6 +342,7 @@ def test_the_public_surface_is_locked() -> None:
         "plan_job",
         "run_chunk",
         "run_job",
+        "run_on_cluster",
         "search",
     }
     for name in scene.__all__:

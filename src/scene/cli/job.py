@@ -106,6 +106,7 @@ def run(
     /,
     *,
     index: int | None = None,
+    ray: str | None = None,
     log_format: LogFormat = "text",
 ) -> None:
     """Encode one chunk of a job, or all that are left.
@@ -116,6 +117,8 @@ def run(
     Args:
         work: Folder of the work, with a plan in it.
         index: Number of the chunk, from 0. By default all that nobody else is at, one after the other.
+        ray: Encode all that are left through Ray: auto (on this machine, or on the cluster of $RAY_ADDRESS), or a
+            cluster's address. All machines must have WORK and SRC under the same names.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
     from dataclasses import asdict
@@ -124,7 +127,15 @@ def run(
 
     setup_logging(log_format)
     import scene
+    from scene.errors import UsageError
 
+    if ray is not None:
+        if index is not None:
+            raise UsageError("--ray encodes all chunks that are left; leave --index out.")
+        with progress_display("encode", "frames", log_format) as on_progress:
+            scene.run_on_cluster(work, ray, on_progress)
+        announce(f"{work}: all chunks are done; the next step is scene job join")
+        return
     with progress_display("encode", "frames", log_format) as on_progress:
         results = scene.run_job(work, on_progress) if index is None else [scene.run_chunk(work, index, on_progress)]
     for result in results:

@@ -13,10 +13,8 @@ name it): at the driver's path, or the one that `find_ffmpeg` finds.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import socket
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scene import __version__
-from scene.errors import MissingError, SceneError, UsageError
+from scene.cluster import LOCAL, cluster_address, connect
+from scene.errors import MissingError, SceneError
 from scene.evaluation.grid.focus import make_focus
 from scene.evaluation.grid.local import RunnerConfig
 from scene.evaluation.grid.tasks import (
@@ -56,7 +55,6 @@ _log = logging.getLogger(__name__)
 # How long cancelled units may take to kill their encoders, and how often new machines are looked for.
 _CANCEL_TIMEOUT_S = 20.0
 _POLL_S = 5.0
-_CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +91,9 @@ def run_on_cluster(results: TaskResults, config: RunnerConfig, address: str) -> 
         UsageError: the address is none, or see `scene.evaluation.grid.tasks.FATAL`.
         SceneError: the cluster cannot be reached, or the cache cannot be written to.
     """
-    place = (os.environ.get("RAY_ADDRESS") or "local") if address == "auto" else address
-    ray, ours = _connect(place, config)
-    driver = _Driver(ray, results, config if place == "local" else replace(config, threads=1))
+    place = cluster_address(address)
+    ray, ours = connect(place, config.jobs * config.threads)
+    driver = _Driver(ray, results, config if place == LOCAL else replace(config, threads=1))
     try:
         slots = driver.slots
         driver.run()
@@ -104,45 +102,6 @@ def run_on_cluster(results: TaskResults, config: RunnerConfig, address: str) -> 
         driver.cancel()
         if ours:
             ray.shutdown()
-
-
-def _connect(place: str, config: RunnerConfig) -> tuple[Any, bool]:
-    """Ray, and whether it was initialised here."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # A unit asks for no share of a GPU and may use what there is.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        ray = importlib.import_module("ray")
-    except ImportError as error:
-        raise MissingError("measuring on a cluster needs Ray: pip install ray") from error
-    if ray.is_initialized():
-        return ray, False
-    if place != "local":
-        _check_reachable(place)
-    own = {"num_cpus": config.jobs * config.threads, "include_dashboard": False} if place == "local" else {}
-    try:
-        ray.init(address=place, log_to_driver=False, logging_level=logging.ERROR, **own)
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        failure = "Ray cannot be started" if own else f"no Ray cluster answers at {place!r}"
-        reason, _, _ = str(error).partition("\n")
-        raise SceneError(f"{failure} ({reason})") from error
-    return ray, True
-
-
-def _check_reachable(address: str) -> None:
-    """Asks whether anybody is there; Ray itself tries for minutes.
-
-    Raises:
-        UsageError: it is no address.
-        SceneError: nobody is there.
-    """
-    host, _, port = address.rpartition("//")[2].rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"{address!r} is no address of a Ray cluster; give HOST:PORT")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
-    except (OSError, OverflowError) as error:
-        raise SceneError(f"no Ray cluster answers at {address!r} ({error})") from error
 
 
 class _Driver:

@@ -7,6 +7,7 @@ import os
 import selectors
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from scene.video.python_process import PythonProcess
 log = logging.getLogger(__name__)
 
 _WORKER = "scene.jobs.chunks.worker"
-_ATTEMPTS = 3
+ATTEMPTS = 3
 _POLL_S = 1.0
 # Of no frame encoded.
 _HUNG_S = 600.0
@@ -78,7 +79,8 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
     started = time.monotonic()
     if request.workers is not None and request.workers < 1:
         raise UsageError(f"`workers` {request.workers} makes no sense; give 1 or more.")
-    if request.workers is None and not request.resume and paying_workers() == 1:
+    one_go = request.workers is None and not request.resume and request.quality is None
+    if one_go and paying_workers() == 1:
         with stages("encode", "frames") as on_progress:
             return encode(request.encode, on_progress)
     folder = WorkFolder(request.folder)
@@ -104,6 +106,12 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
 def paying_workers() -> int:
     """How many processes an encode is done fastest by on this machine."""
     return max(1, (os.cpu_count() or 1) // 2)
+
+
+def raise_answer(answer: Mapping[str, str]) -> None:
+    """Raises the error that another process answers with, unless it may not come again: a program's that has died."""
+    if answer["kind"] != "ProcessError":
+        raise getattr(errors, answer["kind"], SceneError)(answer["error"])
 
 
 @dataclass(slots=True, eq=False)
@@ -186,8 +194,7 @@ class _Workers:
                 worker.index = None
             else:
                 worker.index, worker.frames = None, 0
-                if message["kind"] != "ProcessError":
-                    raise getattr(errors, message["kind"], SceneError)(message["error"])
+                raise_answer(message)
                 self._failed(index, message["error"])
 
     def _wait_for(self, worker: _Worker) -> None:
@@ -206,8 +213,8 @@ class _Workers:
 
     def _failed(self, index: int, why: str) -> None:
         self._attempts[index] += 1
-        if self._attempts[index] == _ATTEMPTS:
-            raise SceneError(f"chunk {index} failed {_ATTEMPTS} times, at last: {why}")
+        if self._attempts[index] == ATTEMPTS:
+            raise SceneError(f"chunk {index} failed {ATTEMPTS} times, at last: {why}")
         log.warning("chunk %d: %s It is tried again.", index, why)
         self._todo.append(index)
 

@@ -134,11 +134,14 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
         on_progress(Progress(frames, end - first, {"fps": round(fps, 2), "bytes": size}))
 
     enhancer = open_enhancer_for(request, encoding)
-    passage = _Passage(plan, encoding, enhancer, max(0, first - encoding.encoder.lead_frames), end, report)
+    trail = 0 if end in plan.shots else encoding.encoder.trail_frames
+    given = max(0, first - encoding.encoder.lead_frames), min(end + trail, plan.frames)
+    passage = _Passage(plan, encoding, enhancer, *given, report)
     passage.prime()
     with PendingFile(folder.chunk(index)) as pending:
         muxer = container_of(request.destination).muxer
-        encoder = CodedEncoder(pending.path, encoding, muxer, plan.table.stamps[first])
+        after = None if end == plan.frames else plan.table.stamps[end]
+        encoder = CodedEncoder(pending.path, encoding, muxer, plan.table.stamps[first], after)
         try:
 
             def write(ready: Iterator[DecodedFrame], check: Callable[[], None]) -> None:

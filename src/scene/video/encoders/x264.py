@@ -92,6 +92,8 @@ class X264(X26x):
     cost = 0.2
     aliases = ("h264", "h.264", "avc")
     default_crf = 23
+    # Its macroblock trees take no notice of key frames: what is before one is coded better for what is after it.
+    trail_frames = 30
     any_crf_args = MappingProxyType({"stitchable": "1"})
     params_option = "x264-params"
     decoder = "h264"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from scene.video.encoders.x264 import WRITES, X26x
+from scene.video.encoders.x264 import WRITES, X26x, split_units
 
 if TYPE_CHECKING:
     from scene.video.hdr import HdrMetadata
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Of the network abstraction layer: prefix and suffix messages.
 _MESSAGES = (39, 40)
+# Key frames that pictures before may follow, and those without such pictures, at which decoding begins anew.
+_CRA, _BLA_N_LP = 21, 18
 
 
 class X265(X26x):
@@ -60,6 +62,19 @@ class X265(X26x):
         """As `Encoder` has it; x265 writes it only where these ask for it."""
         return [*(["hdr10=1", "repeat-headers=1"] if hdr else []), *super().hdr_params(hdr)]
 
+    def spliced(self, packet: bytes) -> bytes:
+        """As `Encoder` has it.
+
+        With open groups of pictures a forced key frame is no IDR but a CRA picture, after which pictures are numbered
+        on. Behind others it has to be a BLA picture (ITU-T H.265, 7.4.2.2), which differs in its unit's header alone.
+        """
+        units = split_units(packet)
+        return b"".join(code + (_as_bla(unit) if unit[0] >> 1 & 63 == _CRA else unit) for code, unit in units)
+
     def is_message(self, unit: bytes) -> bool:
         """As `X26x` has it."""
         return unit[0] >> 1 & 63 in _MESSAGES
+
+
+def _as_bla(unit: bytes) -> bytes:
+    return bytes((unit[0] & ~0x7E | _BLA_N_LP << 1,)) + unit[1:]

@@ -43,7 +43,8 @@ class CodedEncoder:
         path: of the file to write; it is overwritten.
         plan: of the encode.
         muxer: FFmpeg's name of that of the container to come, which decides where parameter sets are.
-        first: when the part's first frame is shown. Those before it are encoded for the rate control alone.
+        first, end: when the part's first frame, and the first after it, are shown, the latter None at the video's end.
+            What is before and after the part is encoded for the rate control alone.
 
     Attributes:
         frames: of the part, given so far.
@@ -54,9 +55,9 @@ class CodedEncoder:
         SceneError: the file cannot be written.
     """
 
-    def __init__(self, path: Path, plan: EncodePlan, muxer: str, first: int) -> None:
+    def __init__(self, path: Path, plan: EncodePlan, muxer: str, first: int, end: int | None) -> None:
         self.frames = self.bytes = self._packets = self._sum = 0
-        self._plan, self._first = plan, first
+        self._plan, self._first, self._end = plan, first, end
         self._file = path.open("wb")
         self._output = av.open(io.BytesIO(), "w", format=muxer)
         self._session = open_session(self._output, plan)
@@ -69,8 +70,8 @@ class CodedEncoder:
 
     def encode(self, frame: DecodedFrame) -> None:
         """Takes a frame. Raises SceneError."""
-        frame.begins = frame.pts == self._first
-        self.frames += frame.pts >= self._first
+        frame.begins = frame.pts in {self._first, self._end}
+        self.frames += self._is_own(frame.pts)
         try:
             for packet in self._session.encode(frame):
                 self._add(packet)
@@ -110,16 +111,19 @@ class CodedEncoder:
 
     def _add(self, packet: CodedPacket) -> None:
         assert packet.time_base == self._plan.info.time_base and packet.pts is not None
-        if packet.pts < self._first:
+        if not self._is_own(packet.pts):
             return
         if not self._packets and not (packet.is_keyframe and packet.pts == self._first):
             raise SceneError(f"{self._plan.encoder.name} began no group of pictures where it was told to.")
-        data = bytes(packet)
+        data = bytes(packet) if self._packets else self._plan.encoder.spliced(bytes(packet))
         times = (_NO_TIME if time is None else time for time in (packet.pts, packet.dts))
         self._write(_PACKET.pack(*times, packet.duration or 0, len(data), packet.is_keyframe))
         self._write(data)
         self._packets += 1
         self.bytes += len(data)
+
+    def _is_own(self, stamp: int) -> bool:
+        return stamp >= self._first and (self._end is None or stamp < self._end)
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
