@@ -9,14 +9,16 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 TemporalMode = Literal["auto", "off", "causal"]
 
 DEFAULT_MODEL = "scene-lite"
+# Frames between two looks for what matters: half a second. Motion alone loses an object in a second or two.
+LOOK_EVERY = 12
 # The model that is none.
 BYPASS = "none"
 # One embedding a shot: with every renewal kernels change, and what they do to a still picture flickers.
 DEFAULT_SEMANTIC_INTERVAL = 0
 
 
-# Of a map that knows nothing but that subjects tend to be in the middle.
-CENTRE = "centre"
+# Maps that are no file: what the shipped semantic encoder finds, and that subjects tend to be in the middle.
+FOUND, CENTRE = "auto", "centre"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,9 @@ class FocusOptions:
     focus: float = 0.0
     """How far to move bits from the rest of the picture to what matters, from 0 (not at all) to 1."""
 
-    focus_map: str = CENTRE
-    """What matters: a video with a picture for each frame, white where it matters, or centre."""
+    focus_map: str = FOUND
+    """What matters: auto for what the shipped semantic encoder finds, centre, or a video with a picture for each frame,
+    white where it matters."""
 
 
 @dataclass(frozen=True, slots=True)

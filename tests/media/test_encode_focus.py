@@ -4,12 +4,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from skimage import data
 
 import scene
 from scene.errors import InputError, UsageError
+from scene.mapping.run import MapRequest, draw_map
 from scene.options import BYPASS, FocusOptions
 from scene.video.encoding.regions import FULL_FOCUS_QPS, Box, boxes_of, quantiser_offsets
 
@@ -76,6 +79,36 @@ def test_what_a_mask_marks_gets_the_bits(codec: str, source: Path, masks: Path) 
     assert after[0] < 0.75 * before[0]
     assert after[1] > 1.25 * before[1]
     assert focused.stat().st_size == pytest.approx(plain.stat().st_size, rel=0.3)
+
+
+def test_an_encoders_map_and_the_centre_move_bits_too(source: Path) -> None:
+    plain = encode(source, "x264", FocusOptions(), "plain.mkv")
+    sizes = {
+        where: encode(source, "x264", FocusOptions(1, where), "out.mkv").read_bytes() for where in ("auto", "centre")
+    }
+    assert len({plain.read_bytes(), *sizes.values()}) == 3
+
+
+def test_a_map_is_drawn_over_video_and_photographs_and_serves_as_masks(source: Path, tmp_path: Path) -> None:
+    files = draw_map(MapRequest(source, tmp_path / "maps", every=5))
+    assert [path.name for path in files] == ["source.map.mkv", *(f"source.{n:06d}.jpg" for n in (0, 5, 10))]
+    with av.open(str(files[0])) as container:
+        frames = list(container.decode(video=0))
+    with av.open(str(source)) as container:
+        stamps = [frame.time for frame in container.decode(video=0)]
+    assert [frame.time for frame in frames] == pytest.approx(stamps, abs=1e-3)
+    assert {(frame.width, frame.height, frame.format.name) for frame in frames} == {(WIDTH, HEIGHT, "gray")}
+    encode(source, "x264", FocusOptions(1, str(files[0])), "out.mkv")
+    photograph = tmp_path / "cat.png"
+    cv2.imwrite(str(photograph), cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2BGR))
+    found, over = draw_map(MapRequest(photograph, tmp_path / "maps"))
+    assert cv2.imread(str(found), cv2.IMREAD_UNCHANGED).shape == (300, 451)
+    assert cv2.imread(str(over)).shape == (300, 451, 3)
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="cannot be read as a photograph"):
+        draw_map(MapRequest(tmp_path / "no.png", tmp_path / "maps"))
+    with pytest.raises(UsageError, match="every"):
+        MapRequest(source, tmp_path, every=0)
 
 
 def test_a_focus_of_none_is_the_stream_without_it(source: Path, masks: Path) -> None:

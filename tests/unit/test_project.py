@@ -41,7 +41,8 @@ ARROWS = {
     "metrics": {"model"},
     "temporal": set(),
     "importance": {"temporal"},
-    "enhance": NETWORK | {"temporal", "video", "video.encoders"},
+    "mapping": {"enhance"} | VIDEO,
+    "enhance": NETWORK | {"temporal", "importance", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
@@ -67,7 +68,7 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.batch", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
+    | {"jobs", "jobs.batch", "mapping", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}

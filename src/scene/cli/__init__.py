@@ -23,6 +23,7 @@ from scene.cli import (
     evaluate,
     export,
     filter,
+    map,
     models,
     search,
     train,
@@ -54,6 +55,7 @@ app.command(encode.encode, usage="Usage: scene encode [OPTIONS] SRC... DST")
 app.command(evaluate.evaluate)
 app.command(export.export)
 app.command(filter.filter)
+app.command(map.map)
 app.command(models.models)
 app.command(search.search)
 app.command(train.train)

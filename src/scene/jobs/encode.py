@@ -20,7 +20,8 @@ from scene.importance.priors import centre_map
 from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
-from scene.options import BYPASS, CENTRE, EnhanceOptions, FocusOptions
+from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusOptions
+from scene.picture import Plane
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import Container, container_of
 from scene.video.container.select import Chosen, Selection, choose_streams
@@ -178,7 +179,7 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
-            units = _focused(decoder.units, request.focus, plan)
+            units = _focused(decoder.units, request, plan.focus)
             run_pipeline(units, _enhance(enhancer, guard, gain), _write(writer, report), on_stop=writer.kill)
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
@@ -242,7 +243,7 @@ def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
     focus = request.focus
     if not 0 <= focus.focus <= 1:
         raise UsageError(f"`focus` {focus.focus:g} is out of range; give 0 to 1.")
-    if not focus.focus or focus.focus_map == CENTRE:
+    if not focus.focus or focus.focus_map in {FOUND, CENTRE}:
         return
     masks = Path(focus.focus_map)
     counts = [count_pictures(masks, probe(masks).stream_index)]
@@ -254,23 +255,33 @@ def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
         )
 
 
-def _focused(
-    units: Callable[[], Iterator[Unit]], focus: FocusOptions, plan: EncodePlan
-) -> Callable[[], Iterator[Unit]]:
+def _focused(units: Callable[[], Iterator[Unit]], request: EncodeRequest, focus: float) -> Callable[[], Iterator[Unit]]:
     """The units of a source, whose frames know what matters where the encoder is to know."""
-    if not plan.focus:
+    if not focus:
         return units
 
     def told() -> Iterator[Unit]:
-        fmt = plan.info.format
-        masks = None if focus.focus_map == CENTRE else MaskReader(Path(focus.focus_map))
-        still = centre_map(fmt.width, fmt.height)
+        look = _open_map(request)
         for unit in units():
             if unit.frame is not None:
-                unit.frame.importance = still if masks is None else masks.next()
+                unit.frame.importance = look(unit.frame)
             yield unit
 
     return told
+
+
+def _open_map(request: EncodeRequest) -> Callable[[DecodedFrame], Plane]:
+    """Gives the map of each frame in turn."""
+    where = request.focus.focus_map
+    if where == FOUND:
+        from scene.enhance.importance import open_importance
+
+        maps = open_importance(device=request.enhancement.device)
+        return lambda frame: maps.next(frame.picture())
+    if where == CENTRE:
+        return lambda frame: centre_map(frame.av_frame.width, frame.av_frame.height)
+    masks = MaskReader(Path(where))
+    return lambda frame: masks.next()
 
 
 def open_enhancer_for(request: EncodeRequest, plan: EncodePlan) -> Enhancer | None:

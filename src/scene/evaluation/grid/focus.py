@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import cv2
+import numpy as np
+
 from scene.errors import UsageError
 from scene.importance.priors import centre_map, moved_map, random_map
 from scene.measure.clip import Clip, Recipe
@@ -16,9 +19,9 @@ from scene.measure.regions import Mask, make_mask
 from scene.picture import Picture, PictureFormat, Plane
 from scene.video.encoding.regions import EncoderFocus
 from scene.video.ffmpeg import FFmpeg
-from scene.video.rawvideo.y4m import Y4MHeader
+from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header
 
-MapSource = Literal["mask", "centre", "shuffled", "random"]
+MapSource = Literal["mask", "encoder", "centre", "shuffled", "random"]
 # To be raised whenever the same words would give other maps or other offsets than before.
 _VERSION = 1
 _MASKED: tuple[MapSource, ...] = ("mask", "shuffled", "random")
@@ -29,8 +32,8 @@ class Focus:
     """What an encoder is told of a clip.
 
     Attributes:
-        source: the clip's mask, the middle of the picture, the mask half a picture further, or blobs at random that
-            cover as much as the mask.
+        source: the clip's mask, what the shipped semantic encoder finds, the middle of the picture, the mask half a
+            picture further, or blobs at random that cover as much as the mask.
         strength: 0 to 1.
     """
 
@@ -86,14 +89,25 @@ def make_focus(
     if focus.needs_mask:
         assert mask is not None
         masks = make_mask(ffmpeg, mask, clip, recipe, path.with_suffix(".mask.y4m"))
-    maps = _maps(focus, fmt, reference.frames, masks, clip)
+    maps = _encoder_maps(reference) if focus.source == "encoder" else _maps(focus, reference, masks, clip)
     write_raw_video(path, Y4MHeader(grey, reference.header.rate), (Picture(grey, (plane,)) for plane in maps))
     if masks is not None:
         masks.path.unlink()
     return EncoderFocus(focus.strength, path)
 
 
-def _maps(focus: Focus, fmt: PictureFormat, frames: int, masks: RawVideo | None, clip: Clip) -> Iterator[Plane]:
+def _encoder_maps(reference: RawVideo) -> Iterator[Plane]:
+    from scene.enhance.importance import open_importance
+
+    maps, fmt = open_importance(), reference.header.format
+    with reference.path.open("rb") as source:
+        for picture in read_frames(source, read_header(source, matrix=fmt.matrix)):
+            full = cv2.resize(maps.next(picture), (fmt.width, fmt.height), interpolation=cv2.INTER_LINEAR)
+            yield full.astype(np.uint8)
+
+
+def _maps(focus: Focus, reference: RawVideo, masks: RawVideo | None, clip: Clip) -> Iterator[Plane]:
+    fmt, frames = reference.header.format, reference.frames
     if masks is None:
         return iter([centre_map(fmt.width, fmt.height)] * frames)
     if focus.source == "mask":
