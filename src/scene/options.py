@@ -8,6 +8,8 @@ from typing import Literal
 DeviceName = Literal["auto", "cpu", "cuda"]
 TemporalMode = Literal["auto", "off", "causal"]
 
+FocusBy = Literal["encoder", "picture", "both"]
+
 DEFAULT_MODEL = "scene-lite"
 # Frames between two looks for what matters: half a second. Motion alone loses an object in a second or two.
 LOOK_EVERY = 12
@@ -31,6 +33,19 @@ class FocusOptions:
     focus_map: str = FOUND
     """What matters: auto for what the shipped semantic encoder finds, centre, or a video with a picture for each frame,
     white where it matters."""
+
+    focus_by: FocusBy = "encoder"
+    """How bits are moved: by telling the encoder (x264 and x265), by smoothing the rest of the picture, or both."""
+
+    @property
+    def told(self) -> float:
+        """How far the encoder is to move bits."""
+        return 0.0 if self.focus_by == "picture" else self.focus
+
+    @property
+    def smoothed(self) -> float:
+        """How far the picture is to."""
+        return 0.0 if self.focus_by == "encoder" else self.focus
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,29 @@ def test_a_map_is_drawn_over_video_and_photographs_and_serves_as_masks(source: P
         MapRequest(source, tmp_path, every=0)
 
 
+@pytest.mark.parametrize("model", ["scene-lite", BYPASS])
+def test_the_picture_is_smoothed_where_it_does_not_matter(model: str, source: Path, masks: Path) -> None:
+    """With an encoder that cannot be told, beside a filter that delays pictures."""
+    sizes = {}
+    for strength in (0.0, 0.5, 1.0):
+        focus = FocusOptions(strength, str(masks), "picture")
+        target = source.with_name("out.mkv")
+        settings = scene.EncoderSettings("svtav1", crf=30, preset="10")
+        enhancement = scene.EnhanceOptions(model=model, device="cpu")
+        scene.encode(scene.EncodeRequest(source, target, settings, enhancement, overwrite=True, focus=focus))
+        sizes[strength] = target.stat().st_size
+    left, right = errors(source, target)
+    assert right > 1.5 * left
+    assert sizes[1] < sizes[0.5] < sizes[0]
+
+
+def test_both_ways_at_once(source: Path, masks: Path) -> None:
+    told = encode(source, "x264", FocusOptions(1, str(masks)), "told.mkv")
+    both = encode(source, "x264", FocusOptions(1, str(masks), "both"), "both.mkv")
+    assert both.stat().st_size < told.stat().st_size
+    assert errors(source, both)[0] == pytest.approx(errors(source, told)[0], rel=0.2)
+
+
 def test_a_focus_of_none_is_the_stream_without_it(source: Path, masks: Path) -> None:
     one = encode(source, "x264", FocusOptions(), "one.mkv")
     other = encode(source, "x264", FocusOptions(0, str(masks)), "other.mkv")
@@ -138,6 +161,8 @@ def test_refusals_come_before_the_work(source: Path, masks: Path, tmp_path: Path
     short = write(tmp_path / "short.mkv", [np.zeros((HEIGHT, WIDTH), np.uint8)] * (FRAMES - 1), "gray")
     with pytest.raises(InputError, match="has 11 pictures"):
         encode(source, "x264", FocusOptions(1, str(short)), "out.mkv")
+    with pytest.raises(UsageError, match="`focus_by` 'luck' is unknown"):
+        encode(source, "x264", FocusOptions(1, focus_by="luck"), "out.mkv")  # type: ignore[arg-type]
     assert not source.with_name("out.mkv").exists()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from functools import partial
 from itertools import tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from scene.errors import InputError, UsageError
 from scene.files import PendingFile, check_destination
@@ -20,7 +21,7 @@ from scene.importance.priors import centre_map
 from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
-from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusOptions
+from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusBy, FocusOptions
 from scene.picture import Plane
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import Container, container_of
@@ -38,6 +39,7 @@ from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
+    from scene.enhance.focus import PictureFocus
     from scene.jobs.gain import Gain, GainProbe
     from scene.jobs.guard import Guard, GuardReport
 
@@ -150,13 +152,13 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
     model = enhancer.identity if enhancer else BYPASS
     tag = provenance(
         *(plan.encoder, plan.settings, request.enhancement, model),
-        focus=plan.focus,
+        focus=request.focus,
         guard=guard is not None,
         deinterlace=request.deinterlace,
     )
     with (
         PendingFile(request.destination) as pending,
-        Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
+        Decoder(info, writable=_changes_frames(request), tolerant=request.skip_damage) as decoder,
         ExitStack() as stack,
     ):
         writer = Writer(
@@ -179,8 +181,11 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
-            units = _focused(decoder.units, request, plan.focus)
-            run_pipeline(units, _enhance(enhancer, guard, gain), _write(writer, report), on_stop=writer.kill)
+            units, smoothing = _focused(decoder.units, request)
+            if enhancer is not None:
+                enhancer.focus = smoothing
+            work = _enhance(enhancer, guard, gain, smoothing)
+            run_pipeline(units, work, _write(writer, report), on_stop=writer.kill)
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
             pending.discard()
@@ -232,7 +237,7 @@ def check_request(request: EncodeRequest) -> CheckedRequest:
     with open_input(request.source, network=network) as opened:
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
-    plan = plan_encode(request.settings, info, request.focus.focus)
+    plan = plan_encode(request.settings, info, request.focus.told)
     check_colour(plan)
     _check_focus(request, plan)
     return CheckedRequest(container, chosen, plan)
@@ -243,6 +248,10 @@ def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
     focus = request.focus
     if not 0 <= focus.focus <= 1:
         raise UsageError(f"`focus` {focus.focus:g} is out of range; give 0 to 1.")
+    if focus.focus_by not in get_args(FocusBy):
+        raise UsageError(f"`focus_by` {focus.focus_by!r} is unknown; choose {', '.join(get_args(FocusBy))}.")
+    if focus.smoothed and request.guard:
+        raise UsageError("`guard` passes frames by, and with them the map; leave it out, or use `focus_by` encoder.")
     if not focus.focus or focus.focus_map in {FOUND, CENTRE}:
         return
     masks = Path(focus.focus_map)
@@ -255,19 +264,36 @@ def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
         )
 
 
-def _focused(units: Callable[[], Iterator[Unit]], request: EncodeRequest, focus: float) -> Callable[[], Iterator[Unit]]:
-    """The units of a source, whose frames know what matters where the encoder is to know."""
-    if not focus:
-        return units
+def _changes_frames(request: EncodeRequest) -> bool:
+    return not request.enhancement.changes_nothing or request.focus.smoothed > 0
+
+
+def _focused(
+    units: Callable[[], Iterator[Unit]], request: EncodeRequest
+) -> tuple[Callable[[], Iterator[Unit]], PictureFocus | None]:
+    """The units of a source, whose frames know what matters, and what smooths the rest of them later.
+
+    A map is made once, where a frame comes in; whatever delays pictures on their way keeps their order.
+    """
+    focus = request.focus
+    if not focus.focus:
+        return units, None
+    waiting: deque[Plane] = deque()
 
     def told() -> Iterator[Unit]:
         look = _open_map(request)
         for unit in units():
             if unit.frame is not None:
                 unit.frame.importance = look(unit.frame)
+                if focus.smoothed:
+                    waiting.append(unit.frame.importance)
             yield unit
 
-    return told
+    if not focus.smoothed:
+        return told, None
+    from scene.enhance.focus import PictureFocus
+
+    return told, PictureFocus(focus.smoothed, lambda picture: waiting.popleft())
 
 
 def _open_map(request: EncodeRequest) -> Callable[[DecodedFrame], Plane]:
@@ -333,17 +359,28 @@ def _open_gain_probe(request: EncodeRequest, enhancer: Enhancer | None, plan: En
 
 
 def _enhance(
-    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None, gain: GainProbe | None
+    enhancer: Enhancer | None,
+    guard: Guard[DecodedFrame] | None,
+    gain: GainProbe | None,
+    smoothing: PictureFocus | None,
 ) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
-    work = _enhancing(enhancer, guard)
+    work = _enhancing(enhancer, guard, smoothing)
     if gain is None:
         return work
     return lambda units: gain.after(work(gain.before(units)))
 
 
 def _enhancing(
-    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None
+    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None, smoothing: PictureFocus | None
 ) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
+    def smoothed(units: Iterator[Unit]) -> Iterator[Unit]:
+        assert smoothing is not None
+        for unit in units:
+            if unit.frame is not None:
+                picture = unit.frame.picture()
+                unit.frame.replace(smoothing.apply(picture, picture))
+            yield unit
+
     def passed(units: Iterator[Unit]) -> Iterator[Unit]:
         return units
 
@@ -361,7 +398,9 @@ def _enhancing(
         from scene.jobs.guard import guarded
 
         return partial(guarded, guard=guard)
-    return passed if enhancer is None else enhanced
+    if enhancer is not None:
+        return enhanced
+    return passed if smoothing is None else smoothed
 
 
 def _write(writer: Writer, report: Callable[[], None]) -> Callable[[Iterator[Unit], Callable[[], None]], None]:

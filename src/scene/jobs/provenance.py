@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import scene
-from scene.options import BYPASS, EnhanceOptions
+from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusOptions
 from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items
 from scene.video.encoders.settings import EncoderSettings
@@ -22,7 +22,7 @@ def provenance(
     enhancement: EnhanceOptions,
     model: str,
     *,
-    focus: float,
+    focus: FocusOptions,
     guard: bool,
     deinterlace: bool,
 ) -> str:
@@ -34,7 +34,7 @@ def provenance(
     Args:
         codec: that of the settings.
         model: the network's identity, "none" for a bypass.
-        focus: how far bits were moved to what matters.
+        focus: whether bits were moved to what matters.
         guard: whether one was at work.
         deinterlace: whether frames were made progressive.
     """
@@ -51,8 +51,9 @@ def provenance(
         parts.append(f"semantic-interval {enhancement.semantic_interval}")
     if not bypass and enhancement.temporal != "auto":
         parts.append(f"temporal {enhancement.temporal}")
-    if focus:
-        parts.append(f"focus {focus:g}")
+    if focus.focus:
+        parts += [f"focus {focus.focus:g}", f"focus-by {focus.focus_by}"]
+        parts.append(f"focus-map {focus.focus_map if focus.focus_map in {FOUND, CENTRE} else 'custom'}")
     rate = f"crf {codec.crf_of(settings):g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
     parts += [f"codec {codec.name}", rate, f"preset {settings.preset or codec.default_preset}"]
     if settings.passes is not None:
