@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
+    from scene.mapping.run import MapRequest, draw_map
     from scene.metrics.targets import Target
     from scene.model import load_model, model_names
-    from scene.options import EnhanceOptions
+    from scene.options import EnhanceOptions, FocusOptions
     from scene.video.encoders.settings import EncoderSettings
 
 # Torch's threads would wait for one another by spinning, on the cores that encoders and libvmaf need. OpenMP reads this
@@ -60,7 +61,9 @@ __all__ = [
     "ExportResult",
     "FilterRequest",
     "FilterResult",
+    "FocusOptions",
     "InputError",
+    "MapRequest",
     "MissingError",
     "SceneError",
     "SearchRequest",
@@ -74,6 +77,7 @@ __all__ = [
     "__version__",
     "calibrate",
     "compare",
+    "draw_map",
     "dry_run",
     "encode",
     "encode_request",
@@ -105,12 +109,15 @@ _HOMES = {
     "ExportResult": "scene.exporting",
     "FilterRequest": "scene.jobs.filter",
     "FilterResult": "scene.jobs.filter",
+    "FocusOptions": "scene.options",
+    "MapRequest": "scene.mapping.run",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
     "TargetEncodeRequest": "scene.jobs.batch.target",
     "TargetEncodeResult": "scene.jobs.batch.target",
     "compare": "scene.evaluation.compare",
+    "draw_map": "scene.mapping.run",
     "dry_run": "scene.jobs.batch.dry_run",
     "encode": "scene.jobs.encode",
     "encode_request": "scene.jobs.search",

@@ -127,6 +127,21 @@ def test_the_picture_is_smoothed_where_it_does_not_matter(model: str, source: Pa
     assert sizes[1] < sizes[0.5] < sizes[0]
 
 
+@pytest.mark.parametrize(("codec", "layout"), [("x264", "bgr0"), ("x265", "yuv420p10le"), ("x264", "yuv444p")])
+def test_other_samples_are_told_too(codec: str, layout: str, source: Path, masks: Path, tmp_path: Path) -> None:
+    with av.open(str(source)) as container:
+        lumas = [frame.to_ndarray()[:HEIGHT] for frame in container.decode(video=0)]
+    other = write(tmp_path / "other.mkv", lumas, layout)
+    for way in ("encoder", "picture"):
+        encoded = encode(other, codec, FocusOptions(1, str(masks), way), "out.mkv")  # type: ignore[arg-type]
+        with av.open(str(other)) as one, av.open(str(encoded)) as two:
+            pairs = zip(one.decode(video=0), two.decode(video=0), strict=True)
+            errors = np.mean(
+                [(a.to_ndarray(format="gray").astype(int) - b.to_ndarray(format="gray")) ** 2 for a, b in pairs], 0
+            )
+        assert errors[:, WIDTH // 2 :].mean() > 1.3 * errors[:, : WIDTH // 2].mean()
+
+
 def test_both_ways_at_once(source: Path, masks: Path) -> None:
     told = encode(source, "x264", FocusOptions(1, str(masks)), "told.mkv")
     both = encode(source, "x264", FocusOptions(1, str(masks), "both"), "both.mkv")

@@ -353,6 +353,9 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodeP
 def _open_gain_probe(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> GainProbe | None:
     if not request.compare or enhancer is None or request.settings.bitrate is not None or not plan.encoder.has_trials:
         return None
+    if request.focus.focus:
+        # Its trials would not know of it, and what it is for is not what they measure.
+        return None
     from scene.jobs.gain import open_gain_probe
 
     return open_gain_probe(plan.settings, plan.info)
