@@ -35,7 +35,7 @@ class FocusOptions:
     white where it matters."""
 
     focus_by: FocusBy = "encoder"
-    """How bits are moved: by telling the encoder (x264 and x265), by smoothing the rest of the picture, or both."""
+    """How bits are moved: by telling the encoder, if it heeds that, by smoothing the rest of the picture, or both."""
 
     @property
     def told(self) -> float:

@@ -1,5 +1,6 @@
 """`scene encode --focus`: bits go where the map says, with x264 and x265, and the rest of the stream is as before."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -178,6 +179,12 @@ def test_refusals_come_before_the_work(source: Path, masks: Path, tmp_path: Path
         encode(source, "x264", FocusOptions(1, str(short)), "out.mkv")
     with pytest.raises(UsageError, match="`focus_by` 'luck' is unknown"):
         encode(source, "x264", FocusOptions(1, focus_by="luck"), "out.mkv")  # type: ignore[arg-type]
+    request = scene.EncodeRequest(source, source.with_name("out.mkv"), focus=told)
+    with pytest.raises(UsageError, match="leave `focus` out"):
+        scene.encode_to_target(scene.TargetEncodeRequest(request, (scene.Target("vmaf_neg", 90),)))
+    with pytest.raises(UsageError, match="`guard` passes frames by"):
+        scene.encode(replace(request, guard=True, focus=replace(told, focus_by="picture")))
+    assert scene.dry_run(request).estimate.unknown == "a focus is not tried on parts"
     assert not source.with_name("out.mkv").exists()
 
 

@@ -107,8 +107,6 @@ def encode(
             raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")
         run_encodes(requests, log_format, dry=dry_run)
     else:
-        if focus.focus:
-            raise UsageError("--focus goes with --crf: a search for --target would not know of it.")
         targets = tuple(parse_target(text) for text in target)
         wanted = [scene.TargetEncodeRequest(request, targets, **given) for request in requests]
         run_encodes(wanted, log_format, dry=dry_run)

@@ -124,6 +124,8 @@ def _untried(request: EncodeRequest | TargetEncodeRequest, wanted: EncodeRequest
         return "the CRF is known after a search"
     if wanted.settings.bitrate is not None:
         return "a bitrate is not tried on parts"
+    if wanted.focus.focus:
+        return "a focus is not tried on parts"
     if wanted.guard:
         return "the guard decides shot by shot"
     if wanted.deinterlace or wanted.allow_network or plan.info.stream_index != best or not plan.encoder.has_trials:

@@ -95,6 +95,7 @@ def check_target(request: TargetEncodeRequest) -> CheckedRequest:
         ("guard", wanted.guard),
         ("deinterlace", wanted.deinterlace),
         ("allow_network", wanted.allow_network),
+        ("focus", wanted.focus.focus > 0),
     ):
         if on:
             raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
