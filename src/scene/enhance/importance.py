@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from scene.enhance.colour import studio_luma
 from scene.enhance.device import resolve_device
 from scene.enhance.semantics import picture_to_rgb
 from scene.importance.follow import Floats, ImportanceTracker
@@ -17,6 +19,9 @@ from scene.picture import Picture, Plane
 
 if TYPE_CHECKING:
     from scene.model.semantics import SemanticEncoder
+
+# SigLIP 2 takes 384 of them, the shipped student 224.
+_LINES = 448
 
 
 def open_importance(name: str | None = None, *, device: str = "auto", interval: int = LOOK_EVERY) -> ImportanceMaps:
@@ -52,10 +57,25 @@ class ImportanceMaps:
 
     def next(self, picture: Picture) -> Plane:
         """The map of the next picture, (h, w) of a small picture's size, from 0 to 255; see `with_prior`."""
-        luma = (studio_luma(picture)[0, 0] * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-        return with_prior(self._tracker.next(luma, lambda: self._look(picture)))
+        # What moves where can be seen in any range, and in the green of R'G'B' as well.
+        plane, depth = picture.planes[0], picture.format.bit_depth
+        luma = plane if depth == 8 else (plane >> (depth - 8)).astype(np.uint8)
+        return with_prior(self._tracker.next(cast("npt.NDArray[np.uint8]", luma), lambda: self._look(picture)))
 
     def _look(self, picture: Picture) -> Floats:
         with torch.inference_mode():
-            found = self._encoder.importance(picture_to_rgb(picture, self._device))
+            found = self._encoder.importance(picture_to_rgb(_shrunk(picture), self._device))
         return cast(Floats, found[0].float().cpu().numpy().astype(np.float32))
+
+
+def _shrunk(picture: Picture) -> Picture:
+    """A large picture with as many lines as encoders take at most, so that it is not first made floats of full size."""
+    fmt = picture.format
+    if fmt.height <= _LINES:
+        return picture
+    small = replace(fmt, width=max(1, round(fmt.width * _LINES / fmt.height)), height=_LINES)
+    planes = tuple(
+        cast(Plane, cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_AREA))
+        for plane, shape in zip(picture.planes, small.plane_shapes, strict=True)
+    )
+    return Picture(small, planes)
