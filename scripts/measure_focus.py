@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from scene.evaluation.grid.focus import make_focus
+from scene.evaluation.grid.focus import make_maps, told
 from scene.evaluation.grid.methods import Method, parse_methods
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
@@ -83,12 +83,12 @@ def measure(
             with tempfile.TemporaryDirectory(dir=folder) as name:
                 own = Path(name)
                 step = method.step(codec, crf)
-                made = make_variant(ffmpeg, method, reference, own / "variant.y4m", step=step, device="cpu")
-                focus = make_focus(ffmpeg, method.focus, clip, mask, recipe, reference, own / "maps.y4m")
+                maps = make_maps(ffmpeg, method.focus, clip, mask, recipe, reference, own / "maps.y4m")
+                made = make_variant(ffmpeg, method, reference, own / "v.y4m", step=step, device="cpu", maps=maps)
                 run = codec_run(codec, crfs=(crf,))
                 settings = encoder_settings(run, crf, key_frame_interval(clip.rate), method.parameters)
                 stream = own / f"encoded.{run.codec.raw_muxer}"
-                encode_isolated(made.path, stream, settings, ffmpeg.stop, focus)
+                encode_isolated(made.path, stream, settings, ffmpeg.stop, told(method.focus, maps))
                 decoded: RawVideo = decode_encode(ffmpeg, stream, reference, folder=own)
                 scores = asdict(score_regions(reference, decoded, masked))
                 scores["psnr_whole"] = whole_psnr(reference, decoded)

@@ -42,9 +42,10 @@ if TYPE_CHECKING:
     from scene.jobs.prepare.dry_run import DryRun, dry_run
     from scene.jobs.prepare.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
+    from scene.mapping.run import MapRequest, draw_map
     from scene.metrics.targets import Target
     from scene.model import load_model, model_names
-    from scene.options import EnhanceOptions
+    from scene.options import EnhanceOptions, FocusOptions
     from scene.video.encoders.settings import EncoderSettings
 
 # Torch's threads would wait for one another by spinning, on the cores that encoders and libvmaf need. OpenMP reads this
@@ -76,10 +77,12 @@ __all__ = [
     "FileResult",
     "FilterRequest",
     "FilterResult",
+    "FocusOptions",
     "InputError",
     "JobPlan",
     "JobRequest",
     "JobStatus",
+    "MapRequest",
     "MissingError",
     "SceneError",
     "SearchRequest",
@@ -94,6 +97,7 @@ __all__ = [
     "batch",
     "calibrate",
     "compare",
+    "draw_map",
     "dry_run",
     "encode",
     "encode_in_chunks",
@@ -139,15 +143,18 @@ _HOMES = {
     "ExportResult": "scene.exporting",
     "FilterRequest": "scene.jobs.filter",
     "FilterResult": "scene.jobs.filter",
+    "FocusOptions": "scene.options",
     "JobPlan": "scene.jobs.chunks.journal",
     "JobRequest": "scene.jobs.chunks.plan",
     "JobStatus": "scene.jobs.chunks.status",
+    "MapRequest": "scene.mapping.run",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
     "TargetEncodeRequest": "scene.jobs.prepare.target",
     "TargetEncodeResult": "scene.jobs.prepare.target",
     "compare": "scene.evaluation.compare",
+    "draw_map": "scene.mapping.run",
     "dry_run": "scene.jobs.prepare.dry_run",
     "encode": "scene.jobs.encode",
     "encode_in_chunks": "scene.jobs.chunks.parallel",

@@ -9,7 +9,11 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 TemporalMode = Literal["auto", "off", "causal"]
 RuntimeName = Literal["auto", "torch", "torch-bf16", "openvino", "openvino-bf16"]
 
+FocusBy = Literal["encoder", "picture", "both"]
+
 DEFAULT_MODEL = "scene-lite"
+# Frames between two looks for what matters: half a second. Motion alone loses an object in a second or two.
+LOOK_EVERY = 12
 # The model that is none.
 BYPASS = "none"
 # The best model that keeps up with the encoder, where both are known: `scene.jobs.model_choice`.
@@ -18,8 +22,8 @@ AUTO_MODEL = "auto"
 DEFAULT_SEMANTIC_INTERVAL = 0
 
 
-# Of a map that knows nothing but that subjects tend to be in the middle.
-CENTRE = "centre"
+# Maps that are no file: what the shipped semantic encoder finds, and that subjects tend to be in the middle.
+FOUND, CENTRE = "auto", "centre"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,22 @@ class FocusOptions:
     focus: float = 0.0
     """How far to move bits from the rest of the picture to what matters, from 0 (not at all) to 1."""
 
-    focus_map: str = CENTRE
-    """What matters: a video with a picture for each frame, white where it matters, or centre."""
+    focus_map: str = FOUND
+    """What matters: auto for what the shipped semantic encoder finds, centre, or a video with a picture for each frame,
+    white where it matters."""
+
+    focus_by: FocusBy = "encoder"
+    """How bits are moved: by telling the encoder, if it heeds that, by smoothing the rest of the picture, or both."""
+
+    @property
+    def told(self) -> float:
+        """How far the encoder is to move bits."""
+        return 0.0 if self.focus_by == "picture" else self.focus
+
+    @property
+    def smoothed(self) -> float:
+        """How far the picture is to."""
+        return 0.0 if self.focus_by == "encoder" else self.focus
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,19 @@
 """`scene encode --focus`: bits go where the map says, with x264 and x265, and the rest of the stream is as before."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from skimage import data
 
 import scene
 from scene.errors import InputError, UsageError
+from scene.mapping.run import MapRequest, draw_map
 from scene.options import BYPASS, FocusOptions
 from scene.video.encoding.regions import FULL_FOCUS_QPS, Box, boxes_of, quantiser_offsets
 
@@ -78,6 +82,74 @@ def test_what_a_mask_marks_gets_the_bits(codec: str, source: Path, masks: Path) 
     assert focused.stat().st_size == pytest.approx(plain.stat().st_size, rel=0.3)
 
 
+def test_an_encoders_map_and_the_centre_move_bits_too(source: Path) -> None:
+    plain = encode(source, "x264", FocusOptions(), "plain.mkv")
+    sizes = {
+        where: encode(source, "x264", FocusOptions(1, where), "out.mkv").read_bytes() for where in ("auto", "centre")
+    }
+    assert len({plain.read_bytes(), *sizes.values()}) == 3
+
+
+def test_a_map_is_drawn_over_video_and_photographs_and_serves_as_masks(source: Path, tmp_path: Path) -> None:
+    files = draw_map(MapRequest(source, tmp_path / "maps", every=5))
+    assert [path.name for path in files] == ["source.map.mkv", *(f"source.{n:06d}.jpg" for n in (0, 5, 10))]
+    with av.open(str(files[0])) as container:
+        frames = list(container.decode(video=0))
+    with av.open(str(source)) as container:
+        stamps = [frame.time for frame in container.decode(video=0)]
+    assert [frame.time for frame in frames] == pytest.approx(stamps, abs=1e-3)
+    assert {(frame.width, frame.height, frame.format.name) for frame in frames} == {(WIDTH, HEIGHT, "gray")}
+    encode(source, "x264", FocusOptions(1, str(files[0])), "out.mkv")
+    photograph = tmp_path / "cat.png"
+    cv2.imwrite(str(photograph), cv2.cvtColor(data.chelsea(), cv2.COLOR_RGB2BGR))
+    found, over = draw_map(MapRequest(photograph, tmp_path / "maps"))
+    assert cv2.imread(str(found), cv2.IMREAD_UNCHANGED).shape == (300, 451)
+    assert cv2.imread(str(over)).shape == (300, 451, 3)
+    (tmp_path / "no.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="cannot be read as a photograph"):
+        draw_map(MapRequest(tmp_path / "no.png", tmp_path / "maps"))
+    with pytest.raises(UsageError, match="every"):
+        MapRequest(source, tmp_path, every=0)
+
+
+@pytest.mark.parametrize("model", ["scene-lite", BYPASS])
+def test_the_picture_is_smoothed_where_it_does_not_matter(model: str, source: Path, masks: Path) -> None:
+    """With an encoder that cannot be told, beside a filter that delays pictures."""
+    sizes = {}
+    for strength in (0.0, 0.5, 1.0):
+        focus = FocusOptions(strength, str(masks), "picture")
+        target = source.with_name("out.mkv")
+        settings = scene.EncoderSettings("svtav1", crf=30, preset="10")
+        enhancement = scene.EnhanceOptions(model=model, device="cpu")
+        scene.encode(scene.EncodeRequest(source, target, settings, enhancement, overwrite=True, focus=focus))
+        sizes[strength] = target.stat().st_size
+    left, right = errors(source, target)
+    assert right > 1.5 * left
+    assert sizes[1] < sizes[0.5] < sizes[0]
+
+
+@pytest.mark.parametrize(("codec", "layout"), [("x264", "bgr0"), ("x265", "yuv420p10le"), ("x264", "yuv444p")])
+def test_other_samples_are_told_too(codec: str, layout: str, source: Path, masks: Path, tmp_path: Path) -> None:
+    with av.open(str(source)) as container:
+        lumas = [frame.to_ndarray()[:HEIGHT] for frame in container.decode(video=0)]
+    other = write(tmp_path / "other.mkv", lumas, layout)
+    for way in ("encoder", "picture"):
+        encoded = encode(other, codec, FocusOptions(1, str(masks), way), "out.mkv")  # type: ignore[arg-type]
+        with av.open(str(other)) as one, av.open(str(encoded)) as two:
+            pairs = zip(one.decode(video=0), two.decode(video=0), strict=True)
+            errors = np.mean(
+                [(a.to_ndarray(format="gray").astype(int) - b.to_ndarray(format="gray")) ** 2 for a, b in pairs], 0
+            )
+        assert errors[:, WIDTH // 2 :].mean() > 1.3 * errors[:, : WIDTH // 2].mean()
+
+
+def test_both_ways_at_once(source: Path, masks: Path) -> None:
+    told = encode(source, "x264", FocusOptions(1, str(masks)), "told.mkv")
+    both = encode(source, "x264", FocusOptions(1, str(masks), "both"), "both.mkv")
+    assert both.stat().st_size < told.stat().st_size
+    assert errors(source, both)[0] == pytest.approx(errors(source, told)[0], rel=0.2)
+
+
 def test_a_focus_of_none_is_the_stream_without_it(source: Path, masks: Path) -> None:
     one = encode(source, "x264", FocusOptions(), "one.mkv")
     other = encode(source, "x264", FocusOptions(0, str(masks)), "other.mkv")
@@ -105,6 +177,14 @@ def test_refusals_come_before_the_work(source: Path, masks: Path, tmp_path: Path
     short = write(tmp_path / "short.mkv", [np.zeros((HEIGHT, WIDTH), np.uint8)] * (FRAMES - 1), "gray")
     with pytest.raises(InputError, match="has 11 pictures"):
         encode(source, "x264", FocusOptions(1, str(short)), "out.mkv")
+    with pytest.raises(UsageError, match="`focus_by` 'luck' is unknown"):
+        encode(source, "x264", FocusOptions(1, focus_by="luck"), "out.mkv")  # type: ignore[arg-type]
+    request = scene.EncodeRequest(source, source.with_name("out.mkv"), focus=told)
+    with pytest.raises(UsageError, match="leave `focus` out"):
+        scene.encode_to_target(scene.TargetEncodeRequest(request, (scene.Target("vmaf_neg", 90),)))
+    with pytest.raises(UsageError, match="`guard` passes frames by"):
+        scene.encode(replace(request, guard=True, focus=replace(told, focus_by="picture")))
+    assert scene.dry_run(request).estimate.unknown == "a focus is not tried on parts"
     assert not source.with_name("out.mkv").exists()
 
 

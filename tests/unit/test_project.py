@@ -42,7 +42,8 @@ ARROWS = {
     "temporal": set(),
     "graphs": {"model"},
     "importance": {"temporal"},
-    "enhance": NETWORK | {"temporal", "graphs", "video", "video.encoders"},
+    "mapping": {"enhance"} | VIDEO,
+    "enhance": NETWORK | {"temporal", "graphs", "importance", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},
@@ -72,7 +73,7 @@ ARROWS = {
     | TRAINING
     | EVALUATION
     | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks"}
-    | {"calibration", "exporting", "benchmarks", "benchmarks.gpu"},
+    | {"mapping", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
 CROWDED = {"cli"}
@@ -308,10 +309,12 @@ def test_the_public_surface_is_locked() -> None:
         "FileResult",
         "FilterRequest",
         "FilterResult",
+        "FocusOptions",
         "InputError",
         "JobPlan",
         "JobRequest",
         "JobStatus",
+        "MapRequest",
         "MissingError",
         "SceneError",
         "SearchRequest",
@@ -326,6 +329,7 @@ def test_the_public_surface_is_locked() -> None:
         "batch",
         "calibrate",
         "compare",
+        "draw_map",
         "dry_run",
         "encode",
         "encode_in_chunks",

@@ -25,6 +25,7 @@ from scene.cli import (
     export,
     filter,
     job,
+    map,
     models,
     search,
     train,
@@ -58,6 +59,7 @@ app.command(evaluate.evaluate)
 app.command(export.export)
 app.command(filter.filter)
 app.command(job.job)
+app.command(map.map)
 app.command(models.models)
 app.command(search.search)
 app.command(train.train)

@@ -34,6 +34,7 @@ from scene.enhance.colour import (
     subsample_chroma,
 )
 from scene.enhance.device import resolve_device
+from scene.enhance.focus import PictureFocus
 from scene.enhance.runtime import open_runtime, settled_runtime
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
@@ -72,6 +73,9 @@ class Enhancer:
         runtime: what computes the network; see `scene.enhance.runtime`. No change stays none in bfloat16,
             and others differ by one or two hundredths of themselves.
 
+    Attributes:
+        focus: what smooths what does not matter, picture by picture; None for nothing.
+
     An enhancer follows one video from its first frame on: where the network is conditioned on embeddings, what it does
     to a frame depends on the shot's frames before. The next frames come as arrays (`enhance`), as an iterator of
     pictures (`stream`), or as one batch of pictures (a call).
@@ -109,6 +113,7 @@ class Enhancer:
             raise UsageError(f"model {network.identity} works on {network.config.planes}, and a bank on luma only.")
         self.device = resolve_device(device)
         self.strength = strength
+        self.focus: PictureFocus | None = None
         self._calibration = calibration or Calibration()
         self._temporal: TemporalFilter | None = None
         if self._calibration.temporal is not None and temporal != "off":
@@ -273,6 +278,13 @@ class Enhancer:
             UsageError: see `check`.
             ValueError: the pictures differ in format.
         """
+        made = self._made(pictures)
+        if self.focus is None:
+            return made
+        return [self.focus.apply(*pair) for pair in zip(pictures, made, strict=True)]
+
+    def _made(self, pictures: Sequence[Picture]) -> list[Picture]:
+        """What network and bank make of a batch."""
         if not pictures or self.strength == 0 or not (self._has_body or self._calibration.bank):
             return list(pictures)
         fmt = pictures[0].format

@@ -27,7 +27,7 @@ def embed_picture(conditioner: Conditioner, network: Network, picture: Picture, 
         # A picture's own samples decide, so that the same picture gets the same control.
         key = zlib.crc32(np.ascontiguousarray(picture.planes[0]).tobytes())
         return conditioner.substitute(references[:1], references, [key]).to(device)
-    return conditioner.embed(network, _rgb(picture, device))
+    return conditioner.embed(network, picture_to_rgb(picture, device))
 
 
 def open_conditioner(network: Network, choice: str = AUTO, *, device: str = "auto") -> Conditioner:
@@ -84,7 +84,7 @@ def open_conditioner(network: Network, choice: str = AUTO, *, device: str = "aut
     return Conditioner(encoder, control, encoder.identity)
 
 
-def _rgb(picture: Picture, device: torch.device) -> torch.Tensor:
+def picture_to_rgb(picture: Picture, device: torch.device) -> torch.Tensor:
     """A whole picture as full-range R'G'B' (1, 3, H, W)."""
     studio = [
         scale.to_studio(torch.from_numpy(np.ascontiguousarray(plane)).to(device)[None, None])

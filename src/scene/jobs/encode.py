@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from functools import partial
 from itertools import tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from scene.errors import InputError, UsageError
 from scene.files import PendingFile, check_destination
@@ -21,7 +22,8 @@ from scene.jobs.model_choice import with_model_chosen
 from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
-from scene.options import BYPASS, CENTRE, EnhanceOptions, FocusOptions
+from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusBy, FocusOptions
+from scene.picture import Plane
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import Container, container_of
 from scene.video.container.select import Chosen, Selection, choose_streams
@@ -38,6 +40,7 @@ from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
+    from scene.enhance.focus import PictureFocus
     from scene.jobs.gain import Gain, GainProbe
     from scene.jobs.guard import Guard, GuardReport
 
@@ -151,13 +154,13 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
     model = enhancer.identity if enhancer else BYPASS
     tag = provenance(
         *(plan.encoder, plan.settings, request.enhancement, model),
-        focus=plan.focus,
+        focus=request.focus,
         guard=guard is not None,
         deinterlace=request.deinterlace,
     )
     with (
         PendingFile(request.destination) as pending,
-        Decoder(info, writable=enhancer is not None, tolerant=request.skip_damage) as decoder,
+        Decoder(info, writable=_changes_frames(request), tolerant=request.skip_damage) as decoder,
         ExitStack() as stack,
     ):
         writer = Writer(
@@ -180,8 +183,11 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
-            units = _focused(decoder.units, request.focus, plan)
-            run_pipeline(units, _enhance(enhancer, guard, gain), _write(writer, report), on_stop=writer.kill)
+            units, smoothing = _focused(decoder.units, request)
+            if enhancer is not None:
+                enhancer.focus = smoothing
+            work = _enhance(enhancer, guard, gain, smoothing)
+            run_pipeline(units, work, _write(writer, report), on_stop=writer.kill)
         except BaseException:
             # Closing writes an index, and with mp4 the whole file once more: not into a file without a name.
             pending.discard()
@@ -233,7 +239,7 @@ def check_request(request: EncodeRequest) -> CheckedRequest:
     with open_input(request.source, network=network) as opened:
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
-    plan = plan_encode(request.settings, info, request.focus.focus)
+    plan = plan_encode(request.settings, info, request.focus.told)
     check_colour(plan)
     _check_focus(request, plan)
     return CheckedRequest(container, chosen, plan)
@@ -250,7 +256,11 @@ def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
     focus = request.focus
     if not 0 <= focus.focus <= 1:
         raise UsageError(f"`focus` {focus.focus:g} is out of range; give 0 to 1.")
-    if not focus.focus or focus.focus_map == CENTRE:
+    if focus.focus_by not in get_args(FocusBy):
+        raise UsageError(f"`focus_by` {focus.focus_by!r} is unknown; choose {', '.join(get_args(FocusBy))}.")
+    if focus.smoothed and request.guard:
+        raise UsageError("`guard` passes frames by, and with them the map; leave it out, or use `focus_by` encoder.")
+    if not focus.focus or focus.focus_map in {FOUND, CENTRE}:
         return
     masks = Path(focus.focus_map)
     counts = [count_pictures(masks, probe(masks).stream_index)]
@@ -262,23 +272,50 @@ def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
         )
 
 
+def _changes_frames(request: EncodeRequest) -> bool:
+    return not request.enhancement.changes_nothing or request.focus.smoothed > 0
+
+
 def _focused(
-    units: Callable[[], Iterator[Unit]], focus: FocusOptions, plan: EncodePlan
-) -> Callable[[], Iterator[Unit]]:
-    """The units of a source, whose frames know what matters where the encoder is to know."""
-    if not plan.focus:
-        return units
+    units: Callable[[], Iterator[Unit]], request: EncodeRequest
+) -> tuple[Callable[[], Iterator[Unit]], PictureFocus | None]:
+    """The units of a source, whose frames know what matters, and what smooths the rest of them later.
+
+    A map is made once, where a frame comes in; whatever delays pictures on their way keeps their order.
+    """
+    focus = request.focus
+    if not focus.focus:
+        return units, None
+    waiting: deque[Plane] = deque()
 
     def told() -> Iterator[Unit]:
-        fmt = plan.info.format
-        masks = None if focus.focus_map == CENTRE else MaskReader(Path(focus.focus_map))
-        still = centre_map(fmt.width, fmt.height)
+        look = _open_map(request)
         for unit in units():
             if unit.frame is not None:
-                unit.frame.importance = still if masks is None else masks.next()
+                unit.frame.importance = look(unit.frame)
+                if focus.smoothed:
+                    waiting.append(unit.frame.importance)
             yield unit
 
-    return told
+    if not focus.smoothed:
+        return told, None
+    from scene.enhance.focus import PictureFocus
+
+    return told, PictureFocus(focus.smoothed, lambda picture: waiting.popleft())
+
+
+def _open_map(request: EncodeRequest) -> Callable[[DecodedFrame], Plane]:
+    """Gives the map of each frame in turn."""
+    where = request.focus.focus_map
+    if where == FOUND:
+        from scene.enhance.importance import open_importance
+
+        maps = open_importance(device=request.enhancement.device)
+        return lambda frame: maps.next(frame.picture())
+    if where == CENTRE:
+        return lambda frame: centre_map(frame.av_frame.width, frame.av_frame.height)
+    masks = MaskReader(Path(where))
+    return lambda frame: masks.next()
 
 
 def open_enhancer_for(request: EncodeRequest, plan: EncodePlan) -> Enhancer | None:
@@ -324,23 +361,37 @@ def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodeP
 def _open_gain_probe(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> GainProbe | None:
     if not request.compare or enhancer is None or request.settings.bitrate is not None or not plan.encoder.has_trials:
         return None
+    if request.focus.focus:
+        # Its trials would not know of it, and what it is for is not what they measure.
+        return None
     from scene.jobs.gain import open_gain_probe
 
     return open_gain_probe(plan.settings, plan.info)
 
 
 def _enhance(
-    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None, gain: GainProbe | None
+    enhancer: Enhancer | None,
+    guard: Guard[DecodedFrame] | None,
+    gain: GainProbe | None,
+    smoothing: PictureFocus | None,
 ) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
-    work = _enhancing(enhancer, guard)
+    work = _enhancing(enhancer, guard, smoothing)
     if gain is None:
         return work
     return lambda units: gain.after(work(gain.before(units)))
 
 
 def _enhancing(
-    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None
+    enhancer: Enhancer | None, guard: Guard[DecodedFrame] | None, smoothing: PictureFocus | None
 ) -> Callable[[Iterator[Unit]], Iterator[Unit]]:
+    def smoothed(units: Iterator[Unit]) -> Iterator[Unit]:
+        assert smoothing is not None
+        for unit in units:
+            if unit.frame is not None:
+                picture = unit.frame.picture()
+                unit.frame.replace(smoothing.apply(picture, picture))
+            yield unit
+
     def passed(units: Iterator[Unit]) -> Iterator[Unit]:
         return units
 
@@ -358,7 +409,9 @@ def _enhancing(
         from scene.jobs.guard import guarded
 
         return partial(guarded, guard=guard)
-    return passed if enhancer is None else enhanced
+    if enhancer is not None:
+        return enhanced
+    return passed if smoothing is None else smoothed
 
 
 def _write(writer: Writer, report: Callable[[], None]) -> Callable[[Iterator[Unit], Callable[[], None]], None]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import scene
 from scene.metrics.targets import Target
-from scene.options import BYPASS, EnhanceOptions
+from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusOptions
 from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items
 from scene.video.encoders.settings import EncoderSettings
@@ -25,7 +25,7 @@ def provenance(
     enhancement: EnhanceOptions,
     model: str,
     *,
-    focus: float,
+    focus: FocusOptions,
     guard: bool,
     deinterlace: bool,
     targets: Sequence[Target] = (),
@@ -38,7 +38,7 @@ def provenance(
     Args:
         codec: that of the settings.
         model: the network's identity, "none" for a bypass.
-        focus: how far bits were moved to what matters.
+        focus: whether bits were moved to what matters.
         guard: whether one was at work.
         deinterlace: whether frames were made progressive.
         targets: what each chunk was to reach, at a CRF of its own.
@@ -56,8 +56,9 @@ def provenance(
         parts.append(f"semantic-interval {enhancement.semantic_interval}")
     if not bypass and enhancement.temporal != "auto":
         parts.append(f"temporal {enhancement.temporal}")
-    if focus:
-        parts.append(f"focus {focus:g}")
+    if focus.focus:
+        parts += [f"focus {focus.focus:g}", f"focus-by {focus.focus_by}"]
+        parts.append(f"focus-map {focus.focus_map if focus.focus_map in {FOUND, CENTRE} else 'custom'}")
     rate = f"crf {codec.crf_of(settings):g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
     if targets:
         rate = "crf by chunk for " + ", ".join(f"{t.metric.replace('_', '-')}={t.value:g}" for t in targets)

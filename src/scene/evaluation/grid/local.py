@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from scene.evaluation.grid.focus import make_focus
+from scene.evaluation.grid.focus import make_maps, told
 from scene.evaluation.grid.tasks import TaskResults, by_step, find_mask, run_task, with_retry
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Recipe, make_reference
@@ -84,7 +84,7 @@ def _measure_clip(runner: LocalRunner, indices: Sequence[int], place: Path) -> N
         if isinstance(reference, str):
             results.fail(indices, reference)
             return
-        mask = find_mask([results.tasks[index] for index in indices])
+        mask = find_mask(results.tasks, clip)
         masks = with_retry(
             lambda: None if mask is None else make_mask(config.ffmpeg, mask, clip, config.recipe, place / "mask.y4m"),
             clip.name,
@@ -106,35 +106,37 @@ def _measure_variant(
 ) -> None:
     results, config = runner.results, runner.config
     task = results.tasks[indices[0]]
+    place = f"{task.clip.name}, {task.method.label}"
+    drawn = destination.with_suffix(".maps.y4m")
     runner.hold(destination)
+    runner.hold(drawn)
     try:
+        maps = with_retry(
+            lambda: make_maps(
+                *(config.ffmpeg, task.method.focus, task.clip, find_mask(results.tasks, task.clip)),
+                *(config.recipe, reference, drawn),
+            ),
+            place,
+        )
+        if isinstance(maps, str):
+            results.fail(indices, maps)
+            return
         processed = with_retry(
             lambda: make_variant(
-                config.ffmpeg, task.method, reference, destination, step=task.step, device=config.device
+                *(config.ffmpeg, task.method, reference, destination),
+                step=task.step,
+                device=config.device,
+                maps=maps,
             ),
-            f"{task.clip.name}, {task.method.label}",
+            place,
         )
         if isinstance(processed, str):
             results.fail(indices, processed)
             return
-        maps = destination.with_suffix(".maps.y4m")
-        runner.hold(maps)
-        try:
-            focus = with_retry(
-                lambda: make_focus(
-                    *(config.ffmpeg, task.method.focus, task.clip, find_mask([task])),
-                    *(config.recipe, reference, maps),
-                ),
-                f"{task.clip.name}, {task.method.label}",
-            )
-            if isinstance(focus, str):
-                results.fail(indices, focus)
-                return
-            for index in indices:
-                runner.submit(index, reference, processed, mask, focus)
-        finally:
-            runner.release(maps)
+        for index in indices:
+            runner.submit(index, reference, processed, mask, told(task.method.focus, maps))
     finally:
+        runner.release(drawn)
         runner.release(destination)
 
 

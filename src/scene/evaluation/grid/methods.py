@@ -53,7 +53,7 @@ class Method:
         semantics: what conditions a network that takes embeddings; see `scene.enhance.open_conditioner`.
         codecs: names of the codecs that it is for, or None for all; methods for different codecs may share a label.
         parameters: further settings of the encoder that belong to the method; see `encoder_settings`.
-        focus: what the encoder is told of where bits matter, or None.
+        focus: what moves bits to what matters, or None.
     """
 
     label: str
@@ -139,8 +139,8 @@ def parse_method(text: str, *, strength: float = 1.0) -> Method:
     """A method by name: none, contrast[:FACTOR], unsharp[:AMOUNT], svtav1:vmaf, a shipped network, or a weights file.
 
     `x264:tune=ssim` is the encoder with parameters of its own, which may be several, `preset` among them; after a plus
-    they belong to another method, as in `scene+x265:preset=slow:mcstf=1`. `focus:SOURCE[:STRENGTH]`, alone or after a
-    plus as well, tells the encoder where bits matter; see `scene.evaluation.grid.focus`.
+    they belong to another method, as in `scene+x265:preset=slow:mcstf=1`. `focus:SOURCE[:STRENGTH[:BY]]`, alone
+    or after a plus as well, moves bits to what matters; see `scene.evaluation.grid.focus`.
 
     A network may be followed by a strength of its own, as in `scene:0.5`, and one that takes semantic embeddings by the
     control that stands in for them: `scene:none`, `scene:constant`, `scene:random`, `scene:shuffled`.
@@ -237,7 +237,7 @@ def fit_to_codecs(method: Method) -> tuple[Method, ...]:
 
     groups: dict[Calibration, list[str]] = {}
     for encoder in ENCODERS.values():
-        if encoder.measured_crfs and (method.focus is None or encoder.takes_regions):
+        if encoder.measured_crfs and (method.focus is None or method.focus.serves(encoder)):
             # The step is the method's own business.
             calibration = replace(calibration_for(method.network, encoder), step=1.0)
             groups.setdefault(calibration, []).append(encoder.name)
@@ -277,7 +277,7 @@ def _with_focus(text: str, method: Method, focus: Focus) -> Method:
     """A method before an encoder that is told what matters."""
     if method.focus is not None:
         raise UsageError(f"{text!r}: {method.label} has a focus already.")
-    able = [name for name, encoder in ENCODERS.items() if encoder.takes_regions and method.serves(name)]
+    able = [name for name, encoder in ENCODERS.items() if focus.serves(encoder) and method.serves(name)]
     # A conditioned network is fitted to each codec later.
     codecs = None if method.conditioned and method.codecs is None else tuple(able)
     return replace(method, label=text, identity=f"{method.identity}+{focus.identity}", codecs=codecs, focus=focus)

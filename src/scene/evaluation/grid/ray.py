@@ -29,7 +29,7 @@ import numpy.typing as npt
 from scene import __version__
 from scene.cluster import LOCAL, cluster_address, connect
 from scene.errors import MissingError, SceneError
-from scene.evaluation.grid.focus import make_focus
+from scene.evaluation.grid.focus import make_maps, told
 from scene.evaluation.grid.local import RunnerConfig
 from scene.evaluation.grid.tasks import (
     ATTEMPTS,
@@ -45,9 +45,11 @@ from scene.evaluation.grid.tasks import (
 )
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Clip, Recipe, make_reference
+from scene.measure.raw_video import RawVideo
 from scene.measure.regions import Mask, make_mask
 from scene.measure.workspace import workspace
 from scene.video.encoding.elementary import pyav_version
+from scene.video.encoding.regions import EncoderFocus
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg
 
 _log = logging.getLogger(__name__)
@@ -254,36 +256,26 @@ def _measure_unit(
     masks = with_retry(
         lambda: None if mask is None else make_mask(ffmpeg, mask, clip, unit.recipe, folder / "mask.y4m"), clip.name
     )
-    processed = (
-        reference
-        if isinstance(reference, str)
-        else with_retry(
-            lambda: make_variant(
-                *(ffmpeg, first.method, reference, folder / "variant.y4m"), step=first.step, device=unit.device
-            ),
-            f"{clip.name}, {first.method.label}",
+    place = f"{clip.name}, {first.method.label}"
+
+    def make(source: RawVideo) -> tuple[RawVideo, EncoderFocus | None]:
+        focus = first.method.focus
+        maps = make_maps(ffmpeg, focus, clip, mask, unit.recipe, source, folder / "maps.y4m")
+        made = make_variant(
+            *(ffmpeg, first.method, source, folder / "variant.y4m"), step=first.step, device=unit.device, maps=maps
         )
-    )
-    focus = (
-        None
-        if isinstance(reference, str)
-        else with_retry(
-            lambda: make_focus(
-                *(ffmpeg, first.method.focus, clip, mask, unit.recipe, reference, folder / "maps.y4m"),
-            ),
-            f"{clip.name}, {first.method.label}",
-        )
-    )
+        return made, told(focus, maps)
+
+    processed = reference if isinstance(reference, str) else with_retry(partial(make, reference), place)
     for index, task in unit.tasks:
         if isinstance(reference, str) or isinstance(processed, str):
             yield index, str(processed)
             continue
-        if isinstance(masks, str) or isinstance(focus, str):
-            yield index, masks if isinstance(masks, str) else str(focus)
+        if isinstance(masks, str):
+            yield index, masks
             continue
-        attempt = partial(
-            run_task, ffmpeg, task, reference, processed, masks, focus, folder=folder, threads=unit.threads
-        )
+        made, focus = processed
+        attempt = partial(run_task, ffmpeg, task, reference, made, masks, focus, folder=folder, threads=unit.threads)
         yield index, with_retry(attempt, task.place)
 
 

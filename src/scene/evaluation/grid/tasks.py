@@ -110,9 +110,9 @@ def by_step(tasks: Sequence[Task], indices: Iterable[int]) -> list[list[int]]:
     return list(groups.values())
 
 
-def find_mask(tasks: Iterable[Task]) -> Mask | None:
-    """The mask of tasks of one clip, if they have one."""
-    return next((task.mask for task in tasks if isinstance(task, PointTask)), None)
+def find_mask(tasks: Iterable[Task], clip: Clip) -> Mask | None:
+    """The mask of a clip, if its tasks have one."""
+    return next((task.mask for task in tasks if isinstance(task, PointTask) and task.clip is clip), None)
 
 
 def run_task(
@@ -131,7 +131,7 @@ def run_task(
     Args:
         reference, processed: the task's clip, and what its method made of it.
         mask: of `make_mask`, for a task that has one.
-        focus: of `make_focus`, for a method that has one.
+        focus: what the encoder is told, for a method that has such a focus.
         folder: where a private folder may be made.
         threads: of libvmaf.
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scene.errors import InputError, VerificationError
+from scene.evaluation.grid.focus import smoothing
 from scene.evaluation.grid.methods import Method
 from scene.measure.raw_video import RawVideo, count_raw_video, write_raw_video
 from scene.picture import Picture
 from scene.video.ffmpeg import FFmpeg, StoppedError, run_external
 from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame
+
+if TYPE_CHECKING:
+    from scene.enhance.focus import PictureFocus
 
 
 def make_variant(
@@ -21,17 +26,20 @@ def make_variant(
     *,
     step: float | None = None,
     device: str = "auto",
+    maps: Path | None = None,
 ) -> RawVideo:
     """The reference after a method, as a YUV4MPEG2 file; the reference itself for one that leaves pictures alone.
 
     Args:
         step: of `Method.step`, for the encode that the pictures are for.
         device: for a network.
+        maps: of `make_maps`, for a method that has a focus.
 
     Raises:
         VerificationError: frames were lost, or a program gave other pictures than it must.
         ProcessError, InputError, UsageError, MissingError: see `FFmpeg.run` and `scene.enhance.Enhancer`.
     """
+    focus = smoothing(method.focus, maps)
     graph = method.filter_graph(reference.header.format.bit_depth)
     if graph is not None:
         ffmpeg.run(
@@ -41,11 +49,16 @@ def make_variant(
             ]
         )
     elif method.network is not None:
-        _enhance(ffmpeg, method, reference, destination, step, device)
+        _enhance(ffmpeg, method, reference, destination, step, device, focus)
+        focus = None
     elif method.command is not None:
         _filter(ffmpeg, method, reference, destination)
-    else:
+    elif focus is None:
         return reference
+    if focus is not None:
+        # Of what has no enhancer, afterwards.
+        before = destination if destination.exists() else reference.path
+        _smooth(ffmpeg, reference, before, destination, focus)
     made = count_raw_video(destination, reference.header.format.matrix)
     if made.frames != reference.frames:
         raise VerificationError(f"{method.label} gave {made.frames} frames of {reference.frames}")
@@ -53,7 +66,13 @@ def make_variant(
 
 
 def _enhance(
-    ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path, step: float | None, device: str
+    ffmpeg: FFmpeg,
+    method: Method,
+    reference: RawVideo,
+    destination: Path,
+    step: float | None,
+    device: str,
+    focus: PictureFocus | None,
 ) -> None:
     from scene.enhance import Enhancer, open_conditioner
 
@@ -68,6 +87,7 @@ def _enhance(
         semantics=semantics,
         step=step,
     )
+    enhancer.focus = focus
     with reference.path.open("rb") as source:
         header = read_header(source, matrix=reference.header.format.matrix)
 
@@ -79,6 +99,26 @@ def _enhance(
                 yield picture
 
         write_raw_video(destination, header, enhanced())
+
+
+def _smooth(ffmpeg: FFmpeg, reference: RawVideo, given: Path, destination: Path, focus: PictureFocus) -> None:
+    """Smooths what does not matter in pictures that a method made of a reference."""
+    made = given.with_suffix(".made") if given == destination else given
+    if given == destination:
+        given.rename(made)
+    with reference.path.open("rb") as source, made.open("rb") as changed:
+        headers = [read_header(stream, matrix=reference.header.format.matrix) for stream in (source, changed)]
+        pairs = zip(read_frames(source, headers[0]), read_frames(changed, headers[1]), strict=True)
+
+        def smoothed() -> Iterator[Picture]:
+            for before, after in pairs:
+                if ffmpeg.stop.is_set():
+                    raise StoppedError("smoothing was stopped")
+                yield focus.apply(before, after)
+
+        write_raw_video(destination, headers[0], smoothed())
+    if made != given:
+        made.unlink()
 
 
 def _filter(ffmpeg: FFmpeg, method: Method, reference: RawVideo, destination: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scene.errors import SceneError
-from scene.evaluation.grid.focus import make_focus
+from scene.evaluation.grid.focus import make_maps, told
 from scene.evaluation.grid.grid import Grid
 from scene.evaluation.grid.methods import Method
 from scene.evaluation.grid.variant import make_variant
@@ -175,11 +175,18 @@ class ComparisonBuilder:
         if not wanted:
             return
         shared: RawVideo | None = None
-        if not method.conditioned:
+        maps: Path | None = None
+        if not method.conditioned or method.focus is not None:
+            clip = wanted[0][0].plan.clip
+            mask = self.grid.masks.get(clip.sha256)
             try:
-                shared = make_variant(
-                    *(self.ffmpeg, method, reference, self.folder / "variant.y4m"), device=self.device
+                maps = make_maps(
+                    *(self.ffmpeg, method.focus, clip, mask, self.grid.recipe, reference, self.folder / "maps.y4m")
                 )
+                if not method.conditioned:
+                    shared = make_variant(
+                        *(self.ffmpeg, method, reference, self.folder / "variant.y4m"), device=self.device, maps=maps
+                    )
             except StoppedError:
                 raise
             except (SceneError, OSError) as error:
@@ -194,28 +201,33 @@ class ComparisonBuilder:
                 if shared is not None:
                     return shared
                 step = method.step(draft.plan.run.codec.name, crf)
-                return make_variant(self.ffmpeg, method, reference, own, step=step, device=self.device)
+                return make_variant(self.ffmpeg, method, reference, own, step=step, device=self.device, maps=maps)
 
-            _attempt(draft, lambda: self._encode(draft, view, reference, pictures))
+            focus = told(method.focus, maps)
+            _attempt(draft, lambda: self._encode(draft, view, reference, pictures, focus))
             own.unlink(missing_ok=True)
 
         for future in [self.pool.submit(encode, draft, view) for draft, view in wanted]:
             future.result()
-        (self.folder / "variant.y4m").unlink(missing_ok=True)
+        for name in ("variant.y4m", "maps.y4m"):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _encode(
-        self, draft: _Draft, view: PlannedView, reference: RawVideo, pictures: Callable[[float], RawVideo]
+        self,
+        draft: _Draft,
+        view: PlannedView,
+        reference: RawVideo,
+        pictures: Callable[[float], RawVideo],
+        focus: EncoderFocus | None,
     ) -> None:
         """Encodes at the anchor's rate, a second time if the first is more than 5 % off, and scores it.
 
         Args:
             pictures: gives what is encoded at a CRF.
+            focus: what the encoder is told.
         """
         plan, crf = draft.plan, view.crf
         anchor = draft.encodes.get(plan.views[0].method.label)
-        maps = draft.folder / f"{len(draft.encodes)}.maps.y4m"
-        mask = self.grid.masks.get(plan.clip.sha256)
-        focus = make_focus(self.ffmpeg, view.method.focus, plan.clip, mask, self.grid.recipe, reference, maps)
         size, stream = self._run_encoder(draft, view, pictures(crf), crf, focus)
         if anchor is not None and abs(size / anchor.bytes - 1) > _TOLERANCE:
             target = _kbps(anchor.bytes, reference, plan.clip)
@@ -223,7 +235,6 @@ class ComparisonBuilder:
             if better != crf:
                 crf = better
                 size, stream = self._run_encoder(draft, view, pictures(crf), crf, focus)
-        maps.unlink(missing_ok=True)
         known = [point.measurement for point in view.curve if point.crf == crf]
         if known:
             scores = known[0].scores

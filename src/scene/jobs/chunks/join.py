@@ -15,6 +15,7 @@ from scene.jobs.chunks.journal import JobPlan, identify, load_plan
 from scene.jobs.chunks.run import finished_chunk
 from scene.jobs.encode import EncodeRequest, EncodeResult, check_request
 from scene.jobs.provenance import provenance
+from scene.options import FocusOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.verify import verify
 from scene.video.container.writer import Writer
@@ -76,7 +77,7 @@ def _write(
     encoding = checked.plan
     tag = provenance(
         *(encoding.encoder, encoding.settings, request.enhancement, plan.model),
-        focus=0,
+        focus=FocusOptions(),
         guard=False,
         targets=() if plan.quality is None else plan.quality.targets,
         deinterlace=request.deinterlace,

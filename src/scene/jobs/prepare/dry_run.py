@@ -115,6 +115,10 @@ def _untried(request: EncodeRequest | TargetEncodeRequest, wanted: EncodeRequest
     """Why no frames can be tried, empty if they can."""
     if isinstance(request, TargetEncodeRequest):
         return "the CRF is known after a search"
+    if wanted.settings.bitrate is not None:
+        return "a bitrate is not tried on parts"
+    if wanted.focus.focus:
+        return "a focus is not tried on parts"
     if wanted.guard:
         return "the guard decides shot by shot"
     return untried(plan, whole=wanted.deinterlace or wanted.allow_network)

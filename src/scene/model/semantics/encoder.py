@@ -39,6 +39,30 @@ class SemanticEncoder(nn.Module, ABC):
         regions: Tensor = self(pictures, spatial=True)
         return frame, regions
 
+    @torch.no_grad()
+    def importance(self, pictures: Tensor) -> Tensor:
+        """How much each place of whole frames matters to what their embeddings say.
+
+        Args:
+            pictures: as for a call.
+
+        Returns:
+            float32 (B, h, w), rows from the top: 0 at the place of a frame that matters least, 1 where it matters most.
+        """
+        return stretched(self.shares(pictures))
+
+    def shares(self, pictures: Tensor) -> Tensor:
+        """What `importance` is before it is stretched: each place's share in the pooled vector, (B, h, w)."""
+        frame, regions = self.both(pictures)
+        return (frame * regions).mean(dim=1)
+
+
+def stretched(maps: Tensor) -> Tensor:
+    """Maps, (B, h, w), each from 0 to 1, in float32; one that is the same everywhere becomes 0."""
+    maps = maps.float()
+    low, high = maps.amin(dim=(1, 2), keepdim=True), maps.amax(dim=(1, 2), keepdim=True)
+    return (maps - low) / (high - low).clamp(min=torch.finfo(torch.float32).tiny)
+
 
 def unit_mean_square(embedding: Tensor) -> Tensor:
     """Scales vectors along dimension 1 to a mean square of one, in float32; zero vectors stay zero."""

@@ -83,9 +83,18 @@ class MobileNetEncoder(SemanticEncoder):
     def forward(self, pictures: Tensor, *, spatial: bool = False) -> Tensor:
         return self.both(pictures)[1 if spatial else 0]
 
+    def shares(self, pictures: Tensor) -> Tensor:
+        """As `SemanticEncoder` has it, of channels as they are: where much is seen, they are large."""
+        features = self._features(pictures)
+        return (features * features.mean(dim=(2, 3), keepdim=True)).sum(dim=1)
+
+    def _features(self, pictures: Tensor) -> Tensor:
+        features: Tensor = self.last(self.blocks(self.stem(squash(pictures, _SIDE) * 2.0 - 1.0)))
+        return features
+
     @torch.no_grad()
     def both(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        regions = self.last(self.blocks(self.stem(squash(pictures, _SIDE) * 2.0 - 1.0)))
+        regions = self._features(pictures)
         return unit_mean_square(regions.mean(dim=(2, 3), keepdim=True)), unit_mean_square(regions)
 
 

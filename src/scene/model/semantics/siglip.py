@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -130,6 +130,17 @@ class SigLip2Encoder(SemanticEncoder):
         grid = height // self.preprocessing.patch, width // self.preprocessing.patch
         tokens: Tensor = output.last_hidden_state
         return unit_mean_square(tokens.transpose(1, 2).reshape(len(tokens), self.width, *grid))
+
+    def shares(self, pictures: Tensor) -> Tensor:
+        """As `SemanticEncoder` has it: the attention of the pooling head over the patches, the mean of its heads."""
+        tokens: Tensor = self.tower(**self.prepare(pictures)).last_hidden_state
+        head = cast(Any, self.tower.head)
+        probe = head.probe.expand(len(tokens), -1, -1)
+        _, attention = head.attention(probe, tokens, tokens, need_weights=True)
+        height, width = self.preprocessing.size(*pictures.shape[-2:])
+        patch = self.preprocessing.patch
+        shares: Tensor = attention.reshape(len(tokens), height // patch, width // patch)
+        return shares
 
 
 def load_siglip2(name_or_folder: str | Path, device: torch.device | str = "cpu") -> SigLip2Encoder:

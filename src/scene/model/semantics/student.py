@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,15 @@ from torch import Tensor, nn
 
 from scene.errors import CheckpointError, UsageError
 from scene.files import write_atomically
-from scene.model.semantics.encoder import SemanticEncoder, unit_mean_square
+from scene.model.semantics.encoder import SemanticEncoder, stretched, unit_mean_square
 from scene.model.tensors import read_tensors
 
 FORMAT = "scene-student"
 FORMAT_VERSION = "1"
 
 _EXPANSION = 3
+# Pixels to one place of the trunk's output, in both directions.
+_STRIDE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,22 @@ class StudentEncoder(SemanticEncoder):
         """(B, D, grid, grid), each vector of unit mean square."""
         return unit_mean_square(self.region_head(features))
 
+    def shares(self, pictures: Tensor) -> Tensor:
+        """As `SemanticEncoder` has it, (B, h, w) of about 24x14 places, in the frame's own shape.
+
+        The mean of two looks: at the square that the embeddings are of, and at a larger picture, whose trunk has places
+        enough. Both are of the heads' outputs as they are, before their length is made one.
+        """
+        height, width = dense_size(*pictures.shape[-2:])
+        looks = []
+        for size in ((self.config.side, self.config.side), (height, width)):
+            features = self.trunk(resized(pictures, size) * 2.0 - 1.0)
+            pooled = self.frame_head(features.mean(dim=(2, 3), keepdim=True))
+            look = stretched((self.region_head(features) * pooled).sum(dim=1))
+            grid = (height // _STRIDE, width // _STRIDE)
+            looks.append(F.interpolate(look[:, None], grid, mode="bilinear", align_corners=False)[:, 0])
+        return looks[0] + looks[1]
+
     @torch.no_grad()
     def forward(self, pictures: Tensor, *, spatial: bool = False) -> Tensor:
         features = self.features(pictures)
@@ -124,13 +143,24 @@ class StudentEncoder(SemanticEncoder):
 
 def squash(pictures: Tensor, side: int) -> Tensor:
     """(B, 3, H, W) of any size to (B, 3, side, side), aspect ratio not kept, without aliasing."""
+    return resized(pictures, (side, side))
+
+
+def resized(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """(B, 3, H, W) to a height and a width, without aliasing."""
     # Averaging whole blocks first takes most samples of a large frame off the slower filter after it.
-    factor = min(pictures.shape[-2:]) // (2 * side)
+    factor = min(given // (2 * wanted) for given, wanted in zip(pictures.shape[-2:], size, strict=True))
     if factor > 1:
         pictures = F.avg_pool2d(pictures, factor)
-    if pictures.shape[-2:] == (side, side):
+    if pictures.shape[-2:] == size:
         return pictures
-    return F.interpolate(pictures, (side, side), mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(pictures, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def dense_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width to which frames of a size are brought for a dense map: 224x384 for 16:9, as many for others."""
+    shape = math.sqrt(width / height / (16 / 9))
+    return tuple(max(_STRIDE, round(side / _STRIDE) * _STRIDE) for side in (224 / shape, 384 * shape))  # type: ignore[return-value]
 
 
 def save_student(student: StudentEncoder, path: Path, record: Mapping[str, Any] | None = None) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from types import TracebackType
 from typing import cast
 
 import av
@@ -19,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 from av.filter import Graph
 
-from scene.errors import InputError
+from scene.errors import InputError, SceneError
 from scene.picture import Plane
 from scene.video.source.decode import Decoder
-from scene.video.source.probe import probe
+from scene.video.source.open import reason
+from scene.video.source.probe import SourceInfo, probe
 
 # Quantisers between what matters least and what matters most, at full focus: half the rate, or a little more.
 FULL_FOCUS_QPS = 8.0
@@ -174,6 +176,53 @@ class MaskReader:
             )
         self._given += 1
         return mask
+
+
+class MaskWriter:
+    """Writes masks as a lossless grey video, which `MaskReader` and whoever else takes masks can read.
+
+    Args:
+        path: of a Matroska file.
+        info: of the video that the masks are of: its size and time base are theirs.
+    """
+
+    def __init__(self, path: Path, info: SourceInfo) -> None:
+        self._output = av.open(str(path), "w", format="matroska")
+        self._stream = self._output.add_stream("ffv1", rate=info.rate)
+        self._stream.width, self._stream.height = info.format.width, info.format.height
+        self._stream.pix_fmt = "gray"
+        self._stream.codec_context.time_base = info.time_base
+        self._time_base = info.time_base
+
+    def __enter__(self) -> MaskWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._output.close()
+
+    def write(self, mask: Plane, pts: int) -> None:
+        """Adds the mask of a frame, (h, w) of any size, from 0 to 255.
+
+        Raises:
+            SceneError: there is no room.
+        """
+        size = self._stream.width, self._stream.height
+        full = cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+        frame = av.VideoFrame.from_ndarray(full, "gray")
+        frame.pts, frame.time_base = pts, self._time_base
+        self._mux(frame)
+
+    def finish(self) -> None:
+        """Writes what is left. Raises SceneError as `write` does."""
+        self._mux(None)
+
+    def _mux(self, frame: av.VideoFrame | None) -> None:
+        try:
+            self._output.mux(self._stream.encode(frame))
+        except av.FFmpegError as error:
+            raise SceneError(f"the map cannot be written: {reason(error)}.") from error
 
 
 def _read_masks(path: Path) -> Iterator[Plane]:
