@@ -32,7 +32,7 @@ MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.config", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
 EVALUATION = REPORTING | {"evaluation", "evaluation.comparison"}
-BELOW_JOBS = NETWORK | {"proxy", "temporal", "graphs", "importance", "enhance"} | VIDEO | MEASURING
+BELOW_JOBS = NETWORK | {"proxy", "temporal", "graphs", "runtimes", "importance", "enhance"} | VIDEO | MEASURING
 ARROWS = {
     **{leaf: set() for leaf in LEAVES},
     "model": set(),
@@ -41,9 +41,10 @@ ARROWS = {
     "metrics": {"model"},
     "temporal": set(),
     "graphs": {"model"},
+    "runtimes": {"model", "graphs"},
     "importance": {"temporal"},
     "mapping": {"enhance"} | VIDEO,
-    "enhance": NETWORK | {"temporal", "graphs", "importance", "video", "video.encoders"},
+    "enhance": NETWORK | {"temporal", "runtimes", "importance", "video", "video.encoders"},
     "video": set(),
     "video.source": {"video"},
     "video.rawvideo": {"video", "video.source"},

@@ -13,10 +13,10 @@ import torch
 from scene.benchmarks import runtimes
 from scene.benchmarks.runtimes import bench_runtimes
 from scene.enhance import Enhancer
-from scene.enhance.runtime import fastest_runtime, open_runtime, remember_fastest
 from scene.errors import MissingError, UsageError
 from scene.model import Network, NetworkConfig, build_network, save_network
 from scene.picture import Picture, PictureFormat
+from scene.runtimes import fastest_runtime, open_runtime, remember_fastest
 
 CPU = torch.device("cpu")
 

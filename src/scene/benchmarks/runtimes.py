@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from scene.enhance.runtime import RUNTIMES, Compute, open_runtime, remember_fastest
 from scene.errors import MissingError, UsageError
 from scene.model import Network, load_model
 from scene.options import RuntimeName
 from scene.progress import OnProgress, Progress, silent
+from scene.runtimes import RUNTIMES, Compute, open_runtime, remember_fastest
 
 # Of the matrices, in each direction: large enough for the processor's best, small enough for a fraction of a second.
 _SIDE = 2048
@@ -59,7 +59,7 @@ class RuntimeBenchmark:
         speeds: network by network.
         missing: why a runtime is not among them, by its name; empty where all are.
         fastest: runtime by identity of the model, among those within a code.
-        remembered: the file that `scene.enhance.runtime.fastest_runtime` reads.
+        remembered: the file that `scene.runtimes.fastest_runtime` reads.
     """
 
     width: int

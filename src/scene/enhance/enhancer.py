@@ -35,13 +35,13 @@ from scene.enhance.colour import (
 )
 from scene.enhance.device import resolve_device
 from scene.enhance.focus import PictureFocus
-from scene.enhance.runtime import open_runtime, settled_runtime
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
 from scene.model.bank import bank_change as tensor_bank_change
 from scene.model.calibration import Calibration
 from scene.options import DEFAULT_SEMANTIC_INTERVAL, RuntimeName, TemporalMode
 from scene.picture import Picture, PictureFormat, Plane
+from scene.runtimes import open_runtime, settled_runtime
 from scene.temporal import TemporalFilter
 from scene.temporal.filter import REACH
 from scene.temporal.shots import ShotDetector
@@ -70,7 +70,7 @@ class Enhancer:
         interval: frames between two embeddings within a shot; see `EmbeddingCadence`.
         step: quantiser step of the encoder to come, in 8-bit code values, for a quantiser-conditioned network; see
             `conditioning_step`, and for a calibration with a bank or a temporal filter. Others ignore it.
-        runtime: what computes the network; see `scene.enhance.runtime`. No change stays none in bfloat16,
+        runtime: what computes the network; see `scene.runtimes`. No change stays none in bfloat16,
             and others differ by one or two hundredths of themselves.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What computes a network: torch or OpenVINO, in float32 or bfloat16."""
+"""A network as a function of a runtime, and which runtime is the fastest here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def open_runtime(network: Network, name: RuntimeName, device: torch.device) -> C
         return _torch(network, device, half=half)
     if device.type != "cpu":
         raise UsageError(f"`runtime` {name} computes on the processor; give torch for {device.type}.")
-    from scene.enhance.openvino import OpenVINONetwork
+    from scene.runtimes.openvino import OpenVINONetwork
 
     return OpenVINONetwork(network, half=half)
 
