@@ -249,7 +249,9 @@ class Network(nn.Module):
             folded = x
         else:
             side = self.config.unshuffle
-            padded = F.pad(x, (0, -width % side, 0, -height % side), mode="replicate")
+            # Remainders of negative numbers are beyond torch.export.
+            right, below = (side - width % side) % side, (side - height % side) % side
+            padded = F.pad(x, (0, right, 0, below), mode="replicate")
             folded = F.pixel_unshuffle(padded, side)
         if embedding is not None and self.config.guidance == "embedding":
             embedding = self._centre(embedding)
