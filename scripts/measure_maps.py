@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 import torch
 
-from scene.enhance.importance import ImportanceMaps
 from scene.importance.agreement import MapAgreement, map_agreement
+from scene.importance.maps import ImportanceMaps
 from scene.importance.priors import centre_map
 from scene.measure.clip import Recipe, open_clips
 from scene.measure.regions import open_masks

@@ -11,10 +11,10 @@ import torch
 from skimage import data
 from tiny_siglip import write_tiny_siglip2
 
-from scene.enhance.importance import ImportanceMaps, open_importance
 from scene.errors import UsageError
 from scene.importance.agreement import map_agreement
 from scene.importance.follow import ImportanceTracker
+from scene.importance.maps import ImportanceMaps, open_importance
 from scene.importance.priors import centre_map, moved_map, random_map, with_prior
 from scene.model.semantics import SemanticEncoder, encoder_names, load_encoder
 from scene.model.semantics.student import dense_size

@@ -7,7 +7,7 @@ alone are the source's own in every format, and an identity network is a bit-exa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, cast, overload
@@ -34,7 +34,6 @@ from scene.enhance.colour import (
     subsample_chroma,
 )
 from scene.enhance.device import resolve_device
-from scene.enhance.focus import PictureFocus
 from scene.enhance.semantics import embed_picture, open_conditioner
 from scene.errors import UsageError
 from scene.model.bank import bank_change as tensor_bank_change
@@ -74,7 +73,8 @@ class Enhancer:
             and others differ by one or two hundredths of themselves.
 
     Attributes:
-        focus: what smooths what does not matter, picture by picture; None for nothing.
+        focus: makes each picture, as it was before network and bank and after them, one that is smoother where it does
+            not matter; see `scene.importance.smoothing`. None for nothing.
 
     An enhancer follows one video from its first frame on: where the network is conditioned on embeddings, what it does
     to a frame depends on the shot's frames before. The next frames come as arrays (`enhance`), as an iterator of
@@ -113,7 +113,7 @@ class Enhancer:
             raise UsageError(f"model {network.identity} works on {network.config.planes}, and a bank on luma only.")
         self.device = resolve_device(device)
         self.strength = strength
-        self.focus: PictureFocus | None = None
+        self.focus: Callable[[Picture, Picture], Picture] | None = None
         self._calibration = calibration or Calibration()
         self._temporal: TemporalFilter | None = None
         if self._calibration.temporal is not None and temporal != "off":
@@ -281,7 +281,7 @@ class Enhancer:
         made = self._made(pictures)
         if self.focus is None:
             return made
-        return [self.focus.apply(*pair) for pair in zip(pictures, made, strict=True)]
+        return [self.focus(*pair) for pair in zip(pictures, made, strict=True)]
 
     def _made(self, pictures: Sequence[Picture]) -> list[Picture]:
         """What network and bank make of a batch."""

@@ -40,7 +40,7 @@ from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
-    from scene.enhance.focus import PictureFocus
+    from scene.importance.smoothing import PictureFocus
     from scene.jobs.gain import Gain, GainProbe
     from scene.jobs.guard import Guard, GuardReport
 
@@ -184,8 +184,8 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
             units, smoothing = _focused(decoder.units, request)
-            if enhancer is not None:
-                enhancer.focus = smoothing
+            if enhancer is not None and smoothing is not None:
+                enhancer.focus = smoothing.apply
             work = _enhance(enhancer, guard, gain, smoothing)
             run_pipeline(units, work, _write(writer, report), on_stop=writer.kill)
         except BaseException:
@@ -299,7 +299,7 @@ def _focused(
 
     if not focus.smoothed:
         return told, None
-    from scene.enhance.focus import PictureFocus
+    from scene.importance.smoothing import PictureFocus
 
     return told, PictureFocus(focus.smoothed, lambda picture: waiting.popleft())
 
@@ -308,7 +308,7 @@ def _open_map(request: EncodeRequest) -> Callable[[DecodedFrame], Plane]:
     """Gives the map of each frame in turn."""
     where = request.focus.focus_map
     if where == FOUND:
-        from scene.enhance.importance import open_importance
+        from scene.importance.maps import open_importance
 
         maps = open_importance(device=request.enhancement.device)
         return lambda frame: maps.next(frame.picture())

@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scene.enhance.importance import ImportanceMaps, open_importance
 from scene.errors import InputError, SceneError, UsageError
 from scene.files import PendingFile, write_atomically
+from scene.importance.maps import ImportanceMaps, open_importance
 from scene.options import LOOK_EVERY
 from scene.picture import Picture, PictureFormat, Plane
 from scene.progress import OnProgress, Progress, silent

@@ -24,7 +24,7 @@ from scene.video.ffmpeg import FFmpeg
 from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header
 
 if TYPE_CHECKING:
-    from scene.enhance.focus import PictureFocus
+    from scene.importance.smoothing import PictureFocus
 
 MapSource = Literal["mask", "encoder", "centre", "shuffled", "random"]
 # To be raised whenever the same words would give other maps, offsets or pictures than before.
@@ -98,7 +98,7 @@ def smoothing(focus: Focus | None, maps: Path | None) -> PictureFocus | None:
     """What smooths pictures, if anything; arguments as of `told`."""
     if focus is None or maps is None or focus.by == "encoder":
         return None
-    from scene.enhance.focus import PictureFocus
+    from scene.importance.smoothing import PictureFocus
 
     reader = MaskReader(maps)
     return PictureFocus(focus.strength, lambda picture: reader.next())
@@ -133,7 +133,7 @@ def make_maps(
 
 
 def _encoder_maps(reference: RawVideo) -> Iterator[Plane]:
-    from scene.enhance.importance import open_importance
+    from scene.importance.maps import open_importance
 
     maps, fmt = open_importance(), reference.header.format
     with reference.path.open("rb") as source:

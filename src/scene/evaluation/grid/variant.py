@@ -15,7 +15,7 @@ from scene.video.ffmpeg import FFmpeg, StoppedError, run_external
 from scene.video.rawvideo.y4m import Y4MHeader, read_frames, read_header, write_frame
 
 if TYPE_CHECKING:
-    from scene.enhance.focus import PictureFocus
+    from scene.importance.smoothing import PictureFocus
 
 
 def make_variant(
@@ -87,7 +87,7 @@ def _enhance(
         semantics=semantics,
         step=step,
     )
-    enhancer.focus = focus
+    enhancer.focus = None if focus is None else focus.apply
     with reference.path.open("rb") as source:
         header = read_header(source, matrix=reference.header.format.matrix)
 

@@ -135,7 +135,7 @@ def check_divisible(request: EncodeRequest, plan: EncodePlan) -> None:
         raise UsageError("`guard` judges whole shots in their order; leave it out to encode in chunks.")
     if request.allow_network:
         raise UsageError("with `allow_network` a source may not stay the same; encode it in one go.")
-    if plan.focus:
+    if request.focus.focus:
         raise UsageError("`focus` follows the whole video; leave it out to encode in chunks.")
     if plan.encoder.is_hardware:
         raise UsageError(f"{plan.encoder.name} keeps its GPU busy by itself; encode in one go.")
