@@ -97,7 +97,9 @@ def test_what_cannot_be_reached_is_said_and_best_effort_takes_the_nearest(clip, 
     request = EncodeRequest(clip, tmp_path / "out.mkv", EncoderSettings(preset="ultrafast"), BYPASS)
     hard = Target("psnr_y", 60.0)
     scene.plan_job(JobRequest(request, tmp_path / "work", 0.9, ChunkQuality((hard,))))
-    with pytest.raises(TargetError, match=r"from 1\.0 s on: PSNR reaches [0-9.]+ of 60 at most, at CRF 1; ask for less"):
+    with pytest.raises(
+        TargetError, match=r"from 1\.0 s on: PSNR reaches [0-9.]+ of 60 at most, at CRF 1; ask for less"
+    ):
         scene.run_chunk(tmp_path / "work", 1)
     assert not any((tmp_path / "work" / "chunks").iterdir())
     scene.plan_job(JobRequest(request, tmp_path / "best", 0.9, ChunkQuality((hard,), best_effort=True)))
