@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from chunked import FRAMES, make_shots, times
-from making import decoded, encode
+from making import decoded, encode, make_video
 
 import scene
 from scene.cli import run
@@ -112,6 +112,14 @@ def test_encode_with_workers(clip, tmp_path, capfd, workers):
     assert encode(clip, tmp_path / "one.mp4", *OPTIONS) == 0
     assert times(tmp_path / "out.mp4") == times(tmp_path / "one.mp4")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.mp4", "out.mp4"]
+
+
+def test_what_is_lost_is_said_once(tmp_path, capfd):
+    source = make_video(tmp_path / "in.mkv", frames=30, subtitles=True)
+    assert encode(source, tmp_path / "out.mp4", *OPTIONS, "--workers", "1") == 0
+    warnings = [line for line in capfd.readouterr().err.splitlines() if "warning: " in line]
+    assert len(warnings) == len(set(warnings)) > 0
+    assert any("loses its styling" in line for line in warnings)
 
 
 def test_many_files_in_chunks(clip, tmp_path, capfd):

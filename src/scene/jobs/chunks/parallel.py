@@ -7,7 +7,8 @@ import os
 import selectors
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -88,19 +89,42 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
         raise UsageError(
             f"{folder.path} holds the work of an earlier run; give `resume` to go on with it, or remove it."
         )
-    with stages("plan", "frames") as on_progress:
-        plan = plan_job(JobRequest(request.encode, folder.path, request.chunk_seconds, request.quality), on_progress)
-    try:
-        with folder.locked("workers"):
-            with stages("encode", "frames") as on_progress:
-                _Workers(folder, plan, request.workers or paying_workers(), on_progress).run()
-            with stages("join", "frames") as on_progress:
-                result = join_job(folder.path, on_progress, formalities=request.encode)
-    except BaseException:
-        log.info("What is done is kept in %s; the same command with `resume` goes on with it.", folder.path)
-        raise
+    with _each_warning_once():
+        with stages("plan", "frames") as on_progress:
+            job = JobRequest(request.encode, folder.path, request.chunk_seconds, request.quality)
+            plan = plan_job(job, on_progress)
+        try:
+            with folder.locked("workers"):
+                with stages("encode", "frames") as on_progress:
+                    _Workers(folder, plan, request.workers or paying_workers(), on_progress).run()
+                with stages("join", "frames") as on_progress:
+                    result = join_job(folder.path, on_progress, formalities=request.encode)
+        except BaseException:
+            log.info("What is done is kept in %s; the same command with `resume` goes on with it.", folder.path)
+            raise
     folder.remove()
     return replace(result, destination=request.encode.destination, seconds=time.monotonic() - started)
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Planning and joining open the same files: what the one has warned of the other does not say again."""
+    said: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        known = message in said
+        said.add(message)
+        return not known
+
+    loggers = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith("scene.video.")]
+    for logger in loggers:
+        logger.addFilter(is_new)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(is_new)
 
 
 def paying_workers() -> int:
