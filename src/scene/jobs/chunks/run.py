@@ -134,7 +134,7 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
         on_progress(Progress(frames, end - first, {"fps": round(fps, 2), "bytes": size}))
 
     enhancer = open_enhancer_for(request, encoding)
-    trail = 0 if end in plan.shots else encoding.encoder.trail_frames
+    trail = encoding.encoder.trail_frames(within_shot=end not in plan.shots)
     given = max(0, first - encoding.encoder.lead_frames), min(end + trail, plan.frames)
     passage = _Passage(plan, encoding, enhancer, *given, report)
     passage.prime()

@@ -92,7 +92,6 @@ class Encoder:
         frames_for_dts: below so many frames its decoding times are uninitialised memory.
         lead_frames, part_options: to begin in the middle of a video with its rate control as it is in one go, it is
             given so many frames before, and with these options of FFmpeg's begins anew where a key frame is asked for.
-        trail_frames: of the same shot after a part that it is given too, so that it plans ahead as in one go.
         any_crf_args: own parameters with which its headers do not depend on the CRF.
         fit: see `EncoderFit`.
         kin: encoders whose calibration serves a model that has none for this one.
@@ -151,7 +150,6 @@ class Encoder:
     endless_at_zero: ClassVar[bool] = False
     frames_for_dts: int = 0
     lead_frames: int = 0
-    trail_frames: int = 0
     part_options: Mapping[str, str] = MappingProxyType({})
     any_crf_args: Mapping[str, str] = MappingProxyType({})
     fit: EncoderFit = EncoderFit()
@@ -361,6 +359,14 @@ class Encoder:
     def external_refusal(self, messages: Sequence[str], size: tuple[int, int]) -> str | None:
         """The sentence for arguments that it refuses, None where the program's messages have no reason."""
         return None
+
+    def trail_frames(self, *, within_shot: bool) -> int:
+        """Frames after a part of a video that it is given too, to plan the part's last ones as in one go.
+
+        Args:
+            within_shot: whether the shot goes on after the part.
+        """
+        return 0
 
     def spliced(self, packet: bytes) -> bytes:
         """The first packet of a part of a video, a key frame, as decoders want it behind another encoder's last."""

@@ -92,8 +92,6 @@ class X264(X26x):
     cost = 0.2
     aliases = ("h264", "h.264", "avc")
     default_crf = 23
-    # Its macroblock trees take no notice of key frames: what is before one is coded better for what is after it.
-    trail_frames = 30
     any_crf_args = MappingProxyType({"stitchable": "1"})
     params_option = "x264-params"
     decoder = "h264"
@@ -127,6 +125,10 @@ class X264(X26x):
     def params(self, settings: EncoderSettings, info: SourceInfo) -> list[str]:
         """As `Encoder` has it, repeatable on every processor."""
         return [*steady_params(self.coded_size(info.format)[0], cpu_flags()), *super().params(settings, info)]
+
+    def trail_frames(self, *, within_shot: bool) -> int:
+        """As `Encoder` has it: macroblock trees take no notice of key frames, only of what is like what is before."""
+        return 30 if within_shot else 0
 
     def constant_quantiser(self, items: Iterable[Item], bit_depth: int) -> float | None:
         """As `Encoder` has it. Lossless coding (`qp=0`) has no quantiser."""

@@ -62,6 +62,10 @@ class X265(X26x):
         """As `Encoder` has it; x265 writes it only where these ask for it."""
         return [*(["hdr10=1", "repeat-headers=1"] if hdr else []), *super().hdr_params(hdr)]
 
+    def trail_frames(self, *, within_shot: bool) -> int:
+        """As `Encoder` has it: a video's last four frames get 20 to 35 % fewer bits, with 12 behind them 0 to 5 %."""
+        return 12
+
     def spliced(self, packet: bytes) -> bytes:
         """As `Encoder` has it.
 
