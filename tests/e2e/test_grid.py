@@ -407,7 +407,7 @@ def test_raw_video_is_bounded_and_removed_with_its_last_task(
         most["clips"] = max(most["clips"], len(list(place.iterdir())))
         most["variants"] = max(most["variants"], len([p for p in place.rglob("*.y4m") if p.stem != "reference"]))
 
-    def run_task(_: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, **__: object) -> object:
+    def run_task(_: FFmpeg, task: Task, reference: RawVideo, processed: RawVideo, *__: object, **___: object) -> object:
         assert reference.path.exists() and processed.path.exists()
         # A worker that is done before the other thread comes to it runs out of tasks, for which more may be made.
         time.sleep(0.02)
