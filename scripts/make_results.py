@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from scene.benchmarks.cost import Cost
+from scene.benchmarks.cost_figure import draw
 from scene.evaluation.report.figures import write_figures
 from scene.evaluation.report.markdown import (
     BD_RATE_LEGEND,
@@ -333,6 +335,12 @@ def cost(results: Document, *methods: str) -> str:
     return _lines(table)
 
 
+def _is_shown(row: dict[str, Any]) -> bool:
+    """Whether the figure has a place for it: what is before x264 and x265, but for networks, and the next encoder."""
+    name = row["method"].partition("+")[0]
+    return row["anchor"] in {"x264", "x265"} and (name in {"none", "scene-fast", "scene-lite"} or ":" in name)
+
+
 def section(legend: str, table: Table) -> str:
     """A table under its legend; for documents that are too old for it, that they are."""
     if not table.rows:
@@ -404,6 +412,8 @@ PARTS: dict[str, Callable[..., str]] = {
 
 def main() -> None:
     """Writes all files."""
+    shown = [Cost(**row) for row in _load(ROOT, "cost")["costs"] if _is_shown(row)]
+    draw(shown, ROOT / "docs" / "images" / "cost.png")
     for path in write_figures(_load(ROOT, "clips"), ROOT / "docs" / "images"):
         print(path.relative_to(ROOT))
     for name, text in (("docs/results.md", results_page(ROOT)), ("README.md", readme_page(ROOT))):

@@ -23,9 +23,9 @@ from scene.evaluation.grid.methods import Method, parse_methods
 from scene.evaluation.grid.variant import make_variant
 from scene.measure.clip import Clip, Recipe, make_reference, open_clips
 from scene.measure.encode import codec_run, encoder_settings, key_frame_interval
-from scene.measure.point import decode_encode
+from scene.measure.point import decode_encode, score_regions
 from scene.measure.raw_video import RawVideo
-from scene.measure.regions import Mask, make_mask, open_masks, score_regions
+from scene.measure.regions import Mask, make_mask, open_masks
 from scene.measure.workspace import workspace
 from scene.metrics.bjontegaard import bd_rate
 from scene.video.encoding.isolated import encode_isolated

@@ -133,7 +133,7 @@ def test_every_option_that_says_what_becomes_of_a_file_can_be_set(tmp_path: Path
     options = {name for name in options if not name.startswith("--no-compare")}
     assert len(options) > 20
     values: dict[str, object] = {"--target": "vmaf=90", "--codec": "x265", "--on-error": "skip", "--verify": "full"}
-    values |= {"--temporal": "off", "--device": "cpu", "--runtime": "torch"}
+    values |= {"--temporal": "off", "--device": "cpu", "--runtime": "torch", "--focus-by": "picture"}
     switches = {"--best-effort", "--guard", "--no-audio", "--deinterlace", "--allow-network"}
     for name in sorted(options):
         value = json.dumps(True if name in switches else values.get(name, 1))

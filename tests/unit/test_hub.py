@@ -51,7 +51,7 @@ def test_the_card_says_what_the_checkpoint_says(tmp_path: Path) -> None:
     assert '"objective": "saving"' in card
     Network.from_pretrained("scene-lite").save_pretrained(tmp_path / "b")
     card = (tmp_path / "b" / "README.md").read_text(encoding="utf-8")
-    assert "No network" in card and "Calibrated for svtav1, x264, x265." in card
+    assert "No network" in card and "Calibrated for svtav1, vvenc, x264, x265." in card
 
 
 def test_an_untrained_network_has_a_card_without_a_record(tmp_path: Path) -> None:

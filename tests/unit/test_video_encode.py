@@ -243,14 +243,16 @@ def test_containers_by_suffix():
 
 
 def test_command_and_library_agree_on_defaults():
-    command = {name: p.default for name, p in inspect.signature(encode).parameters.items()}
+    options = inspect.signature(encode).parameters["options"].default
     request = EncodeRequest(Path("a.mkv"), Path("b.mkv"))
     for name in ("settings", "enhancement", "guard", "deinterlace", "allow_network", "verify", "overwrite"):
-        assert command[name] == getattr(request, name)
+        assert getattr(options, name) == getattr(request, name)
+    assert options.focusing == request.focus
 
 
 def test_what_can_be_set_of_an_enhancement_is_the_same_in_every_command():
-    for command in (encode, filter, search):
+    assert inspect.signature(encode).parameters["options"].default.enhancement == EnhanceOptions()
+    for command in (filter, search):
         assert inspect.signature(command).parameters["enhancement"].default == EnhanceOptions()
 
 

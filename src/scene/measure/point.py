@@ -13,9 +13,9 @@ from scene.measure.cache import Measurement
 from scene.measure.encode import CodecRun, encoder_settings
 from scene.measure.libvmaf import ClipScores
 from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
-from scene.measure.regions import score_regions
 from scene.measure.score import score
 from scene.metrics.flicker import flicker
+from scene.metrics.regions import RegionScores, region_scores
 from scene.metrics.scores import FRAME_METRICS, Scores
 from scene.picture import PictureFormat
 from scene.video.ffmpeg import FFmpeg, input_name
@@ -153,3 +153,15 @@ def decode_arguments(source: Path, destination: Path, fmt: PictureFormat) -> lis
         *("-vf", f"scale=flags=accurate_rnd:sws_dither=none,format={pixels}"),
         *("-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
     ]
+
+
+def score_regions(reference: RawVideo, decoded: RawVideo, mask: RawVideo) -> RegionScores:
+    """The scores of decoded pictures inside and outside a mask.
+
+    Raises:
+        VerificationError: there are not as many masks as pictures.
+    """
+    if mask.frames != reference.frames:
+        raise VerificationError(f"there are {mask.frames} masks for {reference.frames} pictures")
+    lumas = zip(read_lumas(reference), read_lumas(decoded), read_lumas(mask), strict=True)
+    return region_scores(lumas, reference.header.format.bit_depth)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scene.errors import InputError, VerificationError
+from scene.errors import InputError
 from scene.measure.clip import Clip, Recipe, file_digest, fitting_filters
 from scene.measure.names import display_name
-from scene.measure.raw_video import RawVideo, count_raw_video, read_lumas
-from scene.metrics.regions import REGIONS_VERSION, RegionScores, region_scores
+from scene.measure.raw_video import RawVideo, count_raw_video
+from scene.metrics.regions import REGIONS_VERSION
 from scene.video.ffmpeg import SAFE_INPUT, FFmpeg, ProcessError, input_name
 from scene.video.source.open import count_pictures
 from scene.video.source.probe import probe
@@ -79,18 +79,6 @@ def mask_arguments(mask: Mask, clip: Clip, recipe: Recipe, destination: Path) ->
         *("-vf", ",".join(filters), "-fps_mode", "passthrough", *limit),
         *("-strict", "-1", "-f", "yuv4mpegpipe", input_name(destination)),
     ]
-
-
-def score_regions(reference: RawVideo, decoded: RawVideo, mask: RawVideo) -> RegionScores:
-    """The scores of decoded pictures inside and outside a mask.
-
-    Raises:
-        VerificationError: there are not as many masks as pictures.
-    """
-    if mask.frames != reference.frames:
-        raise VerificationError(f"there are {mask.frames} masks for {reference.frames} pictures")
-    lumas = zip(read_lumas(reference), read_lumas(decoded), read_lumas(mask), strict=True)
-    return region_scores(lumas, reference.header.format.bit_depth)
 
 
 def _find(place: Path, clip: Clip) -> Path:
