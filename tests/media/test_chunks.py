@@ -14,9 +14,10 @@ from test_encode_semantics import model, student  # noqa: F401 - fixtures
 
 import scene
 from scene import EncodeRequest, EncoderSettings, EnhanceOptions, JobRequest, UsageError
-from scene.errors import InputError
+from scene.errors import InputError, VerificationError
 from scene.jobs import model_choice
 from scene.options import FocusOptions
+from scene.video.encoders.x265 import X265
 
 BYPASS = EnhanceOptions(model="none")
 QUICK = {"x264": "veryfast", "x265": "ultrafast", "svtav1": "12"}
@@ -93,6 +94,17 @@ def test_pictures_around_a_border_within_a_shot_are_decoded_in_order(tmp_path, c
     shown = decoded(chunks)
     assert_same_pictures(decoded(source), shown)
     assert [frame.time for frame in shown] == sorted(frame.time for frame in shown)
+
+
+def test_pictures_out_of_order_are_found(tmp_path, monkeypatch):
+    """A CRA picture where decoding is to begin anew: decoders number on, and show it before what is before it."""
+    monkeypatch.setattr(X265, "spliced", lambda _, packet: packet)
+    source = make_shots(tmp_path / "in.mkv", lengths=(100,), audio=None)
+    settings = EncoderSettings("x265", crf=30, preset="ultrafast", encoder_args="open-gop=1:bframes=4")
+    request = EncodeRequest(source, tmp_path / "out.mkv", settings, BYPASS, verify="full")
+    with pytest.raises(VerificationError, match="decoded in another order than that in which they are shown"):
+        encode_chunks(request, tmp_path / "work")
+    assert not (tmp_path / "out.mkv").exists()
 
 
 @pytest.mark.parametrize("interval", [0, 4])

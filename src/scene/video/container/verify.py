@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,17 +189,20 @@ def _check_some_pictures(
                 shown = 0
             goal = shown + goals[index]
         if shown < goal:
-            shown += _decode(stream, packet, name, written)
-    if shown + _decode(stream, None, name, written) == 0:
+            shown += len(_decode(stream, packet, name, written))
+    if shown + len(_decode(stream, None, name, written)) == 0:
         raise VerificationError(f"{name}: its last frames cannot be decoded.")
 
 
 def _check_all_pictures(container: InputContainer, stream: VideoStream, name: Path, written: OutputManifest) -> None:
-    """Decodes every frame."""
+    """Decodes every frame; decoders must give them in the order in which they are shown."""
     packets = (packet for packet in read_packets(container, stream) if packet.size)
-    count = sum(_decode(stream, packet, name, written) for packet in packets) + _decode(stream, None, name, written)
-    if count != len(written.stamps):
-        raise VerificationError(f"{name}: {count} of {len(written.stamps)} frames can be decoded.")
+    shown = [time for packet in chain(packets, (None,)) for time in _decode(stream, packet, name, written)]
+    if len(shown) != len(written.stamps):
+        raise VerificationError(f"{name}: {len(shown)} of {len(written.stamps)} frames can be decoded.")
+    times = [time for time in shown if time is not None]
+    if times != sorted(times):
+        raise VerificationError(f"{name}: its frames are decoded in another order than that in which they are shown.")
 
 
 def _check_properties(path: Path, index: int, name: Path, written: OutputManifest) -> None:
@@ -249,12 +253,12 @@ def _same(wanted: tuple[float, ...] | None, found: tuple[float, ...] | None) -> 
     return all(abs(a - b) <= max(1e-4, abs(a) * _ROUNDING) for a, b in zip(wanted, found, strict=True))
 
 
-def _decode(stream: VideoStream, packet: Packet[Any] | None, name: Path, written: OutputManifest) -> int:
-    """How many frames a packet gives, each of the size and format that were encoded; None empties the decoder."""
+def _decode(stream: VideoStream, packet: Packet[Any] | None, name: Path, written: OutputManifest) -> list[int | None]:
+    """The times of the frames that a packet gives, all as they were encoded; None empties the decoder."""
     try:
         frames = stream.decode(packet)
     except av.EOFError:
-        return 0
+        return []
     except av.FFmpegError as error:
         raise VerificationError(f"{name}: a frame of it cannot be decoded ({reason(error)}).") from None
     fmt = written.info.format
@@ -271,4 +275,4 @@ def _decode(stream: VideoStream, packet: Packet[Any] | None, name: Path, written
                 f"{name}: a frame of it is {frame.width}x{frame.height} {frame.format.name} instead of "
                 f"{written.size[0]}x{written.size[1]} {written.info.pixel_format} in {written.bit_depth} bit."
             )
-    return len(frames)
+    return [frame.pts for frame in frames]
