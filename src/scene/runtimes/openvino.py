@@ -6,6 +6,7 @@ import hashlib
 import logging
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -90,18 +91,29 @@ def _read_or_make(core: Any, network: Network, graph: ExportGraph) -> Any:
     place = default_cache_folder() / "openvino" / content.hexdigest()[:32]
     paths = {suffix: place.with_suffix(suffix) for suffix in FORMATS["openvino"].suffixes}
     try:
-        return core.read_model(*(paths[suffix].read_bytes() for suffix in (".xml", ".bin")))
+        return _read(core, paths)
     except (OSError, RuntimeError):
         log.info("%s: its graph for OpenVINO is made, which takes some seconds, once.", network.identity)
     files = FORMATS["openvino"].write(traced(graph), graph.inputs, {})
-    _keep(files, paths)
-    return core.read_model(files[".xml"], files[".bin"])
-
-
-def _keep(files: Files, paths: dict[str, Path]) -> None:
     try:
-        for suffix, content in files.items():
-            paths[suffix].parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(paths[suffix], content)
+        _write(files, paths)
+        return _read(core, paths)
     except OSError as error:
         log.warning("%s cannot be written (%s); the graph is made again next time.", paths[".xml"], error.strerror)
+    with TemporaryDirectory(prefix="scene-openvino-", ignore_cleanup_errors=True) as folder:
+        temporary = {suffix: Path(folder) / f"graph{suffix}" for suffix in files}
+        _write(files, temporary)
+        return _read(core, temporary)
+
+
+def _read(core: Any, paths: dict[str, Path]) -> Any:
+    """By name, so that the weights are the file's, mapped into memory, and no buffer of Python's that may go."""
+    if not paths[".xml"].exists():
+        raise FileNotFoundError(paths[".xml"])
+    return core.read_model(paths[".xml"], paths[".bin"])
+
+
+def _write(files: Files, paths: dict[str, Path]) -> None:
+    for suffix, content in files.items():
+        paths[suffix].parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(paths[suffix], content)
