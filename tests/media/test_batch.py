@@ -52,8 +52,8 @@ def leftovers(out: Path) -> list[Path]:
 FRAMES = 20
 
 
-def long_video(path: Path) -> Path:
-    return make_video(path, size=(320, 240), frames=FRAMES, codec="mjpeg", pix_fmt="yuvj420p")
+def long_video(path: Path, frames: int = FRAMES) -> Path:
+    return make_video(path, size=(320, 240), frames=frames, codec="mjpeg", pix_fmt="yuvj420p")
 
 
 @pytest.fixture(scope="module")
@@ -294,6 +294,8 @@ def test_a_file_whose_process_is_killed_is_the_only_one_that_fails(three, tmp_pa
 )
 def test_an_end_from_outside_leaves_nothing_half_written_and_a_rerun_goes_on(three, tmp_path, number, code, said):
     out = tmp_path / "out"
+    # It is done while its neighbour is at work, or there would never be one done and two at work.
+    long_video(three / "0.mkv", FRAMES // 5)
     process = started(three, "--out", out, "--workers", 2, *SLOW, temporary=tmp_path / "temporary")
     wait_until(lambda: (out / "0.mkv").exists() and len(leftovers(out)) == 2)
     workers = children(process.pid)
@@ -314,6 +316,8 @@ def test_an_end_from_outside_leaves_nothing_half_written_and_a_rerun_goes_on(thr
 def test_workers_end_with_their_parent(three, tmp_path):
     """Nothing can be done by a parent that is killed with SIGKILL."""
     out = tmp_path / "out"
+    # It is done while its neighbour is at work, or there would never be one done and two at work.
+    long_video(three / "0.mkv", FRAMES // 5)
     process = started(three, "--out", out, "--workers", 2, *SLOW, temporary=tmp_path / "temporary")
     wait_until(lambda: (out / "0.mkv").exists() and len(leftovers(out)) == 2)
     workers = children(process.pid)
