@@ -13,7 +13,7 @@ import pytest
 
 from scene.cli.search_report import command_words, sentences, table_text
 from scene.errors import InputError, TargetError, UsageError
-from scene.jobs.quality_search import SearchAnswer
+from scene.jobs.samples.quality_search import SearchAnswer
 from scene.jobs.samples.sample_encode import CrfScores, SampleScore, SampleSet, WorstSample, expected_bytes
 from scene.jobs.search import SearchRequest, SearchResult, choose_answer, gain_by_metric, saving_percent
 from scene.measure.libvmaf import LogFiles, parse_scores, pool, score_graph

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scene.cli.encode import encode_words
-from scene.jobs.quality_search import SearchAnswer
+from scene.jobs.samples.quality_search import SearchAnswer
 from scene.jobs.samples.sample_encode import CrfScores
 from scene.jobs.search import SearchRequest, SearchResult, encode_request, gain_by_metric
 from scene.measure.names import display_name

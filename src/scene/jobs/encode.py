@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,17 +12,16 @@ from functools import partial
 from itertools import tee
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from scene.errors import InputError, UsageError
+from scene.errors import UsageError
 from scene.files import PendingFile, check_destination
-from scene.importance.priors import centre_map
+from scene.jobs.focus import check_focus, focused
 from scene.jobs.model_choice import with_model_chosen
 from scene.jobs.passes import run_first_pass, wants_first_pass
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.provenance import provenance
-from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusBy, FocusOptions
-from scene.picture import Plane
+from scene.options import BYPASS, EnhanceOptions, FocusOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import Container, container_of
 from scene.video.container.select import Chosen, Selection, choose_streams
@@ -32,10 +30,9 @@ from scene.video.container.writer import Writer
 from scene.video.encoders import trial_encoders
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.plan import EncodePlan, check_colour, check_settings, plan_encode
-from scene.video.encoding.regions import MaskReader
 from scene.video.hdr import warn_of_hdr
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
-from scene.video.source.open import count_pictures, open_input, require_readable
+from scene.video.source.open import open_input, require_readable
 from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
@@ -183,7 +180,7 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
                 writer.start()
             fields = {"pass": "2/2"} if two_passes else {}
             report = _reporter(on_progress, info.frames, writer, time.monotonic(), fields)
-            units, smoothing = _focused(decoder.units, request)
+            units, smoothing = focused(decoder.units, request)
             if enhancer is not None and smoothing is not None:
                 enhancer.focus = smoothing.apply
             work = _enhance(enhancer, guard, gain, smoothing)
@@ -241,7 +238,7 @@ def check_request(request: EncodeRequest) -> CheckedRequest:
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
     plan = plan_encode(request.settings, info, request.focus.told)
     check_colour(plan)
-    _check_focus(request, plan)
+    check_focus(request, plan)
     return CheckedRequest(container, chosen, plan)
 
 
@@ -251,71 +248,8 @@ def choose_model_for(request: EncodeRequest, plan: EncodePlan) -> EncodeRequest:
     return replace(request, enhancement=with_model_chosen(plan, request.enhancement, whole=whole))
 
 
-def _check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
-    """Refuses a focus out of range, and masks that are not as many as frames."""
-    focus = request.focus
-    if not 0 <= focus.focus <= 1:
-        raise UsageError(f"`focus` {focus.focus:g} is out of range; give 0 to 1.")
-    if focus.focus_by not in get_args(FocusBy):
-        raise UsageError(f"`focus_by` {focus.focus_by!r} is unknown; choose {', '.join(get_args(FocusBy))}.")
-    if focus.smoothed and request.guard:
-        raise UsageError("`guard` passes frames by, and with them the map; leave it out, or use `focus_by` encoder.")
-    if not focus.focus or focus.focus_map in {FOUND, CENTRE}:
-        return
-    masks = Path(focus.focus_map)
-    counts = [count_pictures(masks, probe(masks).stream_index)]
-    if not request.allow_network:
-        counts.append(count_pictures(request.source, plan.info.stream_index))
-    if counts[0] != counts[-1]:
-        raise InputError(
-            f"{masks} has {counts[0]} pictures and {request.source} has {counts[1]}; give a mask for each frame."
-        )
-
-
 def _changes_frames(request: EncodeRequest) -> bool:
     return not request.enhancement.changes_nothing or request.focus.smoothed > 0
-
-
-def _focused(
-    units: Callable[[], Iterator[Unit]], request: EncodeRequest
-) -> tuple[Callable[[], Iterator[Unit]], PictureFocus | None]:
-    """The units of a source, whose frames know what matters, and what smooths the rest of them later.
-
-    A map is made once, where a frame comes in; whatever delays pictures on their way keeps their order.
-    """
-    focus = request.focus
-    if not focus.focus:
-        return units, None
-    waiting: deque[Plane] = deque()
-
-    def told() -> Iterator[Unit]:
-        look = _open_map(request)
-        for unit in units():
-            if unit.frame is not None:
-                unit.frame.importance = look(unit.frame)
-                if focus.smoothed:
-                    waiting.append(unit.frame.importance)
-            yield unit
-
-    if not focus.smoothed:
-        return told, None
-    from scene.importance.smoothing import PictureFocus
-
-    return told, PictureFocus(focus.smoothed, lambda picture: waiting.popleft())
-
-
-def _open_map(request: EncodeRequest) -> Callable[[DecodedFrame], Plane]:
-    """Gives the map of each frame in turn."""
-    where = request.focus.focus_map
-    if where == FOUND:
-        from scene.importance.maps import open_importance
-
-        maps = open_importance(device=request.enhancement.device)
-        return lambda frame: maps.next(frame.picture())
-    if where == CENTRE:
-        return lambda frame: centre_map(frame.av_frame.width, frame.av_frame.height)
-    masks = MaskReader(Path(where))
-    return lambda frame: masks.next()
 
 
 def open_enhancer_for(request: EncodeRequest, plan: EncodePlan) -> Enhancer | None:

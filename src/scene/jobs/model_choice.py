@@ -82,5 +82,6 @@ def _ratio(trial: SpeedTrial, options: EnhanceOptions, encoding: float) -> float
 
     plan = trial.plan
     enhancer = open_enhancer(options, codec=plan.encoder.name, crf=plan.conditioning_crf)
+    trial.warm_up(enhancer)
     _, enhancing = trial.enhance(trial.samples[0], enhancer)
     return together(enhancing, encoding, enhancer) / encoding

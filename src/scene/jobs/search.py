@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from scene.errors import InputError, TargetError, UsageError
 from scene.jobs.encode import EncodeRequest
-from scene.jobs.quality_search import FAR, Constraints, QualitySearch, SearchAnswer, nearness
+from scene.jobs.samples.quality_search import FAR, Constraints, QualitySearch, SearchAnswer, nearness
 from scene.jobs.samples.sample_encode import open_samples
 from scene.measure.libvmaf import too_small
 from scene.measure.score import require_ffmpeg

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import tee
 from pathlib import Path
@@ -221,15 +220,3 @@ def _find_shots(pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | N
         if embedding is not None and next(embedding):
             seen.embedding_shots.append(number)
         yield picture
-
-
-@contextmanager
-def without_warnings() -> Iterator[None]:
-    """Work that says again what planning has said."""
-    logger = logging.getLogger("scene.video")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

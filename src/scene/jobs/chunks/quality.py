@@ -9,7 +9,7 @@ from functools import partial
 
 from scene.errors import TargetError, UsageError
 from scene.jobs.encode import EncodeRequest
-from scene.jobs.quality_search import FAR, Constraints, QualitySearch
+from scene.jobs.samples.quality_search import FAR, Constraints, QualitySearch
 from scene.jobs.samples.sample_encode import CrfScores, open_samples
 from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, check_pictures, check_search, load_enhancer
 from scene.measure.score import require_ffmpeg

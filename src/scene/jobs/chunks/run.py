@@ -14,10 +14,10 @@ from scene.errors import InputError, UsageError
 from scene.files import PendingFile
 from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan
-from scene.jobs.chunks.plan import without_warnings
 from scene.jobs.chunks.quality import chunk_crf
 from scene.jobs.encode import EncodeRequest, open_enhancer_for
 from scene.jobs.pipeline import run_pipeline
+from scene.jobs.prepare.rehearsal import without_warnings
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import container_of
 from scene.video.encoding.coded import CodedEncoder, read_about

@@ -131,6 +131,8 @@ def _try(plan: EncodePlan, enhancer: Enhancer | None) -> Estimate:
     """
     enhancing = encoding = coded = 0.0
     with open_speed_trial(plan, _SAMPLES, _FRAMES) as trial:
+        if enhancer is not None:
+            trial.warm_up(enhancer)
         for sample in trial.samples:
             given = sample
             if enhancer is not None:

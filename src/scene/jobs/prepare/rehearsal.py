@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,3 +61,15 @@ def rehearse(request: EncodeRequest, checked: CheckedRequest) -> Streams:
             unheld=tuple(describe(s) for s in others if s.index in writer.left_out),
             unwanted=tuple(describe(s) for s in others if s.index not in wanted),
         )
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Around what another step of the same work says again, or has said."""
+    logger = logging.getLogger("scene.video")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from scene.errors import UsageError
 from scene.jobs.encode import CheckedRequest, EncodeRequest, EncodeResult, check_request, choose_model_for, encode
-from scene.jobs.prepare.rehearsal import rehearse
+from scene.jobs.prepare.rehearsal import rehearse, without_warnings
 from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, SearchResult, check_search, encode_request, search
 from scene.metrics.targets import Target
 from scene.progress import StageProgress, silent_stages
 from scene.video.source.open import open_input
 from scene.video.source.probe import best_video
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +102,7 @@ def check_target(request: TargetEncodeRequest) -> CheckedRequest:
     """All that can be refused before the search; raises as `encode_to_target` does."""
     check_target_settings(request)
     wanted = request.encode
-    # Encoding says it again.
-    with _without_warnings():
+    with without_warnings():
         checked = check_request(wanted)
         rehearse(wanted, checked)
     with open_input(wanted.source) as opened:
@@ -116,14 +110,3 @@ def check_target(request: TargetEncodeRequest) -> CheckedRequest:
     if checked.chosen.video != best:
         raise UsageError(f"`targets` is found on stream 0:{best}, and `maps` chooses another video; give `crf`.")
     return checked
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    logger = logging.getLogger("scene.video")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
