@@ -18,6 +18,7 @@ from scene.errors import InputError, VerificationError
 from scene.jobs import model_choice
 from scene.options import FocusOptions
 from scene.video.encoders.x265 import X265
+from scene.video.encoding.session import CodecSession
 
 BYPASS = EnhanceOptions(model="none")
 QUICK = {"x264": "veryfast", "x265": "ultrafast", "svtav1": "12"}
@@ -244,6 +245,16 @@ def test_vvenc_in_chunks(tmp_path, clip):
     one, chunks = both(request, tmp_path)
     assert times(chunks) == times(one)
     assert len(decoded(chunks)) == FRAMES
+
+
+def test_an_encoder_that_loses_a_frame_is_found_out(tmp_path, clip, monkeypatch):
+    whole = CodecSession.finish
+    monkeypatch.setattr(CodecSession, "finish", lambda session, check: list(whole(session, check))[:-1])
+    work = tmp_path / "work"
+    scene.plan_job(JobRequest(EncodeRequest(clip, tmp_path / "out.mkv", quick(), BYPASS), work, SECONDS))
+    with pytest.raises(scene.SceneError, match=r"x264 made 22 pictures of 23 frames\."):
+        scene.run_chunk(work, 0)
+    assert list((work / "chunks").iterdir()) == []
 
 
 def test_chunks_may_be_made_in_any_order_and_again(tmp_path, clip):

@@ -85,11 +85,13 @@ class CodedEncoder:
             about: what the file shall say of itself, in JSON types.
 
         Raises:
-            SceneError: writing or encoding fails.
+            SceneError: writing or encoding fails, or the encoder has lost frames.
         """
         try:
             for packet in self._session.finish(check):
                 self._add(packet)
+            if self._packets != self.frames:
+                raise SceneError(f"{self._plan.encoder.name} made {self._packets} pictures of {self.frames} frames.")
             extradata = bytes(self._session.stream.codec_context.extradata or b"")
             known = {"packets": self._packets, "bytes": self.bytes, "parameter_sets": extradata.hex()}
             text = json.dumps({**about, **known}).encode()
