@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -55,6 +56,9 @@ class EncodeOptions:
     deinterlace: Annotated[bool, Parameter(negative="")] = False
     """Make a progressive frame of each interlaced one."""
 
+    size: str | None = None
+    """Scale frames down to WIDTHxHEIGHT before all else, such as 1280x720, by a Lanczos filter."""
+
     on_error: Literal["fail", "skip"] = "fail"
     """What to do where the source is damaged or cut short: fail, or skip it with a warning."""
 
@@ -94,6 +98,7 @@ def request_of(source: Path, destination: Path, options: EncodeOptions) -> Encod
         maps=options.map,
         audio=not options.no_audio,
         deinterlace=options.deinterlace,
+        size=None if options.size is None else parse_size(options.size),
         verify=options.verify,
         # A search says it itself.
         compare=options.compare and not options.target,
@@ -107,6 +112,16 @@ def request_of(source: Path, destination: Path, options: EncodeOptions) -> Encod
     for name in given:
         raise UsageError(f"{flag_of(name)} belongs to --target; give a target, such as vmaf-neg=93.")
     return request
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(width, height) of a text such as 1280x720. Raises UsageError."""
+    from scene.errors import UsageError
+
+    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
+    if match is None:
+        raise UsageError(f"--size {text!r} is no size; give one such as 1280x720.")
+    return int(match[1]), int(match[2])
 
 
 def chunk_quality(request: TargetEncodeRequest) -> ChunkQuality:

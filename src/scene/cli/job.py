@@ -37,6 +37,7 @@ def plan(
     map: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True, negative="", consume_multiple=False)] = (),
     no_audio: Annotated[bool, Parameter(negative="")] = False,
     deinterlace: Annotated[bool, Parameter(negative="")] = False,
+    size: str | None = None,
     on_error: Literal["fail", "skip"] = "fail",
     verify: Literal["quick", "full"] = "quick",
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
@@ -59,6 +60,7 @@ def plan(
         map: Streams to take over, as for `scene encode`.
         no_audio: Leave out all audio.
         deinterlace: Make a progressive frame of each interlaced one.
+        size: Scale frames down to WIDTHxHEIGHT before all else, such as 1280x720.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
         verify: How much of the output is decoded before it appears: some key frames, or all frames.
         overwrite: Replace DST if it exists.
@@ -68,6 +70,7 @@ def plan(
 
     setup_logging(log_format)
     import scene
+    from scene.cli.encode_options import parse_size
     from scene.errors import UsageError
     from scene.metrics.targets import parse_target
 
@@ -81,6 +84,7 @@ def plan(
         maps=map,
         audio=not no_audio,
         deinterlace=deinterlace,
+        size=None if size is None else parse_size(size),
         verify=verify,
     )
     quality = None

@@ -33,6 +33,7 @@ from scene.video.encoding.plan import EncodePlan, check_colour, check_settings, 
 from scene.video.hdr import warn_of_hdr
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
 from scene.video.source.open import open_input, require_readable
+from scene.video.source.presentation import scaled_info
 from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class EncodeRequest:
         allow_network: follow HLS playlists and concat scripts, over the network too.
         maps, audio: which of the source's streams to take over; see `scene.video.container.select.Selection`.
         deinterlace: make a progressive frame of each interlaced one, which are refused otherwise.
+        size: (width, height) to scale frames down to before all else; None to leave them.
         verify: how much of the output is decoded at the end; see `scene.video.container.verify.verify`.
         compare: say what enhancement won, from short windows of the video that are tried without it too; some seconds
             of work after the file is there. See `scene.jobs.gain`.
@@ -79,6 +81,7 @@ class EncodeRequest:
     maps: tuple[str, ...] = ()
     audio: bool = True
     deinterlace: bool = False
+    size: tuple[int, int] | None = None
     verify: Thoroughness = "quick"
     compare: bool = False
     focus: FocusOptions = field(default_factory=FocusOptions)
@@ -154,6 +157,7 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
         focus=request.focus,
         guard=guard is not None,
         deinterlace=request.deinterlace,
+        size=request.size,
     )
     with (
         PendingFile(request.destination) as pending,
@@ -236,6 +240,7 @@ def check_request(request: EncodeRequest) -> CheckedRequest:
     with open_input(request.source, network=network) as opened:
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
+    info = scaled_info(info, request.size)
     plan = plan_encode(request.settings, info, request.focus.told)
     check_colour(plan)
     check_focus(request, plan)

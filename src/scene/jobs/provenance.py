@@ -28,6 +28,7 @@ def provenance(
     focus: FocusOptions,
     guard: bool,
     deinterlace: bool,
+    size: tuple[int, int] | None = None,
     targets: Sequence[Target] = (),
 ) -> str:
     """For example "scene 0.1.0; model scene@cdc703201d2a; strength 1; codec x264; crf 23; preset medium".
@@ -41,6 +42,7 @@ def provenance(
         focus: whether bits were moved to what matters.
         guard: whether one was at work.
         deinterlace: whether frames were made progressive.
+        size: that they were scaled to, if they were.
         targets: what each chunk was to reach, at a CRF of its own.
     """
     bypass = model == BYPASS
@@ -69,6 +71,8 @@ def provenance(
         items = [(name, _without_file(name, value)) for name, value in joined_items(settings.encoder_args)]
         parts.append(f"encoder-args {join_encoder_args(items)}")
     parts += [name for name, on in (("guard", guard), ("deinterlace", deinterlace)) if on]
+    if size is not None:
+        parts.append(f"size {size[0]}x{size[1]}")
     return "; ".join(parts)
 
 

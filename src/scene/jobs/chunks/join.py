@@ -81,6 +81,7 @@ def _write(
         guard=False,
         targets=() if plan.quality is None else plan.quality.targets,
         deinterlace=request.deinterlace,
+        size=request.size,
     )
     with Decoder(encoding.info, writable=False, tolerant=request.skip_damage, quiet=True) as decoder:
         writer = Writer(

@@ -177,7 +177,7 @@ def request_record(request: EncodeRequest) -> dict[str, Any]:
     """A request as JSON types."""
     record = dataclasses.asdict(request)
     names = {name: str(record[name]) for name in ("source", "destination")}
-    return {**record, **names, "maps": list(request.maps)}
+    return {**record, **names, "maps": list(request.maps), "size": list(request.size) if request.size else None}
 
 
 def _quality(record: dict[str, Any] | None) -> ChunkQuality | None:
@@ -193,6 +193,7 @@ def _request(record: dict[str, Any]) -> EncodeRequest:
         "enhancement": EnhanceOptions(**record["enhancement"]),
         "focus": FocusOptions(**record["focus"]),
         "maps": tuple(record["maps"]),
+        "size": tuple(record["size"]) if record["size"] else None,
     }
     return EncodeRequest(**{**record, **names, **parts})
 

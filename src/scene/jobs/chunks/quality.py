@@ -69,8 +69,9 @@ def with_quality(request: EncodeRequest, plan: EncodePlan, quality: ChunkQuality
     """
     search = quality.search_of(request)
     check_search(search)
-    if request.deinterlace:
-        raise UsageError("`targets` is found on samples of the file as it is; leave `deinterlace` out.")
+    for name, on in (("deinterlace", request.deinterlace), ("size", request.size is not None)):
+        if on:
+            raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
     metrics = quality.metrics
     check_pictures(plan.info, metrics)
     require_ffmpeg(metrics, "measuring")

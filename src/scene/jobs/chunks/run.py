@@ -24,6 +24,7 @@ from scene.video.encoding.coded import CodedEncoder, read_about
 from scene.video.encoding.plan import EncodePlan, check_settings, plan_encode
 from scene.video.source.decode import DecodedFrame
 from scene.video.source.passage import read_passage
+from scene.video.source.presentation import scaled_info
 from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ def finished_chunk(folder: WorkFolder, plan: JobPlan, index: int, *, whole: bool
 def encode_plan(plan: JobPlan, request: EncodeRequest) -> EncodePlan:
     """The job's video, resolved on this machine. Raises UsageError, InputError or MissingError as `scene.encode`."""
     check_settings(request.settings)
-    return plan_encode(request.settings, probe(request.source, plan.stream, deinterlace=request.deinterlace))
+    info = probe(request.source, plan.stream, deinterlace=request.deinterlace)
+    return plan_encode(request.settings, scaled_info(info, request.size))
 
 
 def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress) -> ChunkResult:

@@ -90,6 +90,7 @@ def check_target_settings(request: TargetEncodeRequest) -> None:
     for name, on in (
         ("guard", wanted.guard),
         ("deinterlace", wanted.deinterlace),
+        ("size", wanted.size is not None),
         ("allow_network", wanted.allow_network),
         ("focus", wanted.focus.focus > 0),
     ):

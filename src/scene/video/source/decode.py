@@ -15,11 +15,11 @@ from av.stream import Stream
 
 from scene.errors import InputError
 from scene.picture import Picture, Plane
-from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, to_planar, write_picture
+from scene.video.pixel_format import HOW_TO_DEINTERLACE, frame_picture, write_picture
 from scene.video.source.completeness import TruncationCheck
-from scene.video.source.crop import Cropper
 from scene.video.source.deinterlace import Deinterlacer
 from scene.video.source.open import open_input, read_packets, reason
+from scene.video.source.presentation import Presenter
 from scene.video.source.probe import SourceInfo, video_stream
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class Decoder:
         self._last_step = 0
         self._nudged = 0
         self.damage = 0
-        self._cropper = Cropper(info.crop, info.format, info.time_base, info.path) if info.crop else None
+        self._presenter = Presenter(info)
         self._deinterlacer = Deinterlacer(info.path, info.time_base) if info.deinterlace else None
 
     def __enter__(self) -> Decoder:
@@ -251,15 +251,13 @@ class Decoder:
 
     def _own(self, frame: av.VideoFrame) -> DecodedFrame:
         try:
-            planar = to_planar(frame)
+            shown = self._presenter(frame)
         except InputError as error:
             raise InputError(f"{self._info.path}{self._position()}: {error}") from None
-        if self._cropper is not None:
-            return DecodedFrame(self._cropper(planar), self._info)
-        if self._writable and planar is frame:
+        if self._writable and shown is frame:
             # The decoder may still predict from this buffer, so what will be overwritten is copied first.
-            planar.make_writable()
-        return DecodedFrame(planar, self._info)
+            shown.make_writable()
+        return DecodedFrame(shown, self._info)
 
     def _stamp(self, frame: av.VideoFrame) -> None:
         """Gives a frame without a time stamp the next one, and keeps time stamps strictly increasing."""

@@ -128,6 +128,7 @@ class SourceInfo:
         frames: the number of frames, an estimate, None where nothing says.
         chroma_location: of 4:2:0 chroma samples, None if not declared; that of the format is then the usual one.
         crop: what its container hides of the coded pictures; `format` is of what is shown.
+        unscaled: the format of what is shown before it is scaled to `format`; None where it is not.
         network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
         deinterlace: whether interlaced frames are to be deinterlaced, rather than refused.
@@ -153,11 +154,13 @@ class SourceInfo:
     projections: tuple[str, ...] = ()
     network: bool = False
     crop: Crop | None = None
+    unscaled: PictureFormat | None = None
 
     @property
     def coded_format(self) -> PictureFormat:
         """The format of the pictures that a decoder gives."""
-        return self.format if self.crop is None else self.crop.coded(self.format)
+        shown = self.unscaled or self.format
+        return shown if self.crop is None else self.crop.coded(shown)
 
 
 def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, network: bool = False) -> SourceInfo:

@@ -20,6 +20,7 @@ from scene.picture import Picture, PictureFormat, Plane
 from scene.video.pixel_format import frame_picture, source_format
 from scene.video.source.excerpt import EARLIER_S, seek_before, shown_at
 from scene.video.source.open import open_input, reason
+from scene.video.source.presentation import Presenter
 from scene.video.source.probe import SourceInfo, best_video
 
 log = logging.getLogger(__name__)
@@ -237,6 +238,7 @@ class _Recording:
     def __init__(self, info: SourceInfo, folder: Path, index: int, span: Span) -> None:
         self._info = info
         self._span = span
+        self._presenter = Presenter(info)
         self._path = folder / f"sample-{index}.raw"
         self._file = self._path.open("wb")
         self._stamps: list[int] = []
@@ -251,8 +253,7 @@ class _Recording:
         coded = info.coded_format
         if source_format(frame, info.path) != coded or frame.format.name != info.pixel_format:
             raise InputError(f"{info.path}: the picture changes after {float(time):.2f} s; split the file there first.")
-        picture = frame_picture(frame, coded)
-        _write_planes(self._file, picture if info.crop is None else info.crop.cut(picture))
+        _write_planes(self._file, frame_picture(self._presenter(frame), info.format))
         if not self._stamps:
             self._start = time
         after = self._stamps[-1] + self._step if self._stamps else 0
