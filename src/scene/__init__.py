@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from scene.jobs.chunks.status import JobStatus, job_status
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
+    from scene.jobs.ladder.build import LadderRequest, LadderResult, build_ladder
     from scene.jobs.prepare.dry_run import DryRun, dry_run
     from scene.jobs.prepare.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
@@ -82,6 +83,8 @@ __all__ = [
     "JobPlan",
     "JobRequest",
     "JobStatus",
+    "LadderRequest",
+    "LadderResult",
     "MapRequest",
     "MissingError",
     "SceneError",
@@ -95,6 +98,7 @@ __all__ = [
     "VerificationError",
     "__version__",
     "batch",
+    "build_ladder",
     "calibrate",
     "compare",
     "draw_map",
@@ -147,12 +151,15 @@ _HOMES = {
     "JobPlan": "scene.jobs.chunks.journal",
     "JobRequest": "scene.jobs.chunks.plan",
     "JobStatus": "scene.jobs.chunks.status",
+    "LadderRequest": "scene.jobs.ladder.build",
+    "LadderResult": "scene.jobs.ladder.build",
     "MapRequest": "scene.mapping.run",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
     "Target": "scene.metrics.targets",
     "TargetEncodeRequest": "scene.jobs.prepare.target",
     "TargetEncodeResult": "scene.jobs.prepare.target",
+    "build_ladder": "scene.jobs.ladder.build",
     "compare": "scene.evaluation.compare",
     "draw_map": "scene.mapping.run",
     "dry_run": "scene.jobs.prepare.dry_run",

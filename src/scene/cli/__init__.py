@@ -25,6 +25,7 @@ from scene.cli import (
     export,
     filter,
     job,
+    ladder,
     map,
     models,
     search,
@@ -59,6 +60,7 @@ app.command(evaluate.evaluate)
 app.command(export.export)
 app.command(filter.filter)
 app.command(job.job)
+app.command(ladder.ladder)
 app.command(map.map)
 app.command(models.models)
 app.command(search.search)

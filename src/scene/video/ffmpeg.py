@@ -66,7 +66,7 @@ class FFmpeg:
             StoppedError: `stop` was set.
             ProcessError: it ended with an exit code other than 0.
         """
-        return _run([str(self.path), *GLOBAL_OPTIONS, *arguments], self.stop)
+        return run_program([str(self.path), *GLOBAL_OPTIONS, *arguments], "ffmpeg", self.stop)
 
 
 GLOBAL_OPTIONS = ("-hide_banner", "-nostdin", "-v", "error", "-y")
@@ -80,13 +80,13 @@ def find_ffmpeg(given: Path | None = None) -> FFmpeg:
     """
     path = _locate(given)
     try:
-        conditioned = _run([str(path), "-version"], threading.Event()).stdout.decode("utf-8", "replace")
+        said = run_program([str(path), "-version"], "ffmpeg", threading.Event()).stdout.decode("utf-8", "replace")
     except ProcessError:
-        conditioned = ""
-    words = conditioned.split()
+        said = ""
+    words = said.split()
     if words[:2] != ["ffmpeg", "version"] or len(words) < 3:
         raise MissingError(f"{path} is not ffmpeg; give another with `ffmpeg` PATH")
-    return FFmpeg(path, words[2], hashlib.sha256(conditioned.encode()).hexdigest()[:12])
+    return FFmpeg(path, words[2], hashlib.sha256(said.encode()).hexdigest()[:12])
 
 
 def has_filter(ffmpeg: FFmpeg, name: str) -> bool:
@@ -193,9 +193,19 @@ def _locate(given: Path | None) -> Path:
     return Path(found)
 
 
-def _run(argv: Sequence[str], stop: threading.Event) -> Completed:
+def run_program(argv: Sequence[str], name: str, stop: threading.Event, folder: Path | None = None) -> Completed:
+    """Runs a program that reads and writes files to its end; kills it if this call is interrupted.
+
+    Args:
+        name: for messages.
+        stop: once set, the program is killed.
+        folder: where it runs, None for the current one.
+
+    Raises:
+        MissingError, StoppedError, ProcessError: as of `FFmpeg.run`.
+    """
     if stop.is_set():
-        raise StoppedError("stopped before ffmpeg was started")
+        raise StoppedError(f"stopped before {name} was started")
     # SVT_LOG would hide the encoder's version from whoever asks for it.
     environment = {name: value for name, value in os.environ.items() if name != "SVT_LOG"}
     environment["AV_LOG_FORCE_NOCOLOR"] = "1"
@@ -207,18 +217,19 @@ def _run(argv: Sequence[str], stop: threading.Event) -> Completed:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
+            cwd=folder,
             start_new_session=True,
         )
     except OSError as error:
         raise MissingError(f"{argv[0]} cannot be run ({error.strerror})") from error
     try:
-        stdout, stderr = _wait(process, "ffmpeg", stop)
+        stdout, stderr = _wait(process, name, stop)
     except BaseException:
         process.kill()
         process.communicate()
         raise
     messages = stderr.decode("utf-8", "replace").strip()
-    _check_exit(process, "ffmpeg", messages)
+    _check_exit(process, name, messages)
     return Completed(stdout, messages)
 
 

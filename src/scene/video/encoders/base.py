@@ -100,6 +100,9 @@ class Encoder:
         measured_from: the lowest CRF of a ladder; a lossless one is none.
         measuring_args: own parameters that an evaluation adds to the defaults: one thread, since figures must not
             depend on the machine, and `{gop}` for the most frames from one key frame to the next.
+        segment_args: own parameters with which a closed group of pictures begins every `{gop}` frames, and nowhere
+            else; empty where there are none.
+        peak_args: own parameters for a bitrate that shall not be above `{peak}` kbit/s over `{buffer}` kilobits.
         version_pattern: how it names its version, in its stream or in what it prints.
         raw_muxer: FFmpeg's muxer of its elementary stream, which is the suffix of such a file too.
         unheld_by: muxers that cannot hold its streams, whatever they say.
@@ -158,6 +161,8 @@ class Encoder:
     measured_crfs: tuple[float, ...] = ()
     measured_from: float = 0
     measuring_args: str = ""
+    segment_args: str = ""
+    peak_args: str = ""
     version_pattern: bytes = b""
     raw_muxer: str = ""
     unheld_by: frozenset[str] = frozenset()

@@ -92,6 +92,7 @@ class SvtAv1(Encoder):
     measured_crfs = (20, 27, 34, 41, 48, 55, 63)
     measured_from = 1
     measuring_args = "lp=1:keyint={gop}"
+    segment_args = "keyint={gop}:irefresh-type=2:scd=0"
     version_pattern = rb"SVT-AV1 Encoder Lib v?(\S+)"
     raw_muxer = "obu"
     refused_args: Mapping[str, str] = {

@@ -47,6 +47,8 @@ class X26x(Encoder):
     lead_frames = 12
     part_options = MappingProxyType({"forced-idr": "1"})
     measured_crfs = (18, 22, 26, 30, 34, 38, 42)
+    segment_args = "keyint={gop}:min-keyint={gop}:scenecut=0:open-gop=0"
+    peak_args = "vbv-maxrate={peak}:vbv-bufsize={buffer}"
     refused_args: Mapping[str, str] = {
         "crf": "use `crf`",
         "bitrate": "use `bitrate`",

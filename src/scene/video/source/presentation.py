@@ -96,9 +96,10 @@ def scaled_info(info: SourceInfo, wanted: tuple[int, int] | None) -> SourceInfo:
         raise UsageError(f"`size` {size} is odd, which chroma of {':'.join(fmt.chroma)} does not allow.")
     aspect = info.sample_aspect_ratio or Fraction(1)
     kept = aspect * Fraction(fmt.width * height, fmt.height * width)
+    usual = (ratio for ratio in (aspect, Fraction(1)) if abs(kept / ratio - 1) < _NEGLIGIBLE)
     return replace(
         info,
         format=replace(fmt, width=width, height=height),
         unscaled=fmt,
-        sample_aspect_ratio=info.sample_aspect_ratio if abs(kept / aspect - 1) < _NEGLIGIBLE else kept,
+        sample_aspect_ratio=next(usual, kept),
     )

@@ -1,0 +1,1 @@
+"""A ladder: one video at several sizes and rates, for players that choose among them as their network allows."""
