@@ -18,7 +18,8 @@ def ladder(
     destination: Annotated[Path, Parameter(name="OUT")],
     /,
     *,
-    rungs: str,
+    rungs: str | None = None,
+    auto: Annotated[bool, Parameter(negative="")] = False,
     format: Literal["hls", "dash", "cmaf"] = "cmaf",
     segment_seconds: float = 4.0,
     settings: Annotated[EncoderSettings, Parameter(name="*")] = EncoderSettings(),  # noqa: B008
@@ -37,6 +38,8 @@ def ladder(
         destination: Folder to write.
         rungs: Sizes and rates, with commas between them: 1080p:5M,720p:2.8M,640x360:800k, or 720p:crf=26. 720p is what
             fits into 1280x720 in the source's own shape.
+        auto: Choose rungs on the video's own convex hull: samples are encoded at several sizes and CRFs, with the model
+            and without, and compared by VMAF NEG. OUT gets hull.html and hull.json beside the manifests.
         format: Manifests: of HLS, of DASH, or cmaf for both over the same segments.
         segment_seconds: Length of a segment. In all rungs each begins with a key frame.
         no_audio: Leave out all audio.
@@ -45,23 +48,32 @@ def ladder(
     """
     from dataclasses import asdict
 
-    from scene.cli.console import announce, progress_display, setup_logging
+    from scene.cli.console import announce, command_line, progress_display, setup_logging
 
     setup_logging(log_format)
     import scene
+    from scene.errors import UsageError
 
+    if (rungs is None) != auto:
+        raise UsageError("give --rungs, such as 1080p:5M,720p:2.8M, or --auto.")
     request = scene.LadderRequest(
         source=source,
         destination=destination,
-        rungs=tuple(text for text in rungs.split(",") if text.strip()),
+        rungs=() if rungs is None else tuple(rungs.split(",")),
         form=format,
         segment_seconds=segment_seconds,
         settings=settings,
         enhancement=enhancement,
         audio=not no_audio,
         overwrite=overwrite,
+        command=command_line(),
     )
     result = scene.build_ladder(request, partial(progress_display, log_format=log_format))
+    if result.plan is not None and result.plan.saving is not None:
+        announce(
+            f"At equal VMAF NEG the hull with {enhancement.model} takes {result.plan.saving:+.1f} % of the bits of "
+            f"{settings.codec} alone; see {destination / 'hull.html'}."
+        )
     for rung in result.rungs:
         announce(f"{rung.size[0]}x{rung.size[1]}: {rung.kbps:.0f} kbit/s ({rung.rate}), {rung.bytes / 1e6:.2f} MB")
     record = {**asdict(result), "destination": str(destination), "manifests": [str(m) for m in result.manifests]}

@@ -8,20 +8,25 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from scene.errors import SceneError, UsageError, VerificationError
+from scene.files import write_atomically
 from scene.jobs.chunks.journal import SourceIdentity, identify, request_record, versions
 from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, encode
+from scene.jobs.ladder.hull import LadderPlan, plan_ladder
+from scene.jobs.ladder.page import hull_page
 from scene.jobs.ladder.renditions import Rendition, find_renditions, write_rendition
 from scene.jobs.ladder.rungs import Rung, parse_rungs
+from scene.measure.cache import PointCache
 from scene.options import EnhanceOptions
 from scene.progress import StageProgress, silent_stages
 from scene.video.container.select import Selection, choose_streams
 from scene.video.encoders import ENCODERS, find_encoder
 from scene.video.encoders.params import join_encoder_args, joined_items
 from scene.video.encoders.settings import EncoderSettings
+from scene.video.encoding.plan import check_settings
 from scene.video.ffmpeg import find_ffmpeg
 from scene.video.packaging.coded_video import CodedVideo, read_coded_video
 from scene.video.packaging.packager import (
@@ -40,6 +45,8 @@ log = logging.getLogger(__name__)
 # Of a bitrate: what its peaks may reach, and how much a player has to hold of it.
 _PEAK, _BUFFER = 1.5, 3.0
 _PACKAGE = "package"
+HULL_PAGE, HULL_JSON = "hull.html", "hull.json"
+_PLAN_FORM = "ladder plan 1"
 _LEAST_SECONDS, _MOST_SECONDS = 0.5, 60.0
 
 
@@ -50,24 +57,27 @@ class LadderRequest:
     Attributes:
         source: a video.
         destination: a folder to write.
-        rungs: such as "1080p:5M" or "720p:crf=26", see `parse_rungs`.
+        rungs: such as "1080p:5M" or "720p:crf=26", see `parse_rungs`; none to choose them on the video's hull, see
+            `plan_ladder`.
         form: of the manifests; "cmaf" has both over the same segments.
         segment_seconds: length of a segment, which begins with a key frame in all rungs.
         settings: of the encoder, without a CRF or a bitrate.
         enhancement: of every rung's pictures at its own size.
         audio: take over audio; subtitles are taken over in any case.
         overwrite: replace a ladder that is there.
+        command: that asked for it, for the page of the hull.
     """
 
     source: Path
     destination: Path
-    rungs: tuple[str, ...]
+    rungs: tuple[str, ...] = ()
     form: ManifestFormat = "cmaf"
     segment_seconds: float = 4.0
     settings: EncoderSettings = field(default_factory=EncoderSettings)
     enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
     audio: bool = True
     overwrite: bool = False
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,7 @@ class LadderResult:
     Attributes:
         manifests: to give to players.
         rungs: best first.
+        plan: how they were chosen; None where they were given.
         audio, subtitles: how many tracks there are of them.
         bytes: of all files.
         seconds: of wall-clock time.
@@ -102,6 +113,7 @@ class LadderResult:
     destination: Path
     manifests: tuple[Path, ...]
     rungs: tuple[RungResult, ...]
+    plan: LadderPlan | None
     audio: int
     subtitles: int
     bytes: int
@@ -114,7 +126,8 @@ def build_ladder(request: LadderRequest, stages: StageProgress = silent_stages) 
     Rungs are kept in a folder beside the destination until then, so that a run that is ended goes on where it was.
 
     Args:
-        stages: opened for every rung, which counts frames.
+        stages: opened as "hull" where rungs are to be chosen, which counts points, and for every rung, which counts
+            frames.
 
     Raises:
         UsageError: invalid arguments, or a destination that is there and no ladder.
@@ -125,17 +138,16 @@ def build_ladder(request: LadderRequest, stages: StageProgress = silent_stages) 
     """
     started = time.monotonic()
     packager = find_packager()
-    rungs, info, renditions = _check(request)
+    info, renditions = _check(request)
     source = identify(request.source)
     work = _work_folder(request.destination)
+    plan = None if request.rungs else _planned(request, info, work, source, stages)
+    rungs = parse_rungs(request.rungs, info) if plan is None else tuple(planned.rung for planned in plan.rungs)
     encodes = [_encode_request(request, rung, info, work, source) for rung in rungs]
     for wanted in encodes:
         # Beside the destination, since the work folder is not there yet.
         check_request(replace(wanted, destination=work.with_suffix(".mp4"), overwrite=True))
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SceneError(f"{work} cannot be made: {error.strerror}.") from None
+    _make(work)
     videos = [_encoded(rung, wanted, stages) for rung, wanted in zip(rungs, encodes, strict=True)]
     _check_aligned(rungs, videos)
     ffmpeg = find_ffmpeg()
@@ -147,6 +159,8 @@ def build_ladder(request: LadderRequest, stages: StageProgress = silent_stages) 
     ]
     streams += [_packaged(rendition) for rendition in renditions]
     package(packager, work, streams, _PACKAGE, request.form, request.segment_seconds, info.rate)
+    if plan is not None:
+        _write_plan(plan, work / _PACKAGE, request)
     _publish(work / _PACKAGE, request)
     shutil.rmtree(work, ignore_errors=True)
     files = [path for path in request.destination.rglob("*") if path.is_file()]
@@ -154,6 +168,7 @@ def build_ladder(request: LadderRequest, stages: StageProgress = silent_stages) 
         destination=request.destination,
         manifests=tuple(request.destination / name for name in _manifests(request.form)),
         rungs=tuple(RungResult(r.size, r.rate, v.kbps, v.bytes) for r, v in zip(rungs, videos, strict=True)),
+        plan=plan,
         audio=sum(rendition.kind == "audio" for rendition in renditions),
         subtitles=sum(rendition.kind == "text" for rendition in renditions),
         bytes=sum(path.stat().st_size for path in files),
@@ -161,8 +176,8 @@ def build_ladder(request: LadderRequest, stages: StageProgress = silent_stages) 
     )
 
 
-def _check(request: LadderRequest) -> tuple[tuple[Rung, ...], SourceInfo, tuple[Rendition, ...]]:
-    """All that can be refused before work."""
+def _check(request: LadderRequest) -> tuple[SourceInfo, tuple[Rendition, ...]]:
+    """What of the source is taken, once nothing stands against it."""
     settings = request.settings
     encoder = find_encoder(settings.codec)
     if not encoder.segment_args:
@@ -177,8 +192,7 @@ def _check(request: LadderRequest) -> tuple[tuple[Rung, ...], SourceInfo, tuple[
             raise UsageError(f"`encoder_args` {name} is what keeps rungs aligned; leave it out.")
     if not _LEAST_SECONDS <= request.segment_seconds <= _MOST_SECONDS:
         raise UsageError(f"`segment_seconds` {request.segment_seconds:g} makes no sense; give some seconds, such as 4.")
-    if not request.rungs:
-        raise UsageError("give `rungs`, such as 1080p:5M,720p:2.8M.")
+    check_settings(settings)
     require_readable(request.source)
     destination = request.destination
     if destination.exists() and not _is_replaceable(destination):
@@ -190,7 +204,48 @@ def _check(request: LadderRequest) -> tuple[tuple[Rung, ...], SourceInfo, tuple[
         renditions = find_renditions(opened, request.source)
     info = probe(request.source, video)
     kept = tuple(rendition for rendition in renditions if request.audio or rendition.kind != "audio")
-    return parse_rungs(request.rungs, info), info, kept
+    return info, kept
+
+
+def _make(work: Path) -> None:
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SceneError(f"{work} cannot be made: {error.strerror}.") from None
+
+
+def _planned(
+    request: LadderRequest, info: SourceInfo, work: Path, source: SourceIdentity, stages: StageProgress
+) -> LadderPlan:
+    """The plan on the video's hull, from an earlier run where there is one of the same settings."""
+    settings = _with_segments(request, info)
+    enhancement = request.enhancement
+    key = {
+        "settings": asdict(settings),
+        "enhancement": asdict(enhancement),
+        "source": [source.bytes, source.digest],
+        "with": versions(),
+    }
+    known = PointCache(work / "plan")
+    plan = known.load_record(key, _PLAN_FORM, LadderPlan)
+    if plan is None:
+        _make(work)
+        with stages("hull", "points") as on_progress:
+            plan = plan_ladder(info, settings, enhancement, on_progress)
+        known.store_record(key, _PLAN_FORM, plan)
+    return plan
+
+
+def _write_plan(plan: LadderPlan, folder: Path, request: LadderRequest) -> None:
+    page = hull_page(
+        plan,
+        name=request.source.name,
+        model=request.enhancement.model,
+        codec=request.settings.codec,
+        command=request.command,
+    )
+    write_atomically(folder / HULL_PAGE, page)
+    write_atomically(folder / HULL_JSON, json.dumps(asdict(plan), indent=1) + "\n")
 
 
 def _is_replaceable(folder: Path) -> bool:
@@ -208,23 +263,23 @@ def _work_folder(destination: Path) -> Path:
     return whole.with_name(f"{whole.name}.job")
 
 
+def _with_segments(request: LadderRequest, info: SourceInfo) -> EncoderSettings:
+    """The settings with key frames where segments begin."""
+    gop = max(1, round(request.segment_seconds * info.rate))
+    own = joined_items(find_encoder(request.settings.codec).segment_args.format(gop=gop))
+    users = joined_items(request.settings.encoder_args)
+    return replace(request.settings, encoder_args=join_encoder_args([*own, *users]))
+
+
 def _encode_request(
     request: LadderRequest, rung: Rung, info: SourceInfo, work: Path, source: SourceIdentity
 ) -> EncodeRequest:
     """The encode of a rung, to a file whose name says all that it depends on."""
-    encoder = find_encoder(request.settings.codec)
-    values = {"gop": max(1, round(request.segment_seconds * info.rate))}
-    given = encoder.segment_args
-    if rung.bitrate is not None and encoder.peak_args:
-        given += f":{encoder.peak_args}"
-        values |= {"peak": round(_PEAK * rung.bitrate), "buffer": round(_BUFFER * rung.bitrate)}
-    own = joined_items(given.format(**values))
-    settings = replace(
-        request.settings,
-        crf=rung.crf,
-        bitrate=rung.bitrate,
-        encoder_args=join_encoder_args([*own, *joined_items(request.settings.encoder_args)]),
-    )
+    settings = replace(_with_segments(request, info), crf=rung.crf, bitrate=rung.bitrate)
+    peak_args = find_encoder(settings.codec).peak_args
+    if rung.bitrate is not None and peak_args:
+        own = peak_args.format(peak=round(_PEAK * rung.bitrate), buffer=round(_BUFFER * rung.bitrate))
+        settings = replace(settings, encoder_args=f"{own}:{settings.encoder_args}")
     wanted = EncodeRequest(
         source=request.source,
         destination=work / f"{rung.name}.mp4",

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 from scene.errors import SceneError
 from scene.measure.libvmaf import pool
 from scene.measure.score import limited_luma, score, scored_depth, write_lumas
-from scene.picture import Picture
+from scene.picture import Picture, PictureFormat
 from scene.video.encoders import find_encoder
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.trial import stream_trial
-from scene.video.ffmpeg import FFmpeg, StoppedError
+from scene.video.ffmpeg import FFmpeg, StoppedError, input_name
 from scene.video.source.probe import SourceInfo
 from scene.video.source.samples import Sample, Span, plan_spans, read_samples, video_seconds
 
@@ -37,6 +37,8 @@ _SECONDS_A_SAMPLE = 300
 # Of larger pictures two encoders side by side, or two threads of libvmaf, need gigabytes.
 _LARGEST_SHARED = 1920 * 1088
 _PREFIX = "scene-search-"
+# As most players enlarge.
+_ENLARGING = "bicubic"
 
 # The enhancer for a CRF, at the beginning of a video; None for none.
 EnhancerFor = Callable[[float], "Enhancer | None"]
@@ -61,7 +63,7 @@ class SampleScorer:
     Args:
         ffmpeg: of `require_ffmpeg`, with its own `stop`, which ends encodes too.
         metrics: by name of `scene.metrics.scores.Scores`, at least one of the VMAF models among them.
-        info: of the source.
+        info: of the source. Where it is scaled, what was encoded is scaled back and compared at the source's own size.
         folder: private.
         threads: of libvmaf.
     """
@@ -78,7 +80,7 @@ class SampleScorer:
 
         Args:
             sample: the pictures to encode.
-            source: those of the same frames before any change.
+            source: those of the same frames before any change, scaling included.
 
         Raises:
             SceneError: the encoder or libvmaf failed, or `stop` was set.
@@ -90,8 +92,10 @@ class SampleScorer:
             sizes: list[int] = []
             given = zip(sample.pictures(), sample.stamps, strict=True)
             decoded = stream_trial(given, settings, self._info, sizes)
-            self._write(distorted, decoded)
-            self._write(reference, source.pictures())
+            self._write(distorted, decoded, self._info.format)
+            self._write(reference, source.pictures(), source.format)
+            if source.format != self._info.format:
+                distorted = self._enlarged(distorted, source.format, folder)
             frames = score(
                 self._ffmpeg, distorted, reference, self._metrics, folder=folder, threads=self._threads
             ).frames
@@ -99,8 +103,15 @@ class SampleScorer:
             raise SceneError(f"libvmaf compared {len(frames[self._metrics[0]])} of {len(sample.stamps)} frames")
         return SampleScore(tuple(sizes), frames)
 
-    def _write(self, path: Path, pictures: Iterable[Picture]) -> None:
-        fmt = self._info.format
+    def _enlarged(self, path: Path, wanted: PictureFormat, folder: Path) -> Path:
+        """What a player shows of smaller pictures."""
+        width, height = wanted.width - wanted.width % 2, wanted.height - wanted.height % 2
+        enlarged = folder / "enlarged.y4m"
+        words = ["-i", input_name(path), "-vf", f"scale={width}:{height}:flags={_ENLARGING}", "-strict", "-1"]
+        self._ffmpeg.run([*words, input_name(enlarged)])
+        return enlarged
+
+    def _write(self, path: Path, pictures: Iterable[Picture], fmt: PictureFormat) -> None:
         lumas = (limited_luma(picture, fmt) for picture in self._unless_stopped(pictures))
         write_lumas(path, lumas, scored_depth(fmt.bit_depth))
 
@@ -143,6 +154,9 @@ class CrfScores:
 class SampleSet:
     """Samples of a source, ready to be encoded at any CRF.
 
+    Args:
+        references: those of the samples' frames at the source's own size, None where the samples have it.
+
     Attributes:
         seconds: that the video lasts.
         samples: with the source's own pictures.
@@ -160,10 +174,12 @@ class SampleSet:
         executor: ThreadPoolExecutor,
         folder: Path,
         workers: int,
+        references: Sequence[Sample] | None = None,
     ) -> None:
         self.seconds = seconds
         self.samples = samples
         self.whole = whole
+        self._references = samples if references is None else references
         self._settings = settings
         self._interval = key_frame_spacing(settings, info.rate, seconds)
         self._scorer = scorer
@@ -188,9 +204,8 @@ class SampleSet:
             if index > self._workers:
                 # Enhanced pictures must not pile up on the disk.
                 futures[index - self._workers - 1].result()
-            futures.append(
-                self._executor.submit(self._score, self._enhanced(index, sample, enhancer), sample, settings)
-            )
+            given = self._enhanced(index, sample, enhancer)
+            futures.append(self._executor.submit(self._score, given, index, settings))
         scores = []
         for future in futures:
             scores.append(future.result())
@@ -203,11 +218,11 @@ class SampleSet:
         enhancer.start_shot()
         return sample.with_pictures(self._folder / f"enhanced-{index}.raw", enhancer.stream(sample.pictures()))
 
-    def _score(self, given: Sample, source: Sample, settings: EncoderSettings) -> SampleScore:
+    def _score(self, given: Sample, index: int, settings: EncoderSettings) -> SampleScore:
         try:
-            return self._scorer(given, source, settings)
+            return self._scorer(given, self._references[index], settings)
         finally:
-            if given is not source:
+            if given is not self.samples[index]:
                 given.path.unlink(missing_ok=True)
 
     def _pooled(self, crf: float, scores: Sequence[SampleScore]) -> CrfScores:
@@ -290,10 +305,16 @@ def open_samples(
             folder = Path(name)
             _require_room(folder, info, spans, seconds, workers)
             samples = read_samples(info, spans, folder, on_sample)
+            references = None
+            if info.unscaled is not None:
+                (folder / "whole").mkdir()
+                whole_size = replace(info, format=info.unscaled, unscaled=None)
+                references = read_samples(whole_size, spans, folder / "whole")
             scorer = SampleScorer(ffmpeg, metrics, info, folder, threads)
             executor = ThreadPoolExecutor(workers, thread_name_prefix="search")
             try:
-                yield SampleSet(info, settings, samples, seconds, whole, scorer, executor, folder, workers)
+                made_with = scorer, executor, folder, workers
+                yield SampleSet(info, settings, samples, seconds, whole, *made_with, references=references)
             finally:
                 # After an error or an interruption: whatever still runs is given up.
                 ffmpeg.stop.set()
@@ -303,12 +324,13 @@ def open_samples(
 
 
 def _require_room(folder: Path, info: SourceInfo, spans: Sequence[Span], seconds: Fraction, workers: int) -> None:
-    fmt = info.format
+    # As if scaled pictures were as large as the source's: they come beside these.
+    fmt, sets = (info.format, 1) if info.unscaled is None else (info.unscaled, 2)
     luma = fmt.width * fmt.height * (1 if fmt.bit_depth == 8 else 2)
     picture = sum(rows * columns for rows, columns in fmt.plane_shapes) * (1 if fmt.bit_depth == 8 else 2)
     longest = spans[0].frames or int(seconds * info.rate) + 1
-    # The source's pictures; enhanced ones of a sample more than are encoded at once; two files for libvmaf, in each.
-    needed = picture * longest * (len(spans) + workers + 1) + luma * 3 // 2 * longest * 2 * workers
+    # The source's pictures; enhanced ones of a sample more than are encoded at once; the files for libvmaf, in each.
+    needed = picture * longest * (sets * len(spans) + workers + 1) + luma * 3 // 2 * longest * (sets + 1) * workers
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SceneError(

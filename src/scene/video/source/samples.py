@@ -251,7 +251,9 @@ class _Recording:
         if frame.is_corrupt:
             raise InputError(f"{info.path}: a frame is damaged after {float(time):.2f} s.")
         coded = info.coded_format
-        if source_format(frame, info.path) != coded or frame.format.name != info.pixel_format:
+        # Where chroma lies is the stream's to say.
+        own = replace(source_format(frame, info.path), chroma_location=coded.chroma_location)
+        if own != coded or frame.format.name != info.pixel_format:
             raise InputError(f"{info.path}: the picture changes after {float(time):.2f} s; split the file there first.")
         _write_planes(self._file, frame_picture(self._presenter(frame), info.format))
         if not self._stamps:
