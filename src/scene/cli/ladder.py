@@ -70,9 +70,11 @@ def ladder(
     )
     result = scene.build_ladder(request, partial(progress_display, log_format=log_format))
     if result.plan is not None and result.plan.saving is not None:
+        saving = result.plan.saving
         announce(
-            f"At equal VMAF NEG the hull with {enhancement.model} takes {result.plan.saving:+.1f} % of the bits of "
-            f"{settings.codec} alone; see {destination / 'hull.html'}."
+            f"At equal VMAF NEG the hull with {enhancement.model} takes {abs(saving):.1f} % "
+            f"{'fewer' if saving < 0 else 'more'} bits than that of {settings.codec} alone; see "
+            f"{destination / 'hull.html'}."
         )
     for rung in result.rungs:
         announce(f"{rung.size[0]}x{rung.size[1]}: {rung.kbps:.0f} kbit/s ({rung.rate}), {rung.bytes / 1e6:.2f} MB")
