@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from making import encode, make_network, make_video
 from skimage import data
+from sources import ffmpeg
 
 import scene.enhance
 from scene.cli import run
@@ -248,6 +249,16 @@ def test_samples_are_the_videos_own_frames(tmp_path, temporary, name, codec, opt
         for frame, picture in zip(shown[first : first + count], pictures, strict=True):
             assert all(map(np.array_equal, frame, picture.planes))
         assert float(sample.seconds) == pytest.approx(count / 25, rel=0.05)
+
+
+def test_chroma_may_lie_where_the_frames_say_it_does(tmp_path, temporary):
+    """Motion JPEG has it in the middle of four, and says so in its frames alone."""
+    source = tmp_path / "in.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=1", "-pix_fmt", "yuvj420p", "-c:v", "mjpeg", source)
+    info = probe(source)
+    assert info.format.chroma_location == "center"
+    (sample,) = read_samples(info, [Span(Fraction(0), None)], tmp_path)
+    assert len(sample.stamps) == 25 and sample.format == info.format
 
 
 def test_a_file_without_times_is_decoded_once_from_its_beginning(tmp_path, temporary, caplog):

@@ -28,6 +28,7 @@ PACKAGE = ROOT / "src" / "scene"
 LEAVES = {"cluster", "errors", "files", "options", "picture", "progress", "signals"}
 NETWORK = {"model", "model.semantics"}
 VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
+PACKAGING = {"video.packaging"}
 MEASURING = {"measure", "metrics"}
 TRAINING = {"training", "training.config", "training.data"}
 REPORTING = {"evaluation.grid", "evaluation.report", "evaluation.visuals", "evaluation.page"}
@@ -51,12 +52,14 @@ ARROWS = {
     "video.encoders": {"video", "video.source"},
     "video.encoding": {"video", "video.source", "video.encoders"},
     "video.container": {"video", "video.source", "video.encoders", "video.encoding"},
+    "video.packaging": {"video", "video.source", "video.container"},
     "measure": VIDEO | {"metrics"},
     "jobs.samples": BELOW_JOBS,
     "jobs": BELOW_JOBS | {"jobs.samples"},
     "jobs.prepare": BELOW_JOBS | {"jobs", "jobs.samples"},
     "jobs.batch": BELOW_JOBS | {"jobs", "jobs.prepare"},
     "jobs.chunks": BELOW_JOBS | {"jobs", "jobs.samples", "jobs.prepare"},
+    "jobs.ladder": BELOW_JOBS | PACKAGING | {"jobs", "jobs.samples", "jobs.chunks"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -73,7 +76,7 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks"}
+    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks", "jobs.ladder"}
     | {"mapping", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
@@ -315,6 +318,8 @@ def test_the_public_surface_is_locked() -> None:
         "JobPlan",
         "JobRequest",
         "JobStatus",
+        "LadderRequest",
+        "LadderResult",
         "MapRequest",
         "MissingError",
         "SceneError",
@@ -328,6 +333,7 @@ def test_the_public_surface_is_locked() -> None:
         "VerificationError",
         "__version__",
         "batch",
+        "build_ladder",
         "calibrate",
         "compare",
         "draw_map",

@@ -17,7 +17,6 @@ from scene.jobs.chunks.journal import SourceIdentity, identify, request_record, 
 from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, encode
 from scene.jobs.ladder.hull import LadderPlan, plan_ladder
 from scene.jobs.ladder.page import hull_page
-from scene.jobs.ladder.renditions import Rendition, find_renditions, write_rendition
 from scene.jobs.ladder.rungs import Rung, parse_rungs
 from scene.measure.cache import PointCache
 from scene.options import EnhanceOptions
@@ -37,6 +36,7 @@ from scene.video.packaging.packager import (
     find_packager,
     package,
 )
+from scene.video.packaging.renditions import Rendition, find_renditions, write_rendition
 from scene.video.source.open import open_input, require_readable
 from scene.video.source.probe import SourceInfo, probe
 

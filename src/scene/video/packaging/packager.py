@@ -98,19 +98,18 @@ def package(
     Raises:
         SceneError: the packager refused the streams, or the folder cannot be written.
     """
-    words: list[str] = []
-    for stream in streams:
-        words += _descriptors(stream, destination, form)
-    words += [f"--segment_duration={segment_seconds:g}", f"--fragment_duration={segment_seconds:g}", "--quiet"]
+    options: dict[str, str] = {"segment_duration": f"{segment_seconds:g}", "fragment_duration": f"{segment_seconds:g}"}
     # What players choose by themselves.
     first = next((stream.language for stream in streams if stream.kind == "audio"), "")
     if first:
         # No subtitles by themselves: "zxx" is no language.
-        words += [f"--default_language={first}", "--default_text_language=zxx"]
+        options |= {"default_language": first, "default_text_language": "zxx"}
     if form in {"hls", "cmaf"}:
-        words += [f"--hls_master_playlist_output={destination}/{HLS_MANIFEST}", "--hls_playlist_type=VOD"]
+        options |= {"hls_master_playlist_output": f"{destination}/{HLS_MANIFEST}", "hls_playlist_type": "VOD"}
     if form in {"dash", "cmaf"}:
-        words += [f"--mpd_output={destination}/{DASH_MANIFEST}", "--generate_static_live_mpd"]
+        options |= {"mpd_output": f"{destination}/{DASH_MANIFEST}", "generate_static_live_mpd": "true"}
+    words = [descriptor for stream in streams for descriptor in _descriptors(stream, destination, form)]
+    words += [f"--{name}={value}" for name, value in {**options, "quiet": "true"}.items()]
     try:
         run_program([str(program.absolute()), *words], "Shaka Packager", threading.Event(), folder)
     except ProcessError as error:
