@@ -178,7 +178,7 @@ def test_other_pictures_in_a_file_that_looks_the_same_are_noticed(clip, tmp_path
     from scene.jobs.chunks import run as running
 
     source = Path(shutil.copy(clip, tmp_path / "in.mkv"))
-    same = journal.SourceIdentity(1, "digest")
+    same = journal.FileIdentity(1, "digest")
     for module in (planning, running):
         monkeypatch.setattr(module, "identify", lambda _: same)
     request = EncodeRequest(source, tmp_path / "out.mkv", SETTINGS, BYPASS)
@@ -208,6 +208,36 @@ def test_a_join_that_fails_can_be_done_again(job, monkeypatch):
     assert all(result.done_before for result in scene.run_job(work))
     scene.join_job(work)
     assert destination.read_bytes() == whole
+
+
+def test_a_kill_before_the_work_is_removed_leaves_nothing_to_do(clip, tmp_path, monkeypatch, capfd):
+    destination = tmp_path / "out.mkv"
+    work = tmp_path / "out.mkv.job"
+    request = EncodeRequest(clip, destination, SETTINGS, BYPASS)
+    chunked = ChunkedEncodeRequest(request, 1, resume=True, chunk_seconds=SECONDS)
+
+    def killed(folder):
+        folder.chunk(1).unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(WorkFolder, "remove", killed)
+        scene.encode_in_chunks(chunked)
+    whole, made = destination.read_bytes(), destination.stat().st_mtime_ns
+    shutil.copytree(work, tmp_path / "again")
+    assert run(["job", "join", str(work)]) == 0
+    with pytest.raises(UsageError, match="holds the work of another job: `crf` was another"):
+        scene.encode_in_chunks(replace(chunked, encode=replace(request, settings=replace(SETTINGS, crf=20))))
+    result = scene.encode_in_chunks(chunked)
+    assert (result.frames, result.bytes) == (sum(LENGTHS), len(whole))
+    assert destination.stat().st_mtime_ns == made
+    assert not work.exists()
+    # Another file of that name is the user's.
+    (tmp_path / "again").rename(work)
+    destination.write_bytes(whole[:-1])
+    with pytest.raises(UsageError, match="give `overwrite`"):
+        scene.encode_in_chunks(chunked)
+    assert destination.read_bytes() == whole[:-1]
 
 
 def test_what_a_killed_join_left_is_removed_by_the_next(job):
@@ -468,9 +498,9 @@ def test_twenty_kills_at_random_times(long_clip, tmp_path):
         killed += process.returncode == -signal.SIGKILL
         assert gone(children) == []
         assert not destination.exists() or len(decoded(destination)) == len(whole)
-        done = subprocess.run(
-            command(long_clip, destination, "--resume", "-y"), capture_output=True, text=True, check=False
-        )
+        finished = destination.exists() and not work.exists()
+        again = command(long_clip, destination, "--resume", *(["-y"] if finished else []))
+        done = subprocess.run(again, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert_same_pictures(whole, decoded(destination))
         assert list(folder.iterdir()) == [destination]

@@ -139,3 +139,23 @@ def test_a_second_signal_waits_for_the_threads_too():
         run_pipeline(lambda: iter(()), work, consume)
     assert ended == [True]
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("signals", [1, 3])
+def test_a_signal_while_threads_are_waited_for_does_not_leave_them_behind(signals):
+    """What it raises in `Thread.join` makes Python take the thread for ended; it would write to a closed file."""
+    main, ended = threading.get_ident(), []
+
+    def consume(items, _):
+        for _ in items:
+            pass
+        for _ in range(signals):
+            # The calling thread is waiting by now.
+            time.sleep(0.2)
+            signal.pthread_kill(main, signal.SIGINT)
+        time.sleep(0.4)
+        ended.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_pipeline(lambda: iter(range(3)), iter, consume)
+    assert ended == [True]

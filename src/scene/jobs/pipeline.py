@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+_POLL_S = 0.005
 
 
 class Stopped(Exception):  # noqa: N818 - it reports no error
@@ -89,6 +92,7 @@ def run_pipeline(
     failures: list[BaseException] = []
     # A signal may come while a thread is being started, which then cannot be waited for: nothing is touched before.
     ready = threading.Event()
+    busy: list[Callable[[], None]] = []
 
     def stop() -> None:
         inbox.stop()
@@ -97,6 +101,7 @@ def run_pipeline(
 
     def guard(stage: Callable[[], None]) -> None:
         ready.wait()
+        busy.append(stage)
         try:
             inbox.check()
             stage()
@@ -105,6 +110,8 @@ def run_pipeline(
         except BaseException as error:
             failures.append(error)
             stop()
+        finally:
+            busy.remove(stage)
 
     def feed() -> None:
         for item in produce():
@@ -128,21 +135,31 @@ def run_pipeline(
         pass
     finally:
         # After a success nothing is left to stop; otherwise no thread may outlive this call.
-        stop()
-        ready.set()
-        _join(threads)
+        _end(threads, busy, stop, ready)
     if failures:
         raise failures[0]
 
 
-def _join(threads: Sequence[threading.Thread]) -> None:
-    """Waits for threads that are about to end, also where a second signal comes meanwhile; raises that afterwards."""
+def _end(threads: Sequence[threading.Thread], busy: Sized, stop: Callable[[], None], ready: threading.Event) -> None:
+    """Waits for threads that are to end, also where more signals come meanwhile; raises the last of these afterwards.
+
+    Args:
+        busy: empty once they touch nothing any more. Threads themselves are not asked before: what a signal handler
+            raises in `Thread.join` makes Python take the thread for ended (bpo-45274), whatever it is at.
+    """
     late: BaseException | None = None
-    for thread in threads:
-        while thread.is_alive():
-            try:
-                thread.join()
-            except BaseException as error:
-                late = error
+    ended = False
+    while not ended:
+        try:
+            stop()
+            ready.set()
+            while busy:
+                time.sleep(_POLL_S)
+            for thread in threads:
+                if thread.is_alive():
+                    thread.join()
+            ended = True
+        except BaseException as error:
+            late = error
     if late is not None:
         raise late

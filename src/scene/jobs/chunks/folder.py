@@ -93,10 +93,13 @@ class WorkFolder:
             return True
 
     def remove(self) -> None:
-        """Removes all that is the job's, and the folder where nothing else is in it."""
+        """Removes all that is the job's, and the folder where nothing else is in it.
+
+        The plan last, which knows whether the output has been written.
+        """
         for name in (_CHUNKS, _LOCKS):
             shutil.rmtree(self.path / name, ignore_errors=True)
-        for path in (self.plan, self.path / _OUTPUT, *self.path.glob(".scene-*.part")):
+        for path in (self.path / _OUTPUT, *self.path.glob(".scene-*.part"), self.plan):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):

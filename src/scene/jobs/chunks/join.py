@@ -27,7 +27,8 @@ from scene.video.source.decode import Decoder, Unit
 def join_job(work: Path, on_progress: OnProgress = silent, *, formalities: EncodeRequest | None = None) -> EncodeResult:
     """Writes the destination of a job whose chunks are all there; it appears when it is complete and verified.
 
-    The work folder stays as it is, so that a join that fails can be done again.
+    The work folder stays as it is, so that a join that fails can be done again. Nothing is done where the destination
+    is the job's output already.
 
     Args:
         formalities: a request whose `overwrite` and `verify` count instead of those of the plan.
@@ -46,6 +47,8 @@ def join_job(work: Path, on_progress: OnProgress = silent, *, formalities: Encod
     plan.check_versions()
     folder.make()
     with folder.locked():
+        if plan.is_joined and plan.output is not None:
+            return _result(plan, started, plan.output.bytes)
         missing = [index for index in range(plan.chunks) if finished_chunk(folder, plan, index) is None]
         if missing:
             named = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
@@ -57,13 +60,26 @@ def join_job(work: Path, on_progress: OnProgress = silent, *, formalities: Encod
             raise InputError(f"{request.source} has changed since the job was planned; plan it again.")
         with PendingFile(request.destination) as pending, folder.output(pending.path):
             written = _write(folder, plan, request, pending, on_progress)
+            _note_output(folder, plan, pending)
             pending.publish(overwrite=request.overwrite)
+    return _result(plan, started, written)
+
+
+def _note_output(folder: WorkFolder, plan: JobPlan, pending: PendingFile) -> None:
+    """Before it has its name, so that whoever is killed then can tell it from another's file of that name."""
+    try:
+        replace(plan, output=identify(pending.path)).save(folder.plan)
+    except OSError as error:
+        raise SceneError(f"{folder.plan} cannot be written: {error.strerror}.") from None
+
+
+def _result(plan: JobPlan, started: float, size: int) -> EncodeResult:
     return EncodeResult(
-        destination=request.destination,
+        destination=plan.request.destination,
         frames=plan.frames,
         seconds=time.monotonic() - started,
         source_bytes=plan.source.bytes,
-        bytes=written,
+        bytes=size,
         model=plan.model,
         damage=plan.damage,
     )

@@ -28,8 +28,8 @@ _FILES = ("source", "destination")
 
 
 @dataclass(frozen=True, slots=True)
-class SourceIdentity:
-    """By which a source is known again: its size, and a digest of its beginning and end."""
+class FileIdentity:
+    """By which a source or an output is known again: its size, and a digest of its beginning and end."""
 
     bytes: int
     digest: str
@@ -52,11 +52,12 @@ class JobPlan:
         starts: the first frame of each chunk.
         damage: places of the source that were skipped, see `Decoder`.
         made_with: version of this package, and of PyAV with its encoders.
+        output: which file the finished output is, from shortly before it has its name.
     """
 
     request: EncodeRequest
     quality: ChunkQuality | None
-    source: SourceIdentity
+    source: FileIdentity
     model: str
     guide: str
     stream: int
@@ -66,6 +67,7 @@ class JobPlan:
     starts: tuple[int, ...]
     damage: int
     made_with: tuple[str, str]
+    output: FileIdentity | None = None
 
     @property
     def frames(self) -> int:
@@ -82,12 +84,20 @@ class JobPlan:
         return self.starts[index], (*self.starts, self.frames)[index + 1]
 
     @property
+    def is_joined(self) -> bool:
+        """Whether what is under the destination's name is the job's own output, finished and verified."""
+        try:
+            return self.output is not None and identify(self.request.destination) == self.output
+        except InputError:
+            return False
+
+    @property
     def identity(self) -> str:
         """Of all that the coded video depends on; each chunk's file names it."""
         return hashlib.sha256(_text(self._record(formalities=False))).hexdigest()[:24]
 
     def difference(
-        self, request: EncodeRequest, quality: ChunkQuality | None, source: SourceIdentity, model: str, guide: str
+        self, request: EncodeRequest, quality: ChunkQuality | None, source: FileIdentity, model: str, guide: str
     ) -> str | None:
         """In what another job differs from this one, in words for a sentence; None where it does not."""
         if self.source != source:
@@ -128,8 +138,12 @@ class JobPlan:
             request = {name: value for name, value in request.items() if name not in _FORMALITIES}
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         tables = {"source": dataclasses.asdict(self.source), "table": dataclasses.asdict(self.table)}
-        quality = None if self.quality is None else dataclasses.asdict(self.quality)
-        return {**fields, **tables, "request": request, "quality": quality}
+        optional = {
+            name: None if fields[name] is None else dataclasses.asdict(fields[name]) for name in ("quality", "output")
+        }
+        if not formalities:
+            del optional["output"], fields["output"]
+        return {**fields, **tables, **optional, "request": request}
 
 
 def load_plan(path: Path) -> JobPlan:
@@ -141,9 +155,10 @@ def load_plan(path: Path) -> JobPlan:
             raise ValueError
         lists = {name: tuple(record[name]) for name in ("shots", "embedding_shots", "starts", "made_with")}
         parts = {
-            "source": SourceIdentity(**record["source"]),
+            "source": FileIdentity(**record["source"]),
             "table": FrameTable(**record["table"]),
             "quality": _quality(record["quality"]),
+            "output": None if record["output"] is None else FileIdentity(**record["output"]),
         }
         return JobPlan(**{**record, **lists, **parts, "request": _request(record["request"])})
     except FileNotFoundError:
@@ -154,18 +169,18 @@ def load_plan(path: Path) -> JobPlan:
         raise InputError(f"{path} is damaged, or of another version; plan the job again.") from None
 
 
-def identify(source: Path) -> SourceIdentity:
-    """Looks at a source. Raises InputError if it cannot be read."""
+def identify(path: Path) -> FileIdentity:
+    """Looks at a file. Raises InputError if it cannot be read."""
     try:
-        with source.open("rb") as file:
+        with path.open("rb") as file:
             size = file.seek(0, 2)
             digest = hashlib.sha256()
             for place in (0, max(0, size - _END_BYTES)):
                 file.seek(place)
                 digest.update(file.read(_END_BYTES))
     except OSError as error:
-        raise InputError(f"{source} cannot be read: {error.strerror}.") from None
-    return SourceIdentity(size, digest.hexdigest()[:24])
+        raise InputError(f"{path} cannot be read: {error.strerror}.") from None
+    return FileIdentity(size, digest.hexdigest()[:24])
 
 
 def versions() -> tuple[str, str]:

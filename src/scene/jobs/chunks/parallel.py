@@ -95,8 +95,9 @@ def encode_in_chunks(request: ChunkedEncodeRequest, stages: StageProgress = sile
             plan = plan_job(job, on_progress)
         try:
             with folder.locked("workers"):
-                with stages("encode", "frames") as on_progress:
-                    _Workers(folder, plan, request.workers or paying_workers(), on_progress).run()
+                if not plan.is_joined:
+                    with stages("encode", "frames") as on_progress:
+                        _Workers(folder, plan, request.workers or paying_workers(), on_progress).run()
                 with stages("join", "frames") as on_progress:
                     result = join_job(folder.path, on_progress, formalities=request.encode)
         except BaseException:

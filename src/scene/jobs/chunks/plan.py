@@ -70,11 +70,11 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
     )
     if not 0 < request.chunk_seconds <= 3600:
         raise UsageError(f"`chunk_seconds` {request.chunk_seconds:g} makes no sense; give 1 to 3600.")
-    checked = check_request(encode)
+    folder = WorkFolder(request.work)
+    checked = check_request(replace(encode, overwrite=encode.overwrite or _is_joined(folder, encode.destination)))
     check_divisible(encode, checked.plan)
     if request.quality is not None:
         encode = with_quality(encode, checked.plan, request.quality)
-    folder = WorkFolder(request.work)
     encode = _settled(encode, checked.plan, folder)
     enhancer = open_enhancer_for(encode, checked.plan)
     if enhancer is not None:
@@ -124,6 +124,14 @@ def _settled(request: EncodeRequest, plan: EncodePlan, folder: WorkFolder) -> En
         runtime = known.runtime if wanted.runtime == "auto" else wanted.runtime
         return replace(request, enhancement=replace(wanted, model=model, runtime=runtime))
     return choose_model_for(request, plan)
+
+
+def _is_joined(folder: WorkFolder, destination: Path) -> bool:
+    """Whether the destination is there because the job has been done, and only its folder is left."""
+    with contextlib.suppress(InputError):
+        known = load_plan(folder.plan)
+        return known.request.destination == destination and known.is_joined
+    return False
 
 
 def check_divisible(request: EncodeRequest, plan: EncodePlan) -> None:
