@@ -18,7 +18,16 @@ def examined(capfd, code=0):
 def test_everything_that_is_installed_works(capfd):
     found, err = examined(capfd)
     assert err == ""
-    for part in ("x264", "x265", "svtav1", "ffmpeg program", "ffmpeg: libvmaf", "ffmpeg: libvvenc", "extra train"):
+    for part in (
+        "x264",
+        "x265",
+        "svtav1",
+        "ffmpeg program",
+        "ffmpeg: libvmaf",
+        "ffmpeg: libvvenc",
+        "extra train",
+        "packager",
+    ):
         assert found[part]["ok"], found[part]
         assert found[part]["remedy"] == ""
     assert "10 bit" in found["x264"]["detail"]
@@ -42,6 +51,13 @@ def test_without_ffmpeg_encoding_still_works(capfd, monkeypatch, tmp_path):
     assert not found["ffmpeg program"]["ok"]
     assert "imageio-ffmpeg" in found["ffmpeg program"]["remedy"]
     assert "ffmpeg: libvmaf" not in found
+
+
+def test_without_a_packager_all_else_works(capfd, monkeypatch, tmp_path):
+    monkeypatch.setenv("SCENE_PACKAGER", str(tmp_path / "nothing"))
+    found, _ = examined(capfd)
+    assert not found["packager"]["ok"] and "$SCENE_PACKAGER names" in found["packager"]["detail"]
+    assert "pip install '.[ladder]' in a checkout" in found["packager"]["remedy"]
 
 
 @pytest.mark.parametrize(("name", "code"), [("x264", 6), ("x265", 0)])

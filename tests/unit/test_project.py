@@ -55,7 +55,7 @@ ARROWS = {
     "video.packaging": {"video", "video.source", "video.container"},
     "measure": VIDEO | {"metrics"},
     "jobs.samples": BELOW_JOBS,
-    "jobs": BELOW_JOBS | {"jobs.samples"},
+    "jobs": BELOW_JOBS | PACKAGING | {"jobs.samples"},
     "jobs.prepare": BELOW_JOBS | {"jobs", "jobs.samples"},
     "jobs.batch": BELOW_JOBS | {"jobs", "jobs.prepare"},
     "jobs.chunks": BELOW_JOBS | {"jobs", "jobs.samples", "jobs.prepare"},

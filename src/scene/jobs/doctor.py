@@ -17,6 +17,7 @@ from scene.options import EnhanceOptions
 from scene.video.encoders import DEFAULT_ENCODER, ENCODERS
 from scene.video.encoding.diagnose import try_encoder
 from scene.video.ffmpeg import FFmpeg, find_ffmpeg, has_encoder, has_filter
+from scene.video.packaging.packager import find_packager, packager_version
 from scene.video.source.open import library_versions
 
 # Extra of the package: what it is for, and modules of it.
@@ -58,6 +59,7 @@ def examine() -> Iterator[Finding]:
     yield from _models()
     for extra in _EXTRAS:
         yield _extra(extra)
+    yield _packager()
     yield _space()
 
 
@@ -150,6 +152,15 @@ def _extra(name: str) -> Finding:
         f"without {', '.join(missing)}",
         f"pip install '.[{name}]' in a checkout for {purpose}; all else works without",
     )
+
+
+def _packager() -> Finding:
+    purpose = "scene ladder"
+    try:
+        return Finding("packager", True, f"{packager_version(find_packager())}, for {purpose}")
+    except SceneError as error:
+        found, _, remedy = _clause(error).rpartition("; ")
+        return Finding("packager", False, found, f"{remedy} for {purpose}; all else works without")
 
 
 def _space() -> Finding:

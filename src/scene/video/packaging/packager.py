@@ -22,7 +22,7 @@ from scene.video.ffmpeg import ProcessError, run_program
 ManifestFormat = Literal["hls", "dash", "cmaf"]
 
 HLS_MANIFEST, DASH_MANIFEST = "master.m3u8", "manifest.mpd"
-_REMEDY = "install it by `pip install 'scene-codec[ladder]'`, or name it in $SCENE_PACKAGER"
+_REMEDY = "pip install '.[ladder]' in a checkout, or name it in $SCENE_PACKAGER"
 # Parts its descriptors.
 _SEPARATORS = frozenset(",=$")
 
@@ -73,6 +73,15 @@ def find_packager() -> Path:
         if found is not None:
             return Path(found)
     raise MissingError(f"Shaka Packager is needed; {_REMEDY}.")
+
+
+def packager_version(program: Path) -> str:
+    """What the packager says of itself. Raises MissingError where it does not run."""
+    try:
+        said = run_program([str(program), "--version"], "Shaka Packager", threading.Event())
+    except ProcessError as error:
+        raise MissingError(f"{program} is no Shaka Packager ({error}); {_REMEDY}.") from None
+    return said.stdout.decode("utf-8", "replace").strip()
 
 
 def package(
