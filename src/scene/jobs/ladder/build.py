@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scene.errors import SceneError, UsageError, VerificationError
 from scene.files import write_atomically
-from scene.jobs.chunks.journal import SourceIdentity, identify, request_record, versions
+from scene.jobs.chunks.journal import FileIdentity, identify, request_record, versions
 from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, encode
 from scene.jobs.ladder.hull import LadderPlan, plan_ladder
 from scene.jobs.ladder.page import hull_page
@@ -215,7 +215,7 @@ def _make(work: Path) -> None:
 
 
 def _planned(
-    request: LadderRequest, info: SourceInfo, work: Path, source: SourceIdentity, stages: StageProgress
+    request: LadderRequest, info: SourceInfo, work: Path, source: FileIdentity, stages: StageProgress
 ) -> LadderPlan:
     """The plan on the video's hull, from an earlier run where there is one of the same settings."""
     settings = _with_segments(request, info)
@@ -272,7 +272,7 @@ def _with_segments(request: LadderRequest, info: SourceInfo) -> EncoderSettings:
 
 
 def _encode_request(
-    request: LadderRequest, rung: Rung, info: SourceInfo, work: Path, source: SourceIdentity
+    request: LadderRequest, rung: Rung, info: SourceInfo, work: Path, source: FileIdentity
 ) -> EncodeRequest:
     """The encode of a rung, to a file whose name says all that it depends on."""
     settings = replace(_with_segments(request, info), crf=rung.crf, bitrate=rung.bitrate)

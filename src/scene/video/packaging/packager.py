@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -78,7 +78,7 @@ def find_packager() -> Path:
 def packager_version(program: Path) -> str:
     """What the packager says of itself. Raises MissingError where it does not run."""
     try:
-        said = run_program([str(program), "--version"], "Shaka Packager", threading.Event())
+        said = run_program([str(program), *_options({"version": "true"})], "Shaka Packager", threading.Event())
     except ProcessError as error:
         raise MissingError(f"{program} is no Shaka Packager ({error}); {_REMEDY}.") from None
     return said.stdout.decode("utf-8", "replace").strip()
@@ -118,12 +118,16 @@ def package(
     if form in {"dash", "cmaf"}:
         options |= {"mpd_output": f"{destination}/{DASH_MANIFEST}", "generate_static_live_mpd": "true"}
     words = [descriptor for stream in streams for descriptor in _descriptors(stream, destination, form)]
-    words += [f"--{name}={value}" for name, value in {**options, "quiet": "true"}.items()]
+    words += _options({**options, "quiet": "true"})
     try:
         run_program([str(program.absolute()), *words], "Shaka Packager", threading.Event(), folder)
     except ProcessError as error:
         raise SceneError(f"packaging failed: {error}") from None
     _correct_rate(folder / destination, rate)
+
+
+def _options(values: Mapping[str, str]) -> list[str]:
+    return [f"--{name}={value}" for name, value in values.items()]
 
 
 def _correct_rate(folder: Path, rate: Fraction) -> None:
