@@ -10,7 +10,7 @@ from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scene.errors import InputError, UsageError
+from scene.errors import InputError, SceneError, UsageError
 from scene.files import PendingFile
 from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan
@@ -158,6 +158,10 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
             run_pipeline(passage.decoded, passage.enhanced, write, on_stop=encoder.kill)
         finally:
             encoder.close()
+        if encoder.frames != end - first:
+            raise SceneError(
+                f"{plan.request.source} gave {encoder.frames} of the {end - first} frames of chunk {index}."
+            )
         pending.publish(overwrite=True)
     return ChunkResult(index, end - first, encoder.bytes, crf, time.monotonic() - started, done_before=False)
 
