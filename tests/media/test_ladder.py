@@ -92,7 +92,7 @@ def test_manifests_name_what_is_there(source, tmp_path):
     variants = re.findall(r"#EXT-X-STREAM-INF:(.*)\n(\S+)", master)
     # The best first.
     assert [re.search(r"RESOLUTION=(\w+)", said)[1] for said, _ in variants] == ["320x180", "160x90"]
-    assert all("FRAME-RATE=25.000" in said and 'AUDIO="audio"' in said for said, _ in variants)
+    assert all("FRAME-RATE=25.000" in said and 'AUDIO="audio-aac"' in said for said, _ in variants)
     assert len(re.findall("#EXT-X-I-FRAME-STREAM-INF", master)) == 2
     assert 'NAME="Director with and"' in master
     assert re.findall(r'TYPE=AUDIO.*LANGUAGE="(\w+)".*DEFAULT=(\w+)', master) == [("en", "YES"), ("de", "NO")]
@@ -116,6 +116,61 @@ def test_manifests_name_what_is_there(source, tmp_path):
         media = template.attrib["media"]
         assert all((out / media.replace("$Number$", str(number))).is_file() for number in range(1, count + 1))
         assert (out / template.attrib["initialization"]).is_file()
+
+
+def test_declared_rates_are_at_least_the_peaks(tmp_path):
+    """The packager leaves the eleventh segment out, which is the dearest here."""
+    path = tmp_path / "in.mkv"
+    grey, noise = "color=gray:s=160x90:r=25", "nullsrc=s=160x90:r=25,geq=lum='random(1)*255':cb=128:cr=128"
+    graph = "[0]trim=duration=10[a];[1]trim=duration=1[b];[2]trim=duration=1[c];[a][b][c]concat=n=3"
+    inputs = [word for one in (grey, noise, grey) for word in ("-f", "lavfi", "-i", one)]
+    ffmpeg(*inputs, "-lavfi", graph, "-c:v", "libx264", "-crf", 10, "-preset", "ultrafast", path)
+    out = tmp_path / "out"
+    assert ladder(path, out, "--rungs", "90p:crf=25", *NONE) == 0
+    peak = (out / "video" / "160x90-crf25" / "11.m4s").stat().st_size * 8
+    assert peak == max(file.stat().st_size * 8 for file in out.rglob("*.m4s"))
+    declared = [
+        int(re.search(r"[^-]BANDWIDTH=(\d+)", (out / "master.m3u8").read_text())[1]),
+        int(re.search(r'bandwidth="(\d+)"', (out / "manifest.mpd").read_text())[1]),
+    ]
+    assert all(peak <= rate < 1.05 * peak for rate in declared)
+
+
+def test_tracks_of_one_language_stay_apart_and_of_two_codecs_too(tmp_path):
+    path = tmp_path / "in.mkv"
+    (tmp_path / "s.srt").write_text("1\n00:00:00,500 --> 00:00:01,500\nHello\n")
+    inputs = [
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=s=160x90:r=25:d=2",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=d=2",
+        "-i",
+        tmp_path / "s.srt",
+    ]
+    maps = ["-map", 0, "-map", 1, "-map", 1, "-map", 1, "-map", 2, "-map", 2]
+    codecs = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a:0", "aac", "-c:a:1", "aac", "-c:a:2", "ac3"]
+    tags = ["-metadata:s:a", "language=eng", "-metadata:s:a:1", "title=Commentary", "-metadata:s:s", "language=eng"]
+    ffmpeg(*inputs, *maps, *codecs, *tags, path)
+    out = tmp_path / "out"
+    assert ladder(path, out, "--rungs", "90p:crf=25", *NONE) == 0
+    sets = list(ElementTree.parse(out / "manifest.mpd").getroot().iter(f"{DASH}AdaptationSet"))
+    assert sorted(one.attrib["contentType"] for one in sets) == ["audio"] * 3 + ["text"] * 2 + ["video"]
+    labels = [one.find(f"{DASH}Label").text for one in sets if one.attrib["contentType"] == "audio"]
+    assert len(set(labels)) == 3 and "Commentary" in labels
+    for one in sets:
+        # As the schema has them.
+        kinds = [child.tag.removeprefix(DASH) for child in one]
+        assert kinds == sorted(kinds, key=["Label", "Role", "Representation"].index)
+    master = (out / "master.m3u8").read_text()
+    found = re.findall(r'CODECS="([^"]+)".*AUDIO="([^"]+)"', master)
+    assert sorted((codec.split(",")[1], group) for codec, group in found) == [
+        ("ac-3", "audio-ac3"),
+        ("mp4a.40.2", "audio-aac"),
+    ]
 
 
 @pytest.mark.parametrize(("form", "there"), [("hls", {"master.m3u8"}), ("dash", {"manifest.mpd"})])

@@ -314,7 +314,8 @@ def _check_aligned(rungs: Sequence[Rung], videos: Sequence[CodedVideo]) -> None:
 
 def _packaged(rendition: Rendition) -> PackagedStream:
     folder = f"{rendition.kind}/{rendition.index}"
-    return PackagedStream(rendition.file_name, rendition.kind, folder, rendition.language, rendition.title)
+    group = f"audio-{rendition.codec}" if rendition.kind == "audio" else ""
+    return PackagedStream(rendition.file_name, rendition.kind, folder, rendition.language, rendition.title, group)
 
 
 def _publish(package_folder: Path, request: LadderRequest) -> None:

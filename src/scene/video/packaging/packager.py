@@ -6,7 +6,6 @@ https://shaka-project.github.io/shaka-packager/html/
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Literal
 from scene.errors import MissingError, SceneError
 from scene.files import write_atomically
 from scene.video.ffmpeg import ProcessError, run_program
+from scene.video.packaging.manifests import corrected_dash, corrected_hls
 
 ManifestFormat = Literal["hls", "dash", "cmaf"]
 
@@ -37,6 +37,7 @@ class PackagedStream:
         folder: of its segments, below the destination, such as "video/720p".
         language: BCP 47 or ISO 639, empty where nobody knows.
         title: that players show in their menus; unique among the streams of a kind.
+        group: of audio that is coded alike, among which players may choose; HLS has variants for each.
     """
 
     path: str
@@ -44,6 +45,7 @@ class PackagedStream:
     folder: str
     language: str = ""
     title: str = ""
+    group: str = ""
 
 
 def find_packager() -> Path:
@@ -123,22 +125,14 @@ def package(
         run_program([str(program.absolute()), *words], "Shaka Packager", threading.Event(), folder)
     except ProcessError as error:
         raise SceneError(f"packaging failed: {error}") from None
-    _correct_rate(folder / destination, rate)
+    for name, correct in ((HLS_MANIFEST, corrected_hls), (DASH_MANIFEST, corrected_dash)):
+        path = folder / destination / name
+        if path.is_file():
+            write_atomically(path, correct(path, rate))
 
 
 def _options(values: Mapping[str, str]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
-
-
-def _correct_rate(folder: Path, rate: Fraction) -> None:
-    """The packager takes the first frame's duration for all, which a coarse clock has rounded."""
-    for name, pattern, text in (
-        (HLS_MANIFEST, r"FRAME-RATE=[0-9.]+", f"FRAME-RATE={float(rate):.3f}"),
-        (DASH_MANIFEST, r'frameRate="[0-9/]+"', f'frameRate="{rate}"'),
-    ):
-        path = folder / name
-        if path.is_file():
-            write_atomically(path, re.sub(pattern, text, path.read_text("utf-8")))
 
 
 def _descriptors(stream: PackagedStream, destination: str, form: ManifestFormat) -> list[str]:
@@ -152,12 +146,14 @@ def _descriptors(stream: PackagedStream, destination: str, form: ManifestFormat)
     if stream.kind == "video":
         frames = {"iframe_playlist_name": f"{stream.folder}/iframes.m3u8"}
         return [_joined({**common, **segments, **playlist, **frames})]
-    named = {**playlist, "hls_group_id": stream.kind, "hls_name": stream.title}
+    named = {**playlist, "hls_group_id": stream.group or stream.kind, "hls_name": stream.title}
+    # Without it DASH's players would take tracks of one language for bitrates of one track.
+    label = {"dash_label": stream.title}
     if stream.kind == "audio":
-        return [_joined({**common, **segments, **named})]
+        return [_joined({**common, **segments, **named, **label})]
     # Players of HLS want WebVTT as it is, those of DASH within mp4.
     plain = {**common, "segment_template": f"{folder}/$Number$.vtt", **named, "hls_only": "1"}
-    within = {**common, **segments, "dash_only": "1", "dash_roles": "subtitle"}
+    within = {**common, **segments, **label, "dash_only": "1", "dash_roles": "subtitle"}
     wanted = {"hls": (plain,), "dash": (within,), "cmaf": (plain, within)}
     return [_joined(fields) for fields in wanted[form]]
 

@@ -32,6 +32,7 @@ class Rendition:
     Attributes:
         kind: of the track.
         index: of its stream in the source.
+        codec: of audio, as it will be; empty of text.
         copied: whether it stays as it is coded.
         bitrate: of what it is coded to, in kbit/s.
         language: empty where the source says none.
@@ -40,6 +41,7 @@ class Rendition:
 
     kind: Literal["audio", "text"]
     index: int
+    codec: str
     copied: bool
     bitrate: int
     language: str
@@ -58,10 +60,11 @@ def find_renditions(container: InputContainer, path: Path) -> tuple[Rendition, .
         if stream.type == "audio":
             codec = codec_name(stream)
             channels = max(1, getattr(stream.codec_context, "channels", 2))
-            found.append(_named(found, stream, "audio", codec in _TAKEN, _KBPS_A_CHANNEL * channels))
+            taken = codec in _TAKEN
+            found.append(_named(found, stream, "audio", codec if taken else "aac", taken, _KBPS_A_CHANNEL * channels))
         elif stream.type == "subtitle":
             if codec_name(stream) in _TEXT:
-                found.append(_named(found, stream, "text", False, 0))
+                found.append(_named(found, stream, "text", "", False, 0))
             else:
                 log.warning("%s: its subtitles %d are no text and are left out.", path, stream.index)
     return tuple(found)
@@ -90,7 +93,7 @@ def write_rendition(ffmpeg: FFmpeg, source: Path, rendition: Rendition, destinat
 
 
 def _named(
-    before: list[Rendition], stream: Stream, kind: Literal["audio", "text"], copied: bool, bitrate: int
+    before: list[Rendition], stream: Stream, kind: Literal["audio", "text"], codec: str, copied: bool, bitrate: int
 ) -> Rendition:
     language = stream.metadata.get("language", "")
     language = "" if language in {"und", "zxx", "mis"} else plain_title(language)
@@ -98,4 +101,4 @@ def _named(
     title = plain_title(stream.metadata.get("title", "")) or language or f"{kind.title()} {len(others) + 1}"
     while title in others:
         title = f"{title} {len(others) + 1}"
-    return Rendition(kind, stream.index, copied, bitrate, language, title)
+    return Rendition(kind, stream.index, codec, copied, bitrate, language, title)
