@@ -65,6 +65,9 @@ def test_step_by_step(clip, tmp_path, capfd):
     assert job("join", work) == 0
     assert f"{destination}: {FRAMES} frames in" in capfd.readouterr().err
     assert len(decoded(destination)) == FRAMES
+    # Again it finds its own output; another's it leaves as it is.
+    assert job("join", work) == 0
+    destination.write_bytes(b"another")
     assert job("join", work) == 2
     assert "give --overwrite" in capfd.readouterr().err
 
