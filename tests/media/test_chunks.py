@@ -97,6 +97,21 @@ def test_pictures_around_a_border_within_a_shot_are_decoded_in_order(tmp_path, c
     assert [frame.time for frame in shown] == sorted(frame.time for frame in shown)
 
 
+@pytest.mark.parametrize("preset", ["veryfast", "medium"])
+def test_a_key_frame_within_a_shot_is_as_fine_as_in_one_encode(tmp_path, preset):
+    """x265's lookahead must see what refers to it, with and without b-adapt=2."""
+    source = make_shots(tmp_path / "in.mkv", lengths=(100,), audio=None)
+    settings = EncoderSettings("x265", crf=20, preset=preset, encoder_args="keyint=40")
+    one, chunks = both(EncodeRequest(source, tmp_path / "out.mkv", settings, BYPASS), tmp_path)
+    keys = []
+    for path in (one, chunks):
+        with av.open(str(path)) as file:
+            keys.append([(packet.pts, packet.size) for packet in file.demux(video=0) if packet.is_keyframe])
+    assert [pts for pts, _ in keys[0]] == [pts for pts, _ in keys[1]] == [0, 1600, 3200]
+    for (_, size), (_, chunked) in zip(*keys, strict=True):
+        assert 0.9 * size < chunked < 1.15 * size
+
+
 def test_pictures_out_of_order_are_found(tmp_path, monkeypatch):
     """A CRA picture where decoding is to begin anew: decoders number on, and show it before what is before it."""
     monkeypatch.setattr(X265, "spliced", lambda _, packet: packet)

@@ -12,6 +12,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -20,6 +21,7 @@ import av
 from av.packet import Packet
 
 from scene.errors import InputError, SceneError
+from scene.picture import Picture
 from scene.video.encoding.external import open_session
 from scene.video.encoding.plan import EncodePlan
 from scene.video.source.decode import DecodedFrame
@@ -44,7 +46,7 @@ class CodedEncoder:
         plan: of the encode.
         muxer: FFmpeg's name of that of the container to come, which decides where parameter sets are.
         first, end: when the part's first frame, and the first after it, are shown, the latter None at the video's end.
-            What is before and after the part is encoded for the rate control alone.
+            What is before and after the part is encoded for the rate control alone. Frames have to be writable.
 
     Attributes:
         frames: of the part, given so far.
@@ -71,6 +73,8 @@ class CodedEncoder:
     def encode(self, frame: DecodedFrame) -> None:
         """Takes a frame. Raises SceneError."""
         frame.begins = frame.pts in {self._first, self._end}
+        if frame.pts < self._first and self._plan.encoder.turns_lead:
+            frame.replace(_upside_down(frame.picture()))
         self.frames += self._is_own(frame.pts)
         try:
             for packet in self._session.encode(frame):
@@ -130,6 +134,11 @@ class CodedEncoder:
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._sum = zlib.crc32(data, self._sum)
+
+
+def _upside_down(picture: Picture) -> Picture:
+    # Copies: a frame's own planes would be overwritten while they are read.
+    return replace(picture, planes=tuple(plane[::-1].copy() for plane in picture.planes))
 
 
 def _failure(error: Exception) -> SceneError:
