@@ -2,10 +2,13 @@
 
     python scripts/bench_int8.py PHOTOS FRAMES
 
-By torch's own int8 convolutions, whose kernels are quantised anew in every frame since the network mixes them anew; and
-by OpenVINO after NNCF's quantisation, where `nncf` is installed, whose int8 convolutions take constant kernels only: it
-gets those of one picture, and is held against a network with the same ones. Ranges of the features are those of
-PHOTOS; differences are those of FRAMES, and of squares of black and white. Nothing else should run.
+By torch's own int8 convolutions, whose kernels are quantised anew in every frame since the network mixes them anew. And
+by OpenVINO after NNCF's quantisation, where `nncf` is installed: its int8 convolutions take constant kernels only, so
+that a network with those of one picture, whatever it is given, stands beside the network itself; each is held against
+its own float32.
+
+Ranges of the features are those of PHOTOS; differences are those of FRAMES, and of squares of black and white.
+Nothing else should run.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +31,7 @@ from scene.enhance.calibrated import conditioning_step
 from scene.graphs.formats import FORMATS, OUTPUT
 from scene.graphs.graph import ExportGraph, traced
 from scene.model import Calibration, Network, load_model
+from scene.model.assembled import AssembledConv2d
 from scene.options import RuntimeName
 from scene.runtimes import RUNTIMES, open_runtime
 from scene.training.data.crops import rgb_to_luma
@@ -38,6 +42,8 @@ from scene.video.encoders import find_encoder
 CRFS = (22.0, 30.0, 38.0)
 SIZE = (1280, 720)
 TURNS = 10
+# Of a convolution: stride, padding, dilation, groups.
+_SHAPE = ([1, 1], [1, 1], [1, 1], 1)
 
 Given = tuple[Tensor, Tensor]
 Compute = Callable[[Tensor, Tensor], Tensor]
@@ -85,20 +91,24 @@ class Int8Network:
         coefficients = block.control(exact.mean(dim=(-2, -1), keepdim=True))[..., 0, 0]
         codes = _bytes(torch.quantize_per_tensor(exact, *self._scale(first), torch.quint8))
         ops: Any = torch.ops.onednn
-        for index, conv in enumerate(block.convs):
-            [kernel], [bias] = conv.assemble(coefficients[:, index])
-            scales = kernel.abs().amax((1, 2, 3)) / 127
-            zeros = torch.zeros(len(scales), dtype=torch.int64)
-            integers = (kernel / scales[:, None, None, None]).round().to(torch.int8)
-            shape = ([1, 1], [1, 1], [1, 1], 1)
-            packed = ops.qconv_prepack(integers, scales, *self._scale(first + index), *shape, list(codes.shape))
-            given = (codes, *self._scale(first + index), packed, scales, zeros)
-            if index == len(block.convs) - 1:
-                added: tuple[Any, ...] = (1.0, 0, torch.bfloat16, 1.0, 0, "sum", 1.0, None, [], None)
-                return ops.qconv2d_pointwise.binary(*given, features, bias, *shape, *added)  # type: ignore[no-any-return]
-            made: tuple[Any, ...] = (*self._scale(first + index + 1), torch.uint8, "relu", [], "")
-            codes = ops.qconv2d_pointwise(*given, bias, *shape, *made)
-        raise AssertionError
+        for index, conv in enumerate(block.convs[:-1]):
+            kernel = self._kernel(conv, coefficients[:, index], first + index, codes)
+            made: tuple[Any, ...] = (*self._scale(first + index + 1), torch.uint8)
+            codes = ops.qconv2d_pointwise(*kernel, *_SHAPE, *made, "relu", [], "")
+        last = len(block.convs) - 1
+        kernel = self._kernel(block.convs[last], coefficients[:, last], first + last, codes)
+        made = (1.0, 0, torch.bfloat16, 1.0, 0)
+        summed = ops.qconv2d_pointwise.binary
+        return cast(Tensor, summed(*kernel[:-1], features, kernel[-1], *_SHAPE, *made, "sum", 1.0, None, [], None))
+
+    def _kernel(self, conv: AssembledConv2d, coefficients: Tensor, index: int, codes: Tensor) -> tuple[Any, ...]:
+        """A convolution's input and mixed kernel as torch's operators take them; the bias comes last."""
+        [kernel], [bias] = conv.assemble(coefficients)
+        scales = kernel.abs().amax((1, 2, 3)) / 127
+        integers = (kernel / scales[:, None, None, None]).round().to(torch.int8)
+        of_input = self._scale(index)
+        packed = torch.ops.onednn.qconv_prepack(integers, scales, *of_input, *_SHAPE, list(codes.shape))
+        return codes, *of_input, packed, scales, torch.zeros(len(scales), dtype=torch.int64), bias
 
     def _scale(self, index: int) -> tuple[float, int]:
         low, high = self.ranges[index]
@@ -155,7 +165,7 @@ def with_constant_kernels(network: Network, picture: Given) -> Network:
 
 
 def by_nncf(network: Network, pictures: Sequence[Given]) -> Compute:
-    """A network of constant kernels in OpenVINO's int8, but for the first and last convolution and the sum at the end.
+    """A network in OpenVINO's int8, but for the first and last convolution and the sum at the end.
 
     Raises:
         ImportError: NNCF or OpenVINO is not installed.
@@ -242,6 +252,7 @@ def main() -> None:
     ways: dict[str, tuple[Compute, Compute]] = {name: (opened(name), whole) for name in RUNTIMES}
     ways["torch-int8"] = (Int8Network(network, photos), whole)
     try:
+        ways["openvino-int8"] = (by_nncf(network, photos), whole)
         ways["constant kernels, openvino-int8"] = (by_nncf(constant, photos), fixed)
         ways["constant kernels, openvino-bf16"] = (opened("openvino-bf16", constant), fixed)
     except ImportError as error:
