@@ -52,6 +52,9 @@ _README_METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim", "psnr_y", "vmaf")
 _README_METHOD = "scene-lite"
 # What an engineer would do instead stands beside it.
 _README_COSTS = ("scene-fast", "scene-lite", "tune=ssim", "preset=slower", "none")
+# Of the speeds of networks of several sizes: key, divisor, format.
+_SIZE_COLUMNS = (("parameters", 1, ",.0f"), ("flops", 2e9, ".1f"), ("torch_ms", 1, ".1f"), ("fastest_ms", 1, ".1f"))
+_SIZE_METRICS = ("vmaf_neg", "vmaf_v1", "ms_ssim")
 # What the project aims at, mean BD-rates in %.
 _AIMS = {
     "scene-lite": {
@@ -335,6 +338,48 @@ def cost(results: Document, *methods: str) -> str:
     return _lines(table)
 
 
+def sizes(results: Document) -> str:
+    """Networks of several sizes: what a frame costs, by `sizes/speeds.json`, beside BD-rates with x264."""
+    table = [["Model", "parameters", "GMAC", "torch, ms", "fastest, ms", *(_TITLES[name] for name in _README_METRICS)]]
+    for speed in _speeds():
+        cells = ["" if speed[key] is None else f"{speed[key] / scale:{form}}" for key, scale, form in _SIZE_COLUMNS]
+        cells += [_cell(_mean(results, "x264", speed["method"], metric)) for metric in _README_METRICS]
+        table.append([escape(speed["method"]), *cells])
+    return _lines(table, 1)
+
+
+def draw_sizes(results: Document, path: Path) -> None:
+    """Writes a PNG: a frame's time in the fastest runtime across, rate saved upwards; networks joined by a line."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.2), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    for plot, metric in zip(figure.subplots(1, len(_SIZE_METRICS)), _SIZE_METRICS, strict=True):
+        points = {
+            speed["method"]: (speed["fastest_ms"], -row["percent"], speed["parameters"] is not None)
+            for speed in _speeds()
+            if (row := _mean(results, "x264", speed["method"], metric)) is not None
+        }
+        networks = sorted((x, y) for x, y, is_network in points.values() if is_network)
+        plot.plot(*zip(*networks, strict=True), color="tab:blue", linewidth=1)
+        for name, (x, y, is_network) in points.items():
+            plot.plot(x, y, "o", color="tab:blue" if is_network else "tab:orange")
+            plot.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        plot.set_xscale("log")
+        plot.margins(x=0.25, y=0.15)
+        plot.grid(alpha=0.3)
+        plot.set_xlabel("processor time of a 720p frame, ms")
+        plot.set_ylabel(f"rate saved at equal {_TITLES[metric]}, %")
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def _speeds() -> list[dict[str, Any]]:
+    path = ROOT / "docs" / "results" / "sizes" / "speeds.json"
+    speeds: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["speeds"]
+    return speeds
+
+
 def _is_shown(row: dict[str, Any]) -> bool:
     """Whether the figure has a place for it: what is before x264 and x265, but for networks, and the next encoder."""
     name = row["method"].partition("+")[0]
@@ -403,6 +448,7 @@ PARTS: dict[str, Callable[..., str]] = {
     "models": models,
     "paper": paper_table,
     "protocol": lambda results: bullets(protocol_lines(results)),
+    "sizes": sizes,
     "remarks": lambda results: bullets(remarks(results)),
     "treatments": lambda results: section(EFFECT_LEGEND, effect_table(results)),
     "weakest": weakest,
@@ -414,6 +460,7 @@ def main() -> None:
     """Writes all files."""
     shown = [Cost(**row) for row in _load(ROOT, "cost")["costs"] if _is_shown(row)]
     draw(shown, ROOT / "docs" / "images" / "cost.png")
+    draw_sizes(_load(ROOT, "sizes"), ROOT / "docs" / "images" / "sizes.png")
     for path in write_figures(_load(ROOT, "clips"), ROOT / "docs" / "images"):
         print(path.relative_to(ROOT))
     for name, text in (("docs/results.md", results_page(ROOT)), ("README.md", readme_page(ROOT))):

@@ -108,6 +108,26 @@ def test_what_is_reached_is_bold(script: ModuleType, clips: dict[str, Any]) -> N
     assert lines[3].startswith("| x265 | -32.9 (-33) |")
 
 
+def test_sizes_stand_beside_their_savings(
+    script: ModuleType, clips: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = {"method": "scene-fast", "parameters": None, "flops": None, "torch_ms": None, "fastest_ms": 2.54}
+    small = {"method": "u4c8", "parameters": 17_000, "flops": 1.5e9, "torch_ms": 20.04, "fastest_ms": 9.96}
+    large = {"method": "asconvsr", "parameters": 232_020, "flops": 2.7e10, "torch_ms": 140.0, "fastest_ms": 62.0}
+    monkeypatch.setattr(script, "_speeds", lambda: [bank, small, large])
+    document = copy.deepcopy(clips)
+    document["bd_rate"] = [
+        mean("x264", speed["method"], percent, metric=metric)
+        for speed, percent in ((bank, -7.6), (small, -6.0), (large, -9.4))
+        for metric in ("vmaf_neg", "vmaf_v1", "ms_ssim")
+    ]
+    lines = script.sizes(document).splitlines()
+    assert lines[2].startswith("| scene-fast |  |  |  | 2.5 | -7.6 | -7.6 | -7.6 | N/A |")
+    assert lines[3].startswith("| u4c8 | 17,000 | 0.8 | 20.0 | 10.0 | -6.0 |")
+    script.draw_sizes(document, tmp_path / "sizes.png")
+    assert (tmp_path / "sizes.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_a_command_shows_its_clips_as_one_pattern(script: ModuleType, clips: dict[str, Any]) -> None:
     document = copy.deepcopy(clips)
     names = [clip["clip"] for clip in document["environment"]["clips"]]
