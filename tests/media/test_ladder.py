@@ -20,7 +20,7 @@ from scene.cli import run
 from scene.errors import MissingError, UsageError, VerificationError
 from scene.jobs.ladder import build
 from scene.jobs.ladder.rungs import Rung, fitted_size, parse_rungs
-from scene.video.packaging import packager
+from scene.video.packaging import packager, renditions
 from scene.video.packaging.coded_video import CodedVideo, read_coded_video
 from scene.video.source.probe import probe
 
@@ -331,6 +331,20 @@ def test_rungs_are_sorted_and_read_as_they_are_written(source):
     assert rungs == (Rung((320, 180), 600), Rung((320, 180), 400), Rung((160, 90), crf=30.0))
     with pytest.raises(UsageError):
         parse_rungs(["90p:0k"], info)
+
+
+@pytest.mark.parametrize(
+    ("code", "language", "name"),
+    [
+        ("eng", "en", "English"),
+        ("ger", "de", "Deutsch"),
+        ("fra", "fr", "Français"),
+        ("pt-BR", "pt-BR", "Português (Brasil)"),
+        *((code, "", "") for code in ("und", "xyz", "", "a b", "zxx")),
+    ],
+)
+def test_languages_have_their_own_names(code, language, name):
+    assert renditions._language(code) == (language, name)
 
 
 def test_titles_cannot_become_descriptors():

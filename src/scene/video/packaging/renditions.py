@@ -35,7 +35,7 @@ class Rendition:
         codec: of audio, as it will be; empty of text.
         copied: whether it stays as it is coded.
         bitrate: of what it is coded to, in kbit/s.
-        language: empty where the source says none.
+        language: its tag by BCP 47, empty where the source says none that there is.
         title: unique among those of its kind.
     """
 
@@ -95,10 +95,25 @@ def write_rendition(ffmpeg: FFmpeg, source: Path, rendition: Rendition, destinat
 def _named(
     before: list[Rendition], stream: Stream, kind: Literal["audio", "text"], codec: str, copied: bool, bitrate: int
 ) -> Rendition:
-    language = stream.metadata.get("language", "")
-    language = "" if language in {"und", "zxx", "mis"} else plain_title(language)
+    language, name = _language(stream.metadata.get("language", ""))
     others = [other.title for other in before if other.kind == kind]
-    title = plain_title(stream.metadata.get("title", "")) or language or f"{kind.title()} {len(others) + 1}"
+    title = plain_title(stream.metadata.get("title", "")) or name or f"{kind.title()} {len(others) + 1}"
     while title in others:
         title = f"{title} {len(others) + 1}"
     return Rendition(kind, stream.index, codec, copied, bitrate, language, title)
+
+
+def _language(code: str) -> tuple[str, str]:
+    """The tag of a language and its name in itself, both empty for none that there is."""
+    # An extra of this package.
+    from langcodes import Language
+    from langcodes.tag_parser import LanguageTagError
+
+    try:
+        language = Language.get(code)
+    except LanguageTagError:
+        return "", ""
+    if not language.is_valid() or language.language in {None, "und", "zxx", "mis", "mul"}:
+        return "", ""
+    name = language.autonym()
+    return language.to_tag(), plain_title(name[:1].upper() + name[1:])
