@@ -211,6 +211,20 @@ def test_audio_stays_with_its_pictures(tmp_path, codec, late):
     assert abs(times[0] - times[1]) < 0.04
 
 
+def test_a_telephones_video_is_upright(tmp_path):
+    """Packaged streams say nothing of rotation."""
+    plain, source, out = tmp_path / "plain.mp4", tmp_path / "in.mp4", tmp_path / "out"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x180:r=25:d=1", "-c:v", "libx264", "-preset", "ultrafast", plain)
+    ffmpeg("-display_rotation", 90, "-i", plain, "-c", "copy", source)
+    assert ladder(source, out, "--rungs", "180p:crf=20,90p:crf=20", *NONE) == 0
+    assert folders(out, "video") == ["180x320-crf20", "90x160-crf20"]
+    with av.open(str(joined(out / "video" / "180x320-crf20", tmp_path / "v.mp4"))) as opened:
+        shown = next(opened.decode(video=0)).to_ndarray(format="gray").astype(float)
+    with av.open(str(plain)) as opened:
+        turned = np.rot90(next(opened.decode(video=0)).to_ndarray(format="gray").astype(float))
+    assert np.abs(shown - turned).mean() < 4
+
+
 def test_a_run_that_ended_goes_on_with_the_rungs_that_it_has(source, tmp_path, monkeypatch, capfd):
     out = tmp_path / "out"
     monkeypatch.setattr(build, "package", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))

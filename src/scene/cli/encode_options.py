@@ -56,6 +56,9 @@ class EncodeOptions:
     deinterlace: Annotated[bool, Parameter(negative="")] = False
     """Make a progressive frame of each interlaced one."""
 
+    autorotate: Annotated[bool, Parameter(negative="")] = False
+    """Turn pictures as the source says they are to be shown, rather than hand that on."""
+
     size: str | None = None
     """Scale frames down to WIDTHxHEIGHT before all else, such as 1280x720, by a Lanczos filter."""
 
@@ -98,6 +101,7 @@ def request_of(source: Path, destination: Path, options: EncodeOptions) -> Encod
         maps=options.map,
         audio=not options.no_audio,
         deinterlace=options.deinterlace,
+        autorotate=options.autorotate,
         size=None if options.size is None else parse_size(options.size),
         verify=options.verify,
         # A search says it itself.

@@ -24,6 +24,7 @@ def ladder(
     segment_seconds: float = 4.0,
     settings: Annotated[EncoderSettings, Parameter(name="*")] = EncoderSettings(),  # noqa: B008
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
+    deinterlace: Annotated[bool, Parameter(negative="")] = False,
     no_audio: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: LogFormat = "text",
@@ -42,6 +43,7 @@ def ladder(
             and without, and compared by VMAF NEG. OUT gets hull.html and hull.json beside the manifests.
         format: Manifests: of HLS, of DASH, or cmaf for both over the same segments.
         segment_seconds: Length of a segment. In all rungs each begins with a key frame.
+        deinterlace: Make a progressive frame of each interlaced one.
         no_audio: Leave out all audio.
         overwrite: Replace a ladder that exists.
         log_format: Log and progress on stderr as text or as JSON lines.
@@ -64,6 +66,7 @@ def ladder(
         segment_seconds=segment_seconds,
         settings=settings,
         enhancement=enhancement,
+        deinterlace=deinterlace,
         audio=not no_audio,
         overwrite=overwrite,
         command=command_line(),

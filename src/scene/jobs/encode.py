@@ -33,8 +33,8 @@ from scene.video.encoding.plan import EncodePlan, check_colour, check_settings, 
 from scene.video.hdr import warn_of_hdr
 from scene.video.source.decode import DecodedFrame, Decoder, Unit
 from scene.video.source.open import open_input, require_readable
-from scene.video.source.presentation import scaled_info
-from scene.video.source.probe import probe
+from scene.video.source.presentation import scaled_info, upright_info
+from scene.video.source.probe import SourceInfo, probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
@@ -63,6 +63,7 @@ class EncodeRequest:
         allow_network: follow HLS playlists and concat scripts, over the network too.
         maps, audio: which of the source's streams to take over; see `scene.video.container.select.Selection`.
         deinterlace: make a progressive frame of each interlaced one, which are refused otherwise.
+        autorotate: turn pictures as the source says they are to be shown, rather than hand that on.
         size: (width, height) to scale frames down to before all else; None to leave them.
         verify: how much of the output is decoded at the end; see `scene.video.container.verify.verify`.
         compare: say what enhancement won, from short windows of the video that are tried without it too; some seconds
@@ -81,6 +82,7 @@ class EncodeRequest:
     maps: tuple[str, ...] = ()
     audio: bool = True
     deinterlace: bool = False
+    autorotate: bool = False
     size: tuple[int, int] | None = None
     verify: Thoroughness = "quick"
     compare: bool = False
@@ -240,11 +242,16 @@ def check_request(request: EncodeRequest) -> CheckedRequest:
     with open_input(request.source, network=network) as opened:
         chosen = choose_streams(opened, Selection(request.maps, request.audio), request.source)
     info = probe(request.source, chosen.video, deinterlace=request.deinterlace, network=network)
-    info = scaled_info(info, request.size)
+    info = presented(info, request)
     plan = plan_encode(request.settings, info, request.focus.told)
     check_colour(plan)
     check_focus(request, plan)
     return CheckedRequest(container, chosen, plan)
+
+
+def presented(info: SourceInfo, request: EncodeRequest) -> SourceInfo:
+    """The source as a request wants its pictures shown. Raises UsageError."""
+    return scaled_info(upright_info(info) if request.autorotate else info, request.size)
 
 
 def choose_model_for(request: EncodeRequest, plan: EncodePlan) -> EncodeRequest:

@@ -69,7 +69,12 @@ def with_quality(request: EncodeRequest, plan: EncodePlan, quality: ChunkQuality
     """
     search = quality.search_of(request)
     check_search(search)
-    for name, on in (("deinterlace", request.deinterlace), ("size", request.size is not None)):
+    shown = (
+        ("deinterlace", request.deinterlace),
+        ("size", request.size is not None),
+        ("autorotate", request.autorotate),
+    )
+    for name, on in shown:
         if on:
             raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
     metrics = quality.metrics

@@ -15,7 +15,7 @@ from scene.files import PendingFile
 from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan
 from scene.jobs.chunks.quality import chunk_crf
-from scene.jobs.encode import EncodeRequest, open_enhancer_for
+from scene.jobs.encode import EncodeRequest, open_enhancer_for, presented
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.prepare.rehearsal import without_warnings
 from scene.progress import OnProgress, Progress, silent
@@ -24,7 +24,6 @@ from scene.video.encoding.coded import CodedEncoder, read_about
 from scene.video.encoding.plan import EncodePlan, check_settings, plan_encode
 from scene.video.source.decode import DecodedFrame
 from scene.video.source.passage import read_passage
-from scene.video.source.presentation import scaled_info
 from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ def encode_plan(plan: JobPlan, request: EncodeRequest) -> EncodePlan:
     """The job's video, resolved on this machine. Raises UsageError, InputError or MissingError as `scene.encode`."""
     check_settings(request.settings)
     info = probe(request.source, plan.stream, deinterlace=request.deinterlace)
-    return plan_encode(request.settings, scaled_info(info, request.size))
+    return plan_encode(request.settings, presented(info, request))
 
 
 def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress) -> ChunkResult:

@@ -38,6 +38,7 @@ from scene.video.packaging.packager import (
 )
 from scene.video.packaging.renditions import Rendition, find_renditions, write_rendition
 from scene.video.source.open import open_input, require_readable
+from scene.video.source.presentation import upright_info
 from scene.video.source.probe import SourceInfo, probe
 
 log = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class LadderRequest:
         segment_seconds: length of a segment, which begins with a key frame in all rungs.
         settings: of the encoder, without a CRF or a bitrate.
         enhancement: of every rung's pictures at its own size.
+        deinterlace: make a progressive frame of each interlaced one.
         audio: take over audio; subtitles are taken over in any case.
         overwrite: replace a ladder that is there.
         command: that asked for it, for the page of the hull.
@@ -75,6 +77,7 @@ class LadderRequest:
     segment_seconds: float = 4.0
     settings: EncoderSettings = field(default_factory=EncoderSettings)
     enhancement: EnhanceOptions = field(default_factory=EnhanceOptions)
+    deinterlace: bool = False
     audio: bool = True
     overwrite: bool = False
     command: str = ""
@@ -202,7 +205,10 @@ def _check(request: LadderRequest) -> tuple[SourceInfo, tuple[Rendition, ...]]:
     with open_input(request.source) as opened:
         video = choose_streams(opened, Selection(), request.source).video
         renditions = find_renditions(opened, request.source)
-    info = probe(request.source, video)
+    # Packaging loses what a container says of rotation.
+    info = upright_info(probe(request.source, video, deinterlace=request.deinterlace))
+    if request.deinterlace and not request.rungs:
+        raise UsageError("the hull is found on samples of the file as it is; with `deinterlace` give `rungs`.")
     kept = tuple(rendition for rendition in renditions if request.audio or rendition.kind != "audio")
     return info, kept
 
@@ -286,6 +292,8 @@ def _encode_request(
         settings=settings,
         enhancement=request.enhancement,
         maps=(f"0:{info.stream_index}",),
+        deinterlace=request.deinterlace,
+        autorotate=True,
         size=rung.size,
     )
     record = {"request": request_record(wanted), "source": [source.bytes, source.digest], "with": versions()}

@@ -91,6 +91,7 @@ def check_target_settings(request: TargetEncodeRequest) -> None:
         ("guard", wanted.guard),
         ("deinterlace", wanted.deinterlace),
         ("size", wanted.size is not None),
+        ("autorotate", wanted.autorotate),
         ("allow_network", wanted.allow_network),
         ("focus", wanted.focus.focus > 0),
     ):

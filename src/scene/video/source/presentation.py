@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import av
 from av.filter import Graph
 
 from scene.errors import UsageError
-from scene.picture import PictureFormat
+from scene.video.display_matrix import turn_of
 from scene.video.pixel_format import to_planar
 from scene.video.source.crop import Cropper
 from scene.video.source.filter_graph import open_filter
@@ -31,46 +30,71 @@ class Presenter:
     """
 
     def __init__(self, info: SourceInfo) -> None:
+        self._steps: list[Cropper | _FrameFilter] = []
         shown = info.unscaled or info.format
-        self._cropper = Cropper(info.crop, shown, info.time_base, info.path) if info.crop else None
-        self._scaler = Scaler(shown, info.format, info.time_base, info.path) if info.unscaled else None
+        if info.crop is not None:
+            before = info.turn.undone(shown) if info.turn else shown
+            self._steps.append(Cropper(info.crop, before, info.time_base, info.path))
+        for name, options in info.turn.filters if info.turn else ():
+            self._steps.append(_FrameFilter(name, options, "turned", info))
+        if info.unscaled is not None:
+            options = f"{info.format.width}:{info.format.height}:flags={SCALING}"
+            if shown.chroma == "420":
+                options += f":in_chroma_loc={shown.chroma_location}:out_chroma_loc={shown.chroma_location}"
+            self._steps.append(_FrameFilter("scale", options, "scaled", info))
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """What is shown of a frame; the frame itself where that is all of it. Raises InputError for unknown layouts."""
+        """What is shown of a frame: the frame itself where that is all of it, else one in memory of its own.
+
+        Raises:
+            InputError: an unknown layout of samples, or one that FFmpeg cannot crop, turn or scale.
+        """
         shown = to_planar(frame)
-        if self._cropper is not None:
-            shown = self._cropper(shown)
-        return shown if self._scaler is None else self._scaler(shown)
+        for step in self._steps:
+            shown = step(shown)
+        return shown
 
 
-class Scaler:
-    """Scales planar frames; time stamps and side data stay.
+class _FrameFilter:
+    """One of FFmpeg's filters that gives a frame for a frame, at its time."""
 
-    Args:
-        source, target: formats that differ in size alone.
-        path: of the source, for messages.
-    """
-
-    def __init__(self, source: PictureFormat, target: PictureFormat, time_base: Fraction, path: Path) -> None:
-        self._source, self._target = source, target
-        self._time_base = time_base
-        self._path = path
+    def __init__(self, name: str, options: str, done: str, info: SourceInfo) -> None:
+        self._name, self._options, self._done = name, options, done
+        self._time_base, self._path = info.time_base, info.path
         self._graph: Graph | None = None
 
     def __call__(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """The frame in memory of its own. Raises InputError where FFmpeg cannot scale its pixel format."""
         if self._graph is None:
-            options = f"{self._target.width}:{self._target.height}:flags={SCALING}"
-            if self._source.chroma == "420":
-                place = self._source.chroma_location
-                options += f":in_chroma_loc={place}:out_chroma_loc={place}"
-            self._graph = open_filter(frame, self._time_base, "scale", options, path=self._path, done="scaled")
+            self._graph = open_filter(
+                *(frame, self._time_base, self._name, self._options), path=self._path, done=self._done
+            )
         pts, duration = frame.pts, frame.duration
         self._graph.vpush(frame)
-        scaled = self._graph.vpull()
-        scaled.pts, scaled.duration, scaled.time_base = pts, duration, self._time_base
-        scaled.make_writable()
-        return scaled
+        ready = self._graph.vpull()
+        ready.pts, ready.duration, ready.time_base = pts, duration, self._time_base
+        ready.make_writable()
+        return ready
+
+
+def upright_info(info: SourceInfo) -> SourceInfo:
+    """A source whose frames are turned as its container says they are to be shown; itself where it says nothing.
+
+    Raises:
+        UsageError: chroma of 4:2:2 would lie the other way.
+    """
+    turn = None if info.display_matrix is None else turn_of(info.display_matrix)
+    if turn is None:
+        return info
+    if turn.swaps and info.format.chroma == "422":
+        raise UsageError(f"{info.path} is to be turned by a quarter, which chroma of 4:2:2 does not allow.")
+    aspect = info.sample_aspect_ratio
+    return replace(
+        info,
+        format=turn.done(info.format),
+        turn=turn,
+        display_matrix=None,
+        sample_aspect_ratio=1 / aspect if aspect and turn.swaps else aspect,
+    )
 
 
 def scaled_info(info: SourceInfo, wanted: tuple[int, int] | None) -> SourceInfo:

@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 from scene.errors import InputError
 from scene.picture import UNSPECIFIED, ChromaLocation, PictureFormat
 from scene.video.av_log import ffmpeg_log
+from scene.video.display_matrix import Turn
 from scene.video.hdr import HdrMetadata, read_dolby_vision, read_hdr, side_data
 from scene.video.pixel_format import FULL_RANGE, source_format
 from scene.video.source.crop import Crop, declared_crop
@@ -128,6 +129,7 @@ class SourceInfo:
         frames: the number of frames, an estimate, None where nothing says.
         chroma_location: of 4:2:0 chroma samples, None if not declared; that of the format is then the usual one.
         crop: what its container hides of the coded pictures; `format` is of what is shown.
+        turn: how pictures are turned, rather than handed on with `display_matrix`.
         unscaled: the format of what is shown before it is scaled to `format`; None where it is not.
         network: whether it was opened to follow playlists, see `open_input`.
         display_matrix: nine integers as in FFmpeg's AV_PKT_DATA_DISPLAYMATRIX, None without rotation or flip.
@@ -154,12 +156,14 @@ class SourceInfo:
     projections: tuple[str, ...] = ()
     network: bool = False
     crop: Crop | None = None
+    turn: Turn | None = None
     unscaled: PictureFormat | None = None
 
     @property
     def coded_format(self) -> PictureFormat:
         """The format of the pictures that a decoder gives."""
         shown = self.unscaled or self.format
+        shown = shown if self.turn is None else self.turn.undone(shown)
         return shown if self.crop is None else self.crop.coded(shown)
 
 
