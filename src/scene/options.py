@@ -40,6 +40,10 @@ class FocusOptions:
     focus_by: FocusBy = "encoder"
     """How bits are moved: by telling the encoder, if it heeds that, by smoothing the rest of the picture, or both."""
 
+    focus_interval: int = LOOK_EVERY
+    """Frames from one look of the semantic encoder to the next within a shot, 0 for one look a shot. In between the map
+    follows the motion."""
+
     @property
     def told(self) -> float:
         """How far the encoder is to move bits."""

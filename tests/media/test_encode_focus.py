@@ -13,6 +13,7 @@ from skimage import data
 
 import scene
 from scene.errors import InputError, UsageError
+from scene.importance.maps import ImportanceMaps
 from scene.mapping.run import MapRequest, draw_map
 from scene.options import BYPASS, FocusOptions
 from scene.video.encoding.regions import FULL_FOCUS_QPS, Box, boxes_of, quantiser_offsets
@@ -88,6 +89,16 @@ def test_an_encoders_map_and_the_centre_move_bits_too(source: Path) -> None:
         where: encode(source, "x264", FocusOptions(1, where), "out.mkv").read_bytes() for where in ("auto", "centre")
     }
     assert len({plain.read_bytes(), *sizes.values()}) == 3
+
+
+@pytest.mark.parametrize(("interval", "looks"), [(0, 1), (4, 3), (12, 1), (5, 3)])
+def test_the_encoder_looks_as_often_as_it_is_asked_to(interval, looks, source, monkeypatch):
+    """In one shot of twelve frames."""
+    seen = []
+    look = ImportanceMaps._look
+    monkeypatch.setattr(ImportanceMaps, "_look", lambda maps, picture: seen.append(1) or look(maps, picture))
+    encode(source, "x264", FocusOptions(1, focus_interval=interval), "out.mkv")
+    assert len(seen) == looks
 
 
 def test_a_map_is_drawn_over_video_and_photographs_and_serves_as_masks(source: Path, tmp_path: Path) -> None:
@@ -177,6 +188,8 @@ def test_refusals_come_before_the_work(source: Path, masks: Path, tmp_path: Path
     short = write(tmp_path / "short.mkv", [np.zeros((HEIGHT, WIDTH), np.uint8)] * (FRAMES - 1), "gray")
     with pytest.raises(InputError, match="has 11 pictures"):
         encode(source, "x264", FocusOptions(1, str(short)), "out.mkv")
+    with pytest.raises(UsageError, match="`focus_interval` -1 makes no sense"):
+        encode(source, "x264", FocusOptions(1, focus_interval=-1), "out.mkv")
     with pytest.raises(UsageError, match="`focus_by` 'luck' is unknown"):
         encode(source, "x264", FocusOptions(1, focus_by="luck"), "out.mkv")  # type: ignore[arg-type]
     request = scene.EncodeRequest(source, source.with_name("out.mkv"), focus=told)

@@ -27,6 +27,8 @@ def check_focus(request: EncodeRequest, plan: EncodePlan) -> None:
     focus = request.focus
     if not 0 <= focus.focus <= 1:
         raise UsageError(f"`focus` {focus.focus:g} is out of range; give 0 to 1.")
+    if focus.focus_interval < 0:
+        raise UsageError(f"`focus_interval` {focus.focus_interval} makes no sense; give frames, or 0 for one a shot.")
     if focus.focus_by not in get_args(FocusBy):
         raise UsageError(f"`focus_by` {focus.focus_by!r} is unknown; choose {', '.join(get_args(FocusBy))}.")
     if focus.smoothed and request.guard:
@@ -77,7 +79,7 @@ def _open_map(request: EncodeRequest) -> Callable[[DecodedFrame], Plane]:
     if where == FOUND:
         from scene.importance.maps import open_importance
 
-        maps = open_importance(device=request.enhancement.device)
+        maps = open_importance(device=request.enhancement.device, interval=request.focus.focus_interval)
         return lambda frame: maps.next(frame.picture())
     if where == CENTRE:
         return lambda frame: centre_map(frame.av_frame.width, frame.av_frame.height)

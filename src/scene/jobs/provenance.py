@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import scene
 from scene.metrics.targets import Target
-from scene.options import BYPASS, CENTRE, FOUND, EnhanceOptions, FocusOptions
+from scene.options import BYPASS, CENTRE, FOUND, LOOK_EVERY, EnhanceOptions, FocusOptions
 from scene.video.encoders.base import Encoder
 from scene.video.encoders.params import join_encoder_args, joined_items
 from scene.video.encoders.settings import EncoderSettings
@@ -61,6 +61,8 @@ def provenance(
     if focus.focus:
         parts += [f"focus {focus.focus:g}", f"focus-by {focus.focus_by}"]
         parts.append(f"focus-map {focus.focus_map if focus.focus_map in {FOUND, CENTRE} else 'custom'}")
+        if focus.focus_interval != LOOK_EVERY:
+            parts.append(f"focus-interval {focus.focus_interval}")
     rate = f"crf {codec.crf_of(settings):g}" if settings.bitrate is None else f"bitrate {settings.bitrate}"
     if targets:
         rate = "crf by chunk for " + ", ".join(f"{t.metric.replace('_', '-')}={t.value:g}" for t in targets)
