@@ -9,13 +9,16 @@ import av
 import pytest
 from chunked import FRAMES, SECONDS, both, encode_chunks, make_shots, times
 from making import assert_same_pictures, decoded, packets
+from skimage import data
 from sources import ffmpeg
+from test_encode_guard import GRADIENT, make_clip
 from test_encode_semantics import model, student  # noqa: F401 - fixtures
 
 import scene
 from scene import EncodeRequest, EncoderSettings, EnhanceOptions, JobRequest, UsageError
 from scene.errors import InputError, VerificationError
-from scene.jobs import model_choice
+from scene.jobs import guard, model_choice
+from scene.metrics.rate_saving import Saving
 from scene.options import FocusOptions
 from scene.video.encoders.x265 import X265
 from scene.video.encoding.session import CodecSession
@@ -123,6 +126,40 @@ def test_pictures_out_of_order_are_found(tmp_path, monkeypatch):
     assert not (tmp_path / "out.mkv").exists()
 
 
+@pytest.mark.parametrize("lengths", [(23, 5, 17, 40), (85,)], ids=["shots", "one shot"])
+def test_a_guard_passes_through_what_it_does_in_one_encode(tmp_path, monkeypatch, lengths):
+    """Bit for bit; the verdict on a shot that a chunk begins within is made of its beginning. Every second one pays."""
+    seen = []
+
+    def judged(probe, plain, enhanced, stamps):
+        seen.append((tuple(stamps), sum(int(picture.planes[0].sum()) for picture in (*plain, *enhanced))))
+        return Saving({}, pays=stamps[0] // 40 % 2 == 1)
+
+    monkeypatch.setattr(guard.ShotProbe, "__call__", judged)
+    monkeypatch.setattr(guard, "too_small", lambda *_: None)
+    source = make_shots(tmp_path / "in.mkv", lengths=lengths)
+    request = EncodeRequest(source, tmp_path / "out.mkv", LOSSLESS["x265"], EnhanceOptions(), guard=True)
+    one, chunks = both(request, tmp_path)
+    assert_same_pictures(decoded(one), decoded(chunks))
+    whole = seen[: len(lengths)]
+    # All chunks but the first begin within a shot where there is but one.
+    assert len(set(whole)) == len(lengths) and set(seen) == set(whole)
+    assert len(seen) == 2 * len(lengths) + (len(lengths) == 1) * 2
+    with av.open(str(one)) as a, av.open(str(chunks)) as b:
+        assert a.metadata == b.metadata and str(a.metadata).count("; guard") == 1
+
+
+def test_a_guard_reports_on_all_chunks(tmp_path):
+    """With real probes."""
+    source = make_clip(tmp_path / "in.mkv", data.chelsea(), GRADIENT, data.astronaut(), frames=14)
+    settings = EncoderSettings("x265", preset="ultrafast", crf=28)
+    request = EncodeRequest(source, tmp_path / "one.mkv", settings, EnhanceOptions("asconvsr"), guard=True)
+    one = scene.encode(request).guard
+    many = encode_chunks(replace(request, destination=tmp_path / "out.mkv"), tmp_path / "work").guard
+    assert one is not None and many is not None
+    assert (one.shots, one.passed) == (many.shots, many.passed) and many.seconds > 0
+
+
 @pytest.mark.parametrize("interval", [0, 4])
 def test_a_chunk_within_a_shot_has_the_shots_embedding(tmp_path, clip, model, interval):  # noqa: F811
     settings = EncoderSettings(preset="ultrafast", encoder_args="qp=0")
@@ -226,7 +263,6 @@ def test_all_chunks_have_the_model_that_the_plan_chose(tmp_path, clip, monkeypat
             "vbv-maxrate is about the whole",
         ),
         ({"settings": EncoderSettings("x265", encoder_args="zones=0,9,q=30")}, "zones is about the whole video"),
-        ({"guard": True}, "`guard` judges whole shots"),
         ({"allow_network": True}, "`allow_network`"),
         ({"focus": FocusOptions(0.5)}, "`focus` follows the whole video"),
     ],

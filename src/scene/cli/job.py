@@ -34,6 +34,7 @@ def plan(
     samples: int | None = None,
     sample_seconds: float | None = None,
     best_effort: Annotated[bool, Parameter(negative="")] = False,
+    guard: Annotated[bool, Parameter(negative="")] = False,
     map: Annotated[tuple[str, ...], Parameter(allow_leading_hyphen=True, negative="", consume_multiple=False)] = (),
     no_audio: Annotated[bool, Parameter(negative="")] = False,
     deinterlace: Annotated[bool, Parameter(negative="")] = False,
@@ -57,6 +58,7 @@ def plan(
         samples: With --target: how many samples of a chunk to encode. By default 2.
         sample_seconds: With --target: length of each sample. By default 3.
         best_effort: With --target: where no CRF meets all demands, encode with the nearest one.
+        guard: Probe the beginning of each shot, and leave the shot unchanged where the model would not save rate.
         map: Streams to take over, as for `scene encode`.
         no_audio: Leave out all audio.
         deinterlace: Make a progressive frame of each interlaced one.
@@ -79,6 +81,7 @@ def plan(
         destination=destination,
         settings=settings,
         enhancement=enhancement,
+        guard=guard,
         overwrite=overwrite,
         skip_damage=on_error == "skip",
         maps=map,

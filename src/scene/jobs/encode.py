@@ -147,7 +147,7 @@ def _encode(request: EncodeRequest, checked: CheckedRequest, started: float, on_
     source_bytes = request.source.stat().st_size
     plan, info = checked.plan, checked.plan.info
     enhancer = open_enhancer_for(request, plan)
-    guard = _open_guard(request, enhancer, plan)
+    guard = open_guard_for(request, enhancer, plan)
     gain = _open_gain_probe(request, enhancer, plan)
     conditioned = enhancer is not None and enhancer.conditioned
     two_passes = wants_first_pass(plan.encoder, plan.settings, conditioned=conditioned)
@@ -281,7 +281,12 @@ def open_enhancer_for(request: EncodeRequest, plan: EncodePlan) -> Enhancer | No
     return enhancer
 
 
-def _open_guard(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> Guard[DecodedFrame] | None:
+def open_guard_for(request: EncodeRequest, enhancer: Enhancer | None, plan: EncodePlan) -> Guard[DecodedFrame] | None:
+    """The guard of a request; None without one, and, with a warning, where pictures are too small for its probes.
+
+    Raises:
+        UsageError, MissingError: see `encode`.
+    """
     if not request.guard:
         return None
     if request.settings.bitrate is not None:

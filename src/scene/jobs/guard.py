@@ -22,7 +22,7 @@ from scene.measure.score import score_all, scored_depth, write_lumas
 from scene.metrics.rate_saving import RatePoint, Saving, judge, percent
 from scene.metrics.scores import METRICS
 from scene.picture import Frame, Picture, PictureFormat, Plane, crop, middle_window
-from scene.temporal.shots import ShotDetector
+from scene.temporal.shots import KnownShots, ShotDetector, Shots
 from scene.video.encoders import ENCODERS
 from scene.video.encoders.settings import EncoderSettings
 from scene.video.encoding.trial import Trial, check_part, try_encode
@@ -81,7 +81,7 @@ class Guard(Generic[F]):
     def __init__(self, enhancer: Enhancer, probe: Probe) -> None:
         self._enhancer = enhancer
         self._probe = probe
-        self._detector = ShotDetector()
+        self._detector: Shots = ShotDetector()
         self._waiting: list[tuple[F, Picture]] = []
         self._pays: bool | None = None
         self._number = self._first = 0
@@ -93,6 +93,24 @@ class Guard(Generic[F]):
     def report(self) -> GuardReport:
         """What has been done so far."""
         return GuardReport(self._shots, self._passed, self._seconds)
+
+    @property
+    def pays(self) -> bool:
+        """The verdict on the shot of the last frames that were given."""
+        return self._pays is not False
+
+    def follow(self, shots: Iterable[bool], first: int, *, pays: bool = True) -> None:
+        """The next frames are from the middle of a video whose shots are known; the report begins anew.
+
+        Args:
+            shots: of each frame, whether it is the first of a shot.
+            first: number of the next frame.
+            pays: the verdict on the shot that it is in.
+        """
+        self._detector = KnownShots(shots)
+        self._number, self._pays = first, pays
+        self._shots = self._passed = 0
+        self._seconds = 0.0
 
     def filter_in_time(self, pictures: Iterable[Picture]) -> Iterator[Picture]:
         """See `Enhancer.filter_in_time`."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scene.errors import InputError, SceneError
 from scene.files import PendingFile
@@ -22,6 +24,9 @@ from scene.video.container.writer import Writer
 from scene.video.encoders.base import Encoder
 from scene.video.encoding.coded import CodedPacket, in_sequence, read_about, read_coded
 from scene.video.source.decode import Decoder, Unit
+
+if TYPE_CHECKING:
+    from scene.jobs.guard import GuardReport
 
 
 def join_job(work: Path, on_progress: OnProgress = silent, *, formalities: EncodeRequest | None = None) -> EncodeResult:
@@ -48,7 +53,7 @@ def join_job(work: Path, on_progress: OnProgress = silent, *, formalities: Encod
     folder.make()
     with folder.locked():
         if plan.is_joined and plan.output is not None:
-            return _result(plan, started, plan.output.bytes)
+            return _result(folder, plan, started, plan.output.bytes)
         missing = [index for index in range(plan.chunks) if finished_chunk(folder, plan, index) is None]
         if missing:
             named = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
@@ -62,7 +67,7 @@ def join_job(work: Path, on_progress: OnProgress = silent, *, formalities: Encod
             written = _write(folder, plan, request, pending, on_progress)
             _note_output(folder, plan, pending)
             pending.publish(overwrite=request.overwrite)
-    return _result(plan, started, written)
+    return _result(folder, plan, started, written)
 
 
 def _note_output(folder: WorkFolder, plan: JobPlan, pending: PendingFile) -> None:
@@ -73,7 +78,7 @@ def _note_output(folder: WorkFolder, plan: JobPlan, pending: PendingFile) -> Non
         raise SceneError(f"{folder.plan} cannot be written: {error.strerror}.") from None
 
 
-def _result(plan: JobPlan, started: float, size: int) -> EncodeResult:
+def _result(folder: WorkFolder, plan: JobPlan, started: float, size: int) -> EncodeResult:
     return EncodeResult(
         destination=plan.request.destination,
         frames=plan.frames,
@@ -82,7 +87,20 @@ def _result(plan: JobPlan, started: float, size: int) -> EncodeResult:
         bytes=size,
         model=plan.model,
         damage=plan.damage,
+        guard=_guard_report(folder, plan),
     )
+
+
+def _guard_report(folder: WorkFolder, plan: JobPlan) -> GuardReport | None:
+    """Of all chunks together; None without a guard, and where chunks have been removed since."""
+    if not plan.guard_shots:
+        return None
+    from scene.jobs.guard import GuardReport  # loads torch
+
+    with contextlib.suppress(InputError):
+        chunks = [read_about(folder.chunk(index), whole=False)["guard"] for index in range(plan.chunks)]
+        return GuardReport(**{name: sum(chunk[name] for chunk in chunks) for name in ("shots", "passed", "seconds")})
+    return None
 
 
 def _write(
@@ -94,7 +112,7 @@ def _write(
     tag = provenance(
         *(encoding.encoder, encoding.settings, request.enhancement, plan.model),
         focus=FocusOptions(),
-        guard=False,
+        guard=bool(plan.guard_shots),
         targets=() if plan.quality is None else plan.quality.targets,
         deinterlace=request.deinterlace,
         size=request.size,

@@ -16,7 +16,7 @@ from scene.jobs.chunks.borders import chunk_starts, least_frames
 from scene.jobs.chunks.folder import WorkFolder
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan, versions
 from scene.jobs.chunks.quality import ChunkQuality, with_quality
-from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, open_enhancer_for
+from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, open_enhancer_for, open_guard_for
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.prepare.rehearsal import rehearse
 from scene.options import AUTO_MODEL, BYPASS
@@ -79,16 +79,21 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
     enhancer = open_enhancer_for(encode, checked.plan)
     if enhancer is not None:
         encode = replace(encode, enhancement=replace(encode.enhancement, runtime=enhancer.runtime))
+    guarded = open_guard_for(encode, enhancer, checked.plan) is not None
     rehearse(encode, checked)
     source, model = identify(encode.source), BYPASS if enhancer is None else enhancer.identity
     guide = "" if enhancer is None else enhancer.guide
+    if guarded and guide:
+        raise UsageError(
+            "with `guard` the embeddings of this model depend on the verdicts before; leave it out to encode in chunks."
+        )
     folder.make()
     with folder.locked():
         try:
             known = _known(folder, lambda plan: plan.difference(encode, request.quality, source, model, guide))
             if known is not None:
                 return known
-            seen = _look_through(encode, checked.plan, enhancer, on_progress)
+            seen = _look_through(encode, checked.plan, enhancer, on_progress, guarded=guarded)
             least = least_frames(request.chunk_seconds, checked.plan.info.rate)
             interval = checked.plan.encoder.key_frame_interval(encode.settings, checked.plan.info.rate)
             plan = JobPlan(
@@ -101,6 +106,7 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
                 table=FrameTable(seen.stamps, seen.durations, seen.checksums),
                 shots=tuple(seen.shots),
                 embedding_shots=tuple(seen.embedding_shots),
+                guard_shots=tuple(seen.guard_shots),
                 starts=tuple(chunk_starts(len(seen.stamps), seen.shots, least, interval)),
                 damage=seen.damage,
                 made_with=versions(),
@@ -138,8 +144,6 @@ def check_divisible(request: EncodeRequest, plan: EncodePlan) -> None:
     """Raises UsageError for what needs the whole video in one process."""
     if request.settings.bitrate is not None:
         raise UsageError("a `bitrate` is kept over the whole video; give `crf` to encode it in chunks.")
-    if request.guard:
-        raise UsageError("`guard` judges whole shots in their order; leave it out to encode in chunks.")
     if request.allow_network:
         raise UsageError("with `allow_network` a source may not stay the same; encode it in one go.")
     if request.focus.focus:
@@ -181,14 +185,15 @@ class _Seen:
     checksums: list[int]
     shots: list[int]
     embedding_shots: list[int]
+    guard_shots: list[int]
     damage: int = 0
 
 
 def _look_through(
-    request: EncodeRequest, plan: EncodePlan, enhancer: Enhancer | None, on_progress: OnProgress
+    request: EncodeRequest, plan: EncodePlan, enhancer: Enhancer | None, on_progress: OnProgress, *, guarded: bool
 ) -> _Seen:
     """Decodes the whole source."""
-    seen = _Seen([], [], [], [], [])
+    seen = _Seen([], [], [], [], [], [])
     started = time.monotonic()
     with Decoder(plan.info, writable=False, tolerant=request.skip_damage) as decoder:
 
@@ -207,17 +212,23 @@ def _look_through(
                 bound = None if plan.info.frames is None else max(plan.info.frames, done)
                 on_progress(Progress(done, bound, {"fps": round(fps, 2)}))
 
-        run_pipeline(pictures, lambda items: _find_shots(items, seen, enhancer), note)
+        run_pipeline(pictures, lambda items: _find_shots(items, seen, enhancer, guarded=guarded), note)
         seen.damage = decoder.damage
     return seen
 
 
-def _find_shots(pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | None) -> Iterator[Picture]:
-    """Notes shots as an encode in one go has them, for the temporal filter and for embeddings; passes pictures on."""
+def _find_shots(
+    pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | None, *, guarded: bool
+) -> Iterator[Picture]:
+    """Notes shots as an encode in one go has them, for the temporal filter, embeddings and a guard; passes pictures on.
+
+    Each of these looks at pictures of its own.
+    """
     # Loads torch.
+    from scene.enhance.colour import studio_luma
     from scene.temporal.shots import ShotDetector, eight_bit_luma, thumbnail
 
-    detector = ShotDetector()
+    detector, guard = ShotDetector(), ShotDetector() if guarded else None
     pictures, filtered = tee(pictures)
     embedding = None if enhancer is None else enhancer.embedding_shots(filtered)
     if embedding is None:
@@ -227,4 +238,6 @@ def _find_shots(pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | N
             seen.shots.append(number)
         if embedding is not None and next(embedding):
             seen.embedding_shots.append(number)
+        if guard is not None and guard.begins(studio_luma(picture)):
+            seen.guard_shots.append(number)
         yield picture

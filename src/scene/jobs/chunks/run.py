@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from scene.errors import InputError, SceneError, UsageError
 from scene.files import PendingFile
 from scene.jobs.chunks.folder import BusyError, WorkFolder
+from scene.jobs.chunks.guarded import GuardedPart
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan
 from scene.jobs.chunks.quality import chunk_crf
-from scene.jobs.encode import EncodeRequest, open_enhancer_for, presented
+from scene.jobs.encode import EncodeRequest, open_enhancer_for, open_guard_for, presented
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.prepare.rehearsal import without_warnings
+from scene.picture import Picture
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.formats import container_of
 from scene.video.encoding.coded import CodedEncoder, read_about
@@ -28,6 +30,7 @@ from scene.video.source.probe import probe
 
 if TYPE_CHECKING:
     from scene.enhance import Enhancer
+    from scene.jobs.guard import Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +138,8 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
         on_progress(Progress(frames, end - first, {"fps": round(fps, 2), "bytes": size}))
 
     enhancer = open_enhancer_for(request, encoding)
-    trail = encoding.encoder.trail_frames(within_shot=end not in plan.shots)
-    given = max(0, first - encoding.encoder.lead_frames), min(end + trail, plan.frames)
-    passage = _Passage(plan, encoding, enhancer, *given, report)
+    guard = open_guard_for(request, enhancer, encoding) if plan.guard_shots else None
+    passage = _Passage(plan, encoding, enhancer, guard, index, report)
     passage.prime()
     with PendingFile(folder.chunk(index)) as pending:
         muxer = container_of(request.destination).muxer
@@ -152,7 +154,8 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
                     frames, size = encoder.frames, encoder.bytes
                     report()
                 seconds = round(time.monotonic() - started, 3)
-                encoder.finish(check, {"job": plan.identity, "frames": encoder.frames, "crf": crf, "seconds": seconds})
+                about = {"job": plan.identity, "frames": encoder.frames, "crf": crf, "seconds": seconds}
+                encoder.finish(check, {**about, "guard": None if guard is None else asdict(guard.report)})
 
             run_pipeline(passage.decoded, passage.enhanced, write, on_stop=encoder.kill)
         finally:
@@ -180,9 +183,10 @@ def _at_quality(plan: JobPlan, first: int, end: int, on_progress: OnProgress) ->
 
 
 class _Passage:
-    """The frames of a chunk, and those around it that the enhancer must see.
+    """The frames of a chunk and those around it that the encoder is given, and those that the enhancer must see.
 
     Args:
+        guard: of a job with one; the frames around the chunk are not for it to judge.
         on_skip: called for each frame that is decoded and not needed.
     """
 
@@ -191,18 +195,28 @@ class _Passage:
         plan: JobPlan,
         encoding: EncodePlan,
         enhancer: Enhancer | None,
-        first: int,
-        end: int,
+        guard: Guard[DecodedFrame] | None,
+        index: int,
         on_skip: Callable[[], None],
     ) -> None:
         self._plan, self._encoding, self._enhancer, self._on_skip = plan, encoding, enhancer, on_skip
-        self._first, self._end = first, end
+        self._guard = None if guard is None else GuardedPart(plan, guard, *plan.span(index))
         self._shots, self._embedding_shots = set(plan.shots), set(plan.embedding_shots)
-        self._begin, self._stop = self._around(first, end)
+        first, end = plan.span(index)
+        trail = encoding.encoder.trail_frames(within_shot=end not in self._shots)
+        self._first, self._end = max(0, first - encoding.encoder.lead_frames), min(end + trail, plan.frames)
+        if self._guard is not None:
+            self._end = max(self._end, self._guard.seen_until)
+        self._begin, self._stop = self._around(self._first, self._end)
 
     def prime(self) -> None:
-        """Shows the enhancer what its embedding needs of the chunk's first shot and lies before the chunk."""
+        """Sees what of the chunk's first shot lies before the chunk, for its embedding and for a guard."""
         enhancer = self._enhancer
+        if enhancer is not None and self._guard is not None and self._guard.earlier is not None:
+            first, end = self._guard.earlier
+            begin, stop = self._around(first, end)
+            enhancer.follow(self._begins(begin, stop))
+            self._guard.judge_earlier(self._filtered(self._read(begin, stop), slice(first - begin, end - begin)))
         if enhancer is None or not self._embedding_shots:
             return
         shot = max(number for number in self._embedding_shots if number <= self._first)
@@ -228,14 +242,22 @@ class _Passage:
             self._begins(self._begin, self._stop),
             (number in self._embedding_shots for number in range(self._first, self._end)),
         )
-        own = slice(self._first - self._begin, self._end - self._begin)
-        frames, read = tee(frames)
-        filtered = enhancer.filter_in_time(frame.picture() for frame in read)
-        pictures = enhancer.enhance_filtered(islice(filtered, own.start, own.stop))
-        for frame, picture in zip(islice(frames, own.start, own.stop), pictures, strict=True):
+        own = self._filtered(frames, slice(self._first - self._begin, self._end - self._begin))
+        if self._guard is not None:
+            yield from self._guard.guarded(self._first, own)
+            return
+        own, read = tee(own)
+        pictures = enhancer.enhance_filtered(picture for _, picture in read)
+        for (frame, _), picture in zip(own, pictures, strict=True):
             frame.replace(picture)
             yield frame
-        # What only the temporal filter looked at.
+
+    def _filtered(self, frames: Iterator[DecodedFrame], own: slice) -> Iterator[tuple[DecodedFrame, Picture]]:
+        """Some of the frames with what the temporal filter makes of them; it looks at all."""
+        assert self._enhancer is not None
+        frames, read = tee(frames)
+        filtered = self._enhancer.filter_in_time(frame.picture() for frame in read)
+        yield from islice(zip(frames, filtered, strict=True), own.start, own.stop)
         for _ in frames:
             pass
 

@@ -92,8 +92,8 @@ class Encoder:
         frames_for_dts: below so many frames its decoding times are uninitialised memory.
         lead_frames, part_options: to begin in the middle of a video with its rate control as it is in one go, it is
             given so many frames before, and with these options of FFmpeg's begins anew where a key frame is asked for.
-        turns_lead: whether these frames are given upside down: where a key frame that is asked for is like the frame
-            before it, its lookahead does not see what refers to it.
+        inverts_lead: whether these frames are given as negatives: where a key frame that is asked for is like the frame
+            before it, the lookahead does not see what refers to it.
         any_crf_args: own parameters with which its headers do not depend on the CRF.
         fit: see `EncoderFit`.
         kin: encoders whose calibration serves a model that has none for this one.
@@ -156,7 +156,7 @@ class Encoder:
     frames_for_dts: int = 0
     lead_frames: int = 0
     part_options: Mapping[str, str] = MappingProxyType({})
-    turns_lead: ClassVar[bool] = False
+    inverts_lead: ClassVar[bool] = False
     any_crf_args: Mapping[str, str] = MappingProxyType({})
     fit: EncoderFit = EncoderFit()
     kin: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ class X265(X26x):
     # Behind 12 frames the first key frame has another quantiser by up to 5, behind 30 by 0.5 at most. Within a shot,
     # with b-adapt=2 as from medium on, one that is asked for had a quantiser coarser by 3 to 5, and 5 dB less.
     lead_frames = 30
-    turns_lead = True
+    inverts_lead = True
     mastering_param = "master-display"
     light_param = "max-cll"
     apple_tag = "hvc1"

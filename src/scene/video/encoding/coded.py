@@ -73,8 +73,8 @@ class CodedEncoder:
     def encode(self, frame: DecodedFrame) -> None:
         """Takes a frame. Raises SceneError."""
         frame.begins = frame.pts in {self._first, self._end}
-        if frame.pts < self._first and self._plan.encoder.turns_lead:
-            frame.replace(_upside_down(frame.picture()))
+        if frame.pts < self._first and self._plan.encoder.inverts_lead:
+            frame.replace(_negative(frame.picture()))
         self.frames += self._is_own(frame.pts)
         try:
             for packet in self._session.encode(frame):
@@ -136,9 +136,9 @@ class CodedEncoder:
         self._sum = zlib.crc32(data, self._sum)
 
 
-def _upside_down(picture: Picture) -> Picture:
-    # Copies: a frame's own planes would be overwritten while they are read.
-    return replace(picture, planes=tuple(plane[::-1].copy() for plane in picture.planes))
+def _negative(picture: Picture) -> Picture:
+    white = (1 << picture.format.bit_depth) - 1
+    return replace(picture, planes=tuple(plane.dtype.type(white) - plane for plane in picture.planes))
 
 
 def _failure(error: Exception) -> SceneError:
