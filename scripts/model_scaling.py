@@ -3,8 +3,8 @@
     python scripts/model_scaling.py
     python scripts/model_scaling.py --job /shared/film --plan-seconds 300 --join-seconds 25 --storage-mb 500
 
-All seconds and megabytes are of an hour of the source. With `--job`, the work folder of a job whose chunks are done, the
-chunks' seconds, number and size are that job's.
+All seconds and megabytes are of an hour of the source. With `--job`, the work folder of a job whose chunks are done,
+the chunks' seconds, number and size are that job's.
 
 One film: plan and join are one process each, before and after the chunks. These end when their work is done by so many
 workers; a chunk is not divided; the scheduler hands out one after the other; storage gives and takes their bytes.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,16 @@ def run_on_cluster(work: Path, address: str, on_progress: OnProgress = silent, *
     plan = load_plan(folder.plan)
     place = cluster_address(address)
     ray, ours = connect(place, os.cpu_count() or 1)
-    staging = None if stage is None else Staging(ray, folder, plan, stage.absolute())
-    driver = _Driver(ray, folder, plan, on_progress, staging, one_machine=place == LOCAL)
-    try:
-        driver.run()
-    finally:
-        driver.cancel()
-        if staging is not None:
-            staging.clear()
+    with ExitStack() as ending:
         if ours:
-            ray.shutdown()
+            ending.callback(ray.shutdown)
+        staging = None
+        if stage is not None:
+            staging = Staging(ray, folder, plan, stage.absolute())
+            ending.callback(staging.clear)
+        driver = _Driver(ray, folder, plan, on_progress, staging, one_machine=place == LOCAL)
+        ending.callback(driver.cancel)
+        driver.run()
 
 
 class _Driver:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from scene.errors import SceneError
+from scene.errors import InputError, SceneError
 from scene.files import PendingFile, write_atomically
 from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import FileIdentity, JobPlan, identify, load_plan
@@ -42,16 +42,21 @@ class Staging:
         folder: of the job.
         plan: of the job.
         local: a folder of each machine's own.
+
+    Raises:
+        InputError: the source is missing or has changed.
     """
 
     def __init__(self, ray: Any, folder: WorkFolder, plan: JobPlan, local: Path) -> None:
         self._ray, self._folder = ray, folder
         self._local = str(local)
         self._name = plan.identity
+        if identify(plan.request.source) != plan.source:
+            raise InputError(f"{plan.request.source} has changed since the job was planned; plan it again.")
         here = self._on(ray.get_runtime_context().get_node_id())
         self._parts = ray.remote(num_cpus=0)(SourceParts).options(**here).remote(str(plan.request.source))
         self._plan = ray.put(folder.plan.read_bytes())
-        # Raises what went wrong there.
+        # It has the file open from now on.
         ray.get(self._parts.read.remote(plan.source.bytes))
 
     @property
