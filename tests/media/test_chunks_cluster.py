@@ -33,10 +33,11 @@ def job(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lose", [False, True])
-def test_a_cluster_of_two_nodes(job, lose):
+@pytest.mark.parametrize("how", [[], ["lose"], ["stage"], ["lose", "stage"]], ids=" ".join)
+def test_a_cluster_of_two_nodes(job, how):
     work, one = job
-    words = [sys.executable, cluster_child.__file__, str(work), *(["lose"] if lose else [])]
+    words = [sys.executable, cluster_child.__file__, str(work), *how]
+    lose = "lose" in how
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     assert "done (345, 345)" in done.stdout
@@ -44,6 +45,9 @@ def test_a_cluster_of_two_nodes(job, lose):
     if lose:
         assert "a worker was lost" in done.stderr and "It is tried again." in done.stderr
     scene.join_job(work)
+    # The copies on a machine that is lost cannot be removed.
+    left = list(work.parent.glob("local/*/*/*"))
+    assert len(left) == (how == ["lose", "stage"])
     assert times(work.parent / "out.mkv") == times(one)
     assert_same_pictures(decoded(one), decoded(work.parent / "out.mkv"))
 

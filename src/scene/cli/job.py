@@ -114,6 +114,7 @@ def run(
     *,
     index: int | None = None,
     ray: str | None = None,
+    stage: Path | None = None,
     log_format: LogFormat = "text",
 ) -> None:
     """Encode one chunk of a job, or all that are left.
@@ -125,7 +126,9 @@ def run(
         work: Folder of the work, with a plan in it.
         index: Number of the chunk, from 0. By default all that nobody else is at, one after the other.
         ray: Encode all that are left through Ray: auto (on this machine, or on the cluster of $RAY_ADDRESS), or a
-            cluster's address. All machines must have WORK and SRC under the same names.
+            cluster's address. All machines must have WORK and SRC under the same names, unless --stage is given.
+        stage: With --ray: a folder on each machine's own disk, into which SRC is copied while the work lasts. Nothing
+            need be shared then.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
     from dataclasses import asdict
@@ -140,9 +143,11 @@ def run(
         if index is not None:
             raise UsageError("--ray encodes all chunks that are left; leave --index out.")
         with progress_display("encode", "frames", log_format) as on_progress:
-            scene.run_on_cluster(work, ray, on_progress)
+            scene.run_on_cluster(work, ray, on_progress, stage=stage)
         announce(f"{work}: all chunks are done; the next step is scene job join")
         return
+    if stage is not None:
+        raise UsageError("--stage belongs to --ray; give a cluster.")
     with progress_display("encode", "frames", log_format) as on_progress:
         results = scene.run_job(work, on_progress) if index is None else [scene.run_chunk(work, index, on_progress)]
     for result in results:

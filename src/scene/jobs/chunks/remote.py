@@ -1,10 +1,11 @@
-"""A job's chunks through Ray, on the machines of a cluster that share the work folder and the source."""
+"""A job's chunks through Ray, on the machines of a cluster."""
 
 from __future__ import annotations
 
 import logging
 import os
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import JobPlan, load_plan
 from scene.jobs.chunks.parallel import ATTEMPTS, raise_answer
 from scene.jobs.chunks.run import finished_chunk, run_chunk
+from scene.jobs.chunks.staging import Staging, run_staged
 from scene.progress import OnProgress, Progress, silent
 
 log = logging.getLogger(__name__)
@@ -25,15 +27,17 @@ _POLL_S = 2.0
 _CANCEL_TIMEOUT_S = 20.0
 
 
-def run_on_cluster(work: Path, address: str, on_progress: OnProgress = silent) -> None:
+def run_on_cluster(work: Path, address: str, on_progress: OnProgress = silent, *, stage: Path | None = None) -> None:
     """Encodes all chunks of a planned job that are not done yet.
 
     A machine that is lost loses the chunks that it was at, which others do then.
 
     Args:
-        work: on storage that all machines have under this name, as the source is.
+        work: on storage that all machines have under this name, as the source is, unless `stage` is given.
         address: "auto" for the cluster that $RAY_ADDRESS names, or without it a Ray of this machine alone; else a
             cluster's address.
+        stage: a folder on each machine's own disk, for a copy of the source that is removed in the end; chunks come
+            back through Ray. This machine has to be one of the cluster's.
 
     Raises:
         MissingError: Ray is not installed, or a machine has another version of the program.
@@ -45,22 +49,33 @@ def run_on_cluster(work: Path, address: str, on_progress: OnProgress = silent) -
     plan = load_plan(folder.plan)
     place = cluster_address(address)
     ray, ours = connect(place, os.cpu_count() or 1)
-    driver = _Driver(ray, folder, plan, on_progress, one_machine=place == LOCAL)
-    try:
-        driver.run()
-    finally:
-        driver.cancel()
+    with ExitStack() as ending:
         if ours:
-            ray.shutdown()
+            ending.callback(ray.shutdown)
+        staging = None
+        if stage is not None:
+            staging = Staging(ray, folder, plan, stage.absolute())
+            ending.callback(staging.clear)
+        driver = _Driver(ray, folder, plan, on_progress, staging, one_machine=place == LOCAL)
+        ending.callback(driver.cancel)
+        driver.run()
 
 
 class _Driver:
     """Hands chunks out, and again those whose machine is lost."""
 
     def __init__(
-        self, ray: Any, folder: WorkFolder, plan: JobPlan, on_progress: OnProgress, *, one_machine: bool
+        self,
+        ray: Any,
+        folder: WorkFolder,
+        plan: JobPlan,
+        on_progress: OnProgress,
+        staging: Staging | None,
+        *,
+        one_machine: bool,
     ) -> None:
         self._ray, self._folder, self._plan, self._on_progress = ray, folder, plan, on_progress
+        self._staging = staging
         cores = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
         gpus = 1 if plan.request.enhancement.device == "cuda" else 0
         send = ray.remote(num_cpus=max(1, min([_CORES, *cores])), num_gpus=gpus, max_retries=0)
@@ -96,7 +111,8 @@ class _Driver:
             self._ray.wait(list(self._running), num_returns=len(self._running), timeout=_CANCEL_TIMEOUT_S)
 
     def _submit(self, index: int) -> None:
-        self._running[self._send.remote(str(self._folder.path), index)] = index
+        staged = () if self._staging is None else self._staging.arguments
+        self._running[self._send.remote(str(self._folder.path), index, *staged)] = index
 
     def _receive(self, reference: Any, index: int) -> None:
         try:
@@ -106,6 +122,8 @@ class _Driver:
             self._failed(index, f"a worker was lost: {str(error).strip().partition(chr(10))[0]}")
             return
         if "done" in answer:
+            if self._staging is not None:
+                self._staging.take(index, answer["file"])
             self._left.remove(index)
         elif "busy" in answer:
             self._elsewhere.append(index)
@@ -125,9 +143,12 @@ class _Driver:
         self._on_progress(Progress(self._plan.frames - left, self._plan.frames))
 
 
-def _run(work: str, index: int) -> dict[str, Any]:
+def _run(work: str, index: int, *staged: Any) -> dict[str, Any]:
     """Runs on a machine of the cluster, and answers as `scene.jobs.chunks.worker` does."""
     try:
+        if staged:
+            frames, content = run_staged(index, *staged)
+            return {"done": frames, "file": content}
         return {"done": run_chunk(Path(work), index).frames}
     except BusyError:
         return {"busy": True}

@@ -54,8 +54,11 @@ class ChunkResult:
     done_before: bool
 
 
-def run_chunk(work: Path, index: int, on_progress: OnProgress = silent) -> ChunkResult:
+def run_chunk(work: Path, index: int, on_progress: OnProgress = silent, *, source: Path | None = None) -> ChunkResult:
     """Encodes a chunk of a planned job, unless that has been done; any number of processes may do so at once.
+
+    Args:
+        source: a copy of the job's source, where that itself cannot be read.
 
     Raises:
         UsageError: there is no such chunk.
@@ -79,10 +82,13 @@ def run_chunk(work: Path, index: int, on_progress: OnProgress = silent) -> Chunk
         if done is not None:
             return done
         folder.remove_leftovers(index)
+        identity = plan.identity
+        if source is not None:
+            plan = replace(plan, request=replace(plan.request, source=source))
         if identify(plan.request.source) != plan.source:
             raise InputError(f"{plan.request.source} has changed since the job was planned; plan it again.")
         with without_warnings():
-            return _run(folder, plan, index, on_progress)
+            return _run(folder, plan, identity, index, on_progress)
 
 
 def run_job(work: Path, on_progress: OnProgress = silent) -> list[ChunkResult]:
@@ -125,7 +131,7 @@ def encode_plan(plan: JobPlan, request: EncodeRequest) -> EncodePlan:
     return plan_encode(request.settings, presented(info, request))
 
 
-def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress) -> ChunkResult:
+def _run(folder: WorkFolder, plan: JobPlan, identity: str, index: int, on_progress: OnProgress) -> ChunkResult:
     started = time.monotonic()
     first, end = plan.span(index)
     request = _at_quality(plan, first, end, on_progress)
@@ -154,7 +160,7 @@ def _run(folder: WorkFolder, plan: JobPlan, index: int, on_progress: OnProgress)
                     frames, size = encoder.frames, encoder.bytes
                     report()
                 seconds = round(time.monotonic() - started, 3)
-                about = {"job": plan.identity, "frames": encoder.frames, "crf": crf, "seconds": seconds}
+                about = {"job": identity, "frames": encoder.frames, "crf": crf, "seconds": seconds}
                 encoder.finish(check, {**about, "guard": None if guard is None else asdict(guard.report)})
 
             run_pipeline(passage.decoded, passage.enhanced, write, on_stop=encoder.kill)
