@@ -150,8 +150,8 @@ def test_figures_and_changes_by_http(tmp_path):
             with error:
                 return error.code, json.loads(error.read())
 
-    assert json.loads(get("/health")) == {"health": "ok"}
     until(lambda: made.figures.enhanced > RATE)
+    assert json.loads(get("/health")) == {"health": "ok"}
     assert json.loads(get("/ready")) == {"ready": True}
     assert "<title>" in get("/")
     figures = json.loads(get("/figures"))

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from scene.jobs.live.deadline import Deadline
+from scene.enhance.deadline import Deadline
 from scene.jobs.live.figures import Histogram
 from scene.video.live.address import destination_address, source_address
 from scene.video.live.timeline import TICKS, Timeline

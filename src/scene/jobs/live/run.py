@@ -15,13 +15,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from scene.errors import InputError, SceneError, UsageError
 from scene.jobs.live.choice import with_live_model
-from scene.jobs.live.deadline import Deadline
 from scene.jobs.live.figures import Figures
 from scene.jobs.live.request import LiveRequest, LiveResult
 from scene.jobs.live.server import open_server
@@ -101,7 +99,6 @@ class LiveRun:
             timeout=request.timeout,
             stop=self._stop,
         )
-        self._deadline = Deadline(request.latency)
         self._enhancer: Enhancer | None = None
         self._encoder: LiveEncoder | None = None
         self._new_bitrate: int | None = None
@@ -146,9 +143,7 @@ class LiveRun:
         if not 1 <= kilobits <= 1_000_000:
             raise UsageError(f"bitrate {kilobits} makes no sense; give kbit/s, such as 2500.")
         if self._encoder is None or not self._encoder.can_change_bitrate:
-            raise UsageError(
-                "the bitrate can be changed only where a run began with one, and not by every encoder."
-            )
+            raise UsageError("the bitrate can be changed only where a run began with one, and not by every encoder.")
         self._new_bitrate = kilobits
 
     def _wait(self, worker: threading.Thread) -> None:
@@ -251,19 +246,13 @@ class LiveRun:
             encoder.close()
 
     def _open_enhancer(self, plan: EncodePlan, picture: Picture) -> Enhancer | None:
-        # Frames to come are not waited for.
-        options = self._request.enhancement
-        if options.temporal == "auto":
-            options = replace(options, temporal="causal")
-        options = with_live_model(plan, options, picture)
+        options = with_live_model(plan, self._request.enhancement.without_look_ahead(), picture)
         if options.changes_nothing:
             return None
         # Torch takes seconds to import.
         from scene.enhance import open_enhancer
 
         enhancer = open_enhancer(options, codec=plan.encoder.name, crf=plan.conditioning_crf)
-        # A frame is not kept waiting for the next ones.
-        enhancer.batch = 1
         enhancer.check(plan.info.format)
         warn_of_hdr(str(plan.info.path), plan.info.colour.transfer)
         # The first picture takes longer than any other.
@@ -282,14 +271,21 @@ class LiveRun:
             self._ending = error
 
     def _enhanced(self, units: Iterator[LiveUnit]) -> Iterator[LiveUnit]:
-        figures, enhancer = self.figures, self._enhancer
-        step = None if enhancer is None else _stepwise(enhancer)
+        if self._enhancer is None:
+            for unit in units:
+                self.figures.bypassed += unit.frame is not None
+                yield unit
+            return
+        from scene.enhance.deadline import Deadline, stepwise
+
+        figures = self.figures
+        step, deadline = stepwise(self._enhancer), Deadline(self._request.latency)
         for unit in units:
             frame = unit.frame
             if frame is not None:
-                if step is None or figures.strength == 0:
+                if figures.strength == 0:
                     figures.bypassed += 1
-                elif self._stop.is_set() or self._deadline.passes(time.monotonic() - unit.arrived):
+                elif self._stop.is_set() or deadline.passes(time.monotonic() - unit.arrived):
                     figures.passed += 1
                 else:
                     frame.replace(step(frame.picture()))
@@ -347,16 +343,3 @@ def _check(request: LiveRequest) -> None:
     if request.token is not None and request.serve is None:
         raise UsageError("a token is of use only where figures are served; give `serve`.")
     find_encoder(request.settings.codec)
-
-
-def _stepwise(enhancer: Enhancer) -> Callable[[Picture], Picture]:
-    """One picture in, the same one out enhanced: nothing looks ahead, and batches are of one."""
-    given: list[Picture] = []
-    # An endless iterator, which is asked for one picture at a time.
-    stream = enhancer.stream(iter(lambda: given.pop(), None))
-
-    def step(picture: Picture) -> Picture:
-        given.append(picture)
-        return next(stream)
-
-    return step
