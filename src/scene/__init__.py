@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
     from scene.jobs.ladder.build import LadderRequest, LadderResult, build_ladder
+    from scene.jobs.live.request import LiveRequest, LiveResult
+    from scene.jobs.live.run import live
     from scene.jobs.prepare.dry_run import DryRun, dry_run
     from scene.jobs.prepare.target import TargetEncodeRequest, TargetEncodeResult, encode_to_target
     from scene.jobs.search import SearchRequest, SearchResult, encode_request, search
@@ -85,6 +87,8 @@ __all__ = [
     "JobStatus",
     "LadderRequest",
     "LadderResult",
+    "LiveRequest",
+    "LiveResult",
     "MapRequest",
     "MissingError",
     "SceneError",
@@ -112,6 +116,7 @@ __all__ = [
     "filter",
     "job_status",
     "join_job",
+    "live",
     "load_model",
     "model_names",
     "open_enhancer",
@@ -153,6 +158,8 @@ _HOMES = {
     "JobStatus": "scene.jobs.chunks.status",
     "LadderRequest": "scene.jobs.ladder.build",
     "LadderResult": "scene.jobs.ladder.build",
+    "LiveRequest": "scene.jobs.live.request",
+    "LiveResult": "scene.jobs.live.request",
     "MapRequest": "scene.mapping.run",
     "SearchRequest": "scene.jobs.search",
     "SearchResult": "scene.jobs.search",
@@ -172,6 +179,7 @@ _HOMES = {
     "filter": "scene.jobs.filter",
     "job_status": "scene.jobs.chunks.status",
     "join_job": "scene.jobs.chunks.join",
+    "live": "scene.jobs.live.run",
     "load_model": "scene.model",
     "model_names": "scene.model",
     "open_enhancer": "scene.enhance",

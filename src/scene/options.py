@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 DeviceName = Literal["auto", "cpu", "cuda"]
@@ -88,3 +88,7 @@ class EnhanceOptions:
     def changes_nothing(self) -> bool:
         """Whether frames stay as they are, and no network need be loaded."""
         return self.model == BYPASS or self.strength == 0
+
+    def without_look_ahead(self) -> EnhanceOptions:
+        """The same with a temporal filter, where there is one, that does not wait for frames to come."""
+        return replace(self, temporal="causal") if self.temporal == "auto" else self

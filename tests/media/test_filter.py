@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import tempfile
+import time
 from fractions import Fraction
 
 import av
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from making import assert_same_pictures, assert_same_times, decoded, make_network, make_video
 
+import scene
 from scene.cli import run as run_command
 from scene.enhance import Enhancer
 from scene.model import load_model
@@ -301,3 +303,22 @@ def test_a_crf_that_an_encoder_does_not_have(tmp_path, clip, through, codec, crf
     weights = make_network(tmp_path / "net.safetensors", quantiser=(4.0, 80.0))
     _, messages = through(raw(clip, "y4m"), "--model", weights, "--codec", codec, "--crf", crf, code=2)
     assert f"is not in {codec}'s range" in messages
+
+
+def test_a_deadline_passes_frames_through(tmp_path, monkeypatch):
+    """The real model with a delay, before a reader that gets every frame once."""
+    source = make_video(tmp_path / "in.mkv", size=(64, 48), frames=40)
+    real = Enhancer.__call__
+
+    def slow(self, pictures):
+        time.sleep(0.05)
+        return real(self, pictures)
+
+    monkeypatch.setattr(Enhancer, "__call__", slow)
+    options = scene.EnhanceOptions(model="scene-fast")
+    result = scene.filter(scene.FilterRequest(source, tmp_path / "out.y4m", options, crf=24, latency=0.1))
+    before, after = decoded(source), decoded(tmp_path / "out.y4m")
+    assert len(after) == result.frames == 40
+    unchanged = [np.array_equal(a.planes[0], b.planes[0]) for a, b in zip(before, after, strict=True)]
+    assert 0 < result.passed == sum(unchanged) < 40
+    assert run_command(["filter", str(source), str(tmp_path / "x.y4m"), "--crf", "24", "--latency", "-1"]) == 2

@@ -53,6 +53,8 @@ ARROWS = {
     "video.encoding": {"video", "video.source", "video.encoders"},
     "video.container": {"video", "video.source", "video.encoders", "video.encoding"},
     "video.packaging": {"video", "video.source", "video.container"},
+    "video.live": VIDEO,
+    "video.live.outputs": VIDEO | {"video.live"},
     "measure": VIDEO | {"metrics"},
     "jobs.samples": BELOW_JOBS,
     "jobs": BELOW_JOBS | PACKAGING | {"jobs.samples"},
@@ -60,6 +62,7 @@ ARROWS = {
     "jobs.batch": BELOW_JOBS | {"jobs", "jobs.prepare"},
     "jobs.chunks": BELOW_JOBS | {"jobs", "jobs.samples", "jobs.prepare"},
     "jobs.ladder": BELOW_JOBS | PACKAGING | {"jobs", "jobs.samples", "jobs.chunks"},
+    "jobs.live": BELOW_JOBS | {"jobs", "video.live", "video.live.outputs"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -76,7 +79,7 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks", "jobs.ladder"}
+    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks", "jobs.ladder", "jobs.live"}
     | {"mapping", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
@@ -234,6 +237,7 @@ def test_every_field_that_a_message_names_is_an_option_of_some_command() -> None
             ["doctor"],
             ["job", "plan"],
             ["job", "run"],
+            ["live"],
             ["bench", "training"],
             ["bench", "semantics"],
             ["bench", "encode"],
@@ -320,6 +324,8 @@ def test_the_public_surface_is_locked() -> None:
         "JobStatus",
         "LadderRequest",
         "LadderResult",
+        "LiveRequest",
+        "LiveResult",
         "MapRequest",
         "MissingError",
         "SceneError",
@@ -347,6 +353,7 @@ def test_the_public_surface_is_locked() -> None:
         "filter",
         "job_status",
         "join_job",
+        "live",
         "load_model",
         "model_names",
         "open_enhancer",

@@ -26,6 +26,7 @@ from scene.cli import (
     filter,
     job,
     ladder,
+    live,
     map,
     models,
     search,
@@ -61,6 +62,7 @@ app.command(export.export)
 app.command(filter.filter)
 app.command(job.job)
 app.command(ladder.ladder)
+app.command(live.live)
 app.command(map.map)
 app.command(models.models)
 app.command(search.search)

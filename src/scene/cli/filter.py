@@ -24,6 +24,7 @@ def filter(
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
     format: Literal["y4m", "nut"] | None = None,
     on_error: Literal["fail", "skip"] = "fail",
+    latency: float | None = None,
     overwrite: Annotated[bool, Parameter(name=["--overwrite", "-y"], negative="")] = False,
     log_format: LogFormat = "text",
 ) -> None:
@@ -39,6 +40,8 @@ def filter(
             coarsely it will quantise, as the shipped ones are, need it.
         format: What a pipe gets. By default what came in, y4m for other files.
         on_error: What to do where the source is damaged or cut short: fail, or skip it with a warning.
+        latency: The longest that a frame may wait to be enhanced, in seconds; then it passes through unchanged, and is
+            counted. By default frames take as long as they take.
         overwrite: Replace OUT if it is a file that exists.
         log_format: Log and progress on stderr as text or as JSON lines.
     """
@@ -57,12 +60,14 @@ def filter(
         kind=format,
         overwrite=overwrite,
         skip_damage=on_error == "skip",
+        latency=latency,
     )
     with progress_display("filter", "frames", log_format) as on_progress:
         result = scene.filter(request, on_progress)
+    passed = f", {result.passed} passed through" if latency is not None else ""
     damage = f", {result.damage} damaged places" if result.damage else ""
     announce(
         f"{result.frames} frames in {result.seconds:.1f} s ({result.frames / result.seconds:.2f} fps), "
-        f"model {result.model}{damage}",
+        f"model {result.model}{passed}{damage}",
         asdict(result),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_MOST_LATENCY_S = 60.0
+_WAITING = 4
 _SUFFIXES: dict[str, RawKind] = {".y4m": "y4m", ".nut": "nut"}
 
 
@@ -56,6 +59,8 @@ class FilterRequest:
         kind: of a pipe's content, None for that of the source, y4m where the source is neither.
         overwrite: replace the destination if it exists.
         skip_damage: carry on, with a warning, where the source is damaged or ends too soon.
+        latency: seconds that a frame may wait to be enhanced, before it is passed through as it is; None for as long as
+            it takes.
     """
 
     source: Path
@@ -66,6 +71,7 @@ class FilterRequest:
     kind: RawKind | None = None
     overwrite: bool = False
     skip_damage: bool = False
+    latency: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class FilterResult:
 
     Attributes:
         frames: written, all of the source's.
+        passed: of these, what was passed through since there was no time.
         seconds: wall-clock time.
         model: the network's identity, "none" for a bypass.
         damage: places of the source that were passed over.
@@ -83,6 +90,7 @@ class FilterResult:
     seconds: float
     model: str
     damage: int
+    passed: int = 0
 
 
 def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterResult:
@@ -98,6 +106,8 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
         BrokenPipeError: the reader has left before the end; there is nothing more to do.
     """
     started = time.monotonic()
+    if request.latency is not None and not 0 <= request.latency <= _MOST_LATENCY_S:
+        raise UsageError(f"`latency` {request.latency:g} makes no sense; give 0 to {_MOST_LATENCY_S:g} seconds.")
     halt = threading.Event()
     wanted = _wanted_kind(request)
     writable = not request.enhancement.changes_nothing
@@ -113,12 +123,31 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
             if enhancer:
                 warn_of_hdr(source.name, source.details.colour.transfer)
         steadiness = ConstantRateCheck(source.name, source.info.time_base, source.info.rate)
-        frames = 0
+        frames = passed = 0
+        # When the frames that wait for the model were read.
+        arrived: deque[float] = deque()
 
         def read() -> Iterator[Frame]:
             for frame in source.frames():
                 if kind == "y4m":
                     steadiness.add(frame.pts)
+                if request.latency is not None:
+                    arrived.append(time.monotonic())
+                yield frame
+
+        def work(items: Iterator[Frame]) -> Iterator[Frame]:
+            nonlocal passed
+            if enhancer is None or request.latency is None:
+                yield from _enhanced(enhancer, items)
+                return
+            from scene.enhance.deadline import Deadline, stepwise
+
+            step, deadline = stepwise(enhancer), Deadline(request.latency)
+            for frame in items:
+                if deadline.passes(time.monotonic() - arrived.popleft()):
+                    passed += 1
+                else:
+                    frame.replace(step(frame.picture()))
                 yield frame
 
         def write(items: Iterator[Frame], _: Callable[[], None]) -> None:
@@ -132,7 +161,7 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
         with _open_target(request, halt) as stream:
             try:
                 sink = make_sink(kind, stream, source.info)
-                run_pipeline(read, partial(_enhanced, enhancer), write, on_stop=halt.set)
+                run_pipeline(read, work, write, capacity=_capacity(request, source), on_stop=halt.set)
             except BrokenPipeError:
                 raise
             except OSError as error:
@@ -143,7 +172,13 @@ def filter(request: FilterRequest, on_progress: OnProgress = silent) -> FilterRe
         seconds=time.monotonic() - started,
         model=enhancer.identity if enhancer else BYPASS,
         damage=source.damage,
+        passed=passed,
     )
+
+
+def _capacity(request: FilterRequest, source: StreamSource | FileSource) -> int:
+    """Frames that may wait: as many as come within the latency."""
+    return _WAITING if request.latency is None else math.ceil(request.latency * float(source.info.rate)) + _WAITING
 
 
 def _open_enhancer(request: FilterRequest, fmt: PictureFormat) -> Enhancer | None:
@@ -152,7 +187,9 @@ def _open_enhancer(request: FilterRequest, fmt: PictureFormat) -> Enhancer | Non
     # Torch takes seconds to import, and a bypass does without.
     from scene.enhance import open_enhancer
 
-    enhancer = open_enhancer(request.enhancement, codec=request.codec, crf=request.crf)
+    # A deadline leaves no time to wait for frames to come.
+    options = request.enhancement if request.latency is None else request.enhancement.without_look_ahead()
+    enhancer = open_enhancer(options, codec=request.codec, crf=request.crf)
     enhancer.check(fmt)
     return enhancer
 

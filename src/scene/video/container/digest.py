@@ -114,7 +114,7 @@ def _described(stream: Stream) -> tuple[str, str]:
 
 def _content(codec: str, data: bytes) -> Iterator[bytes]:
     if codec == "aac":
-        yield _without_adts(data)
+        yield without_adts(data)
     elif codec == "h264":
         yield from (unit for unit in _units(data) if unit[0] & 0x1F not in _AVC_FRAMING)
     elif codec == "hevc":
@@ -127,7 +127,7 @@ def _content(codec: str, data: bytes) -> Iterator[bytes]:
         yield data
 
 
-def _without_adts(data: bytes) -> bytes:
+def without_adts(data: bytes) -> bytes:
     if len(data) > 7 and int.from_bytes(data[:2], "big") & _ADTS_MASK == _ADTS_SYNC:
         return data[7 if data[1] & 1 else 9 :]
     return data

@@ -114,6 +114,9 @@ class Encoder:
         projections: messages about a picture's projection that are carried over in the stream itself.
         cost: of encoding a picture with the default preset, roughly, where measuring it by all metrics is 1.
         aliases: names by which users know it beside FFmpeg's, such as that of its format.
+        live_args, live_preset: own parameters with which it holds no frame back, and a preset that keeps up; None where
+            it cannot encode live.
+        changes_bitrate: whether a bitrate can be changed between two frames.
     """
 
     name: str
@@ -176,6 +179,9 @@ class Encoder:
     projections: frozenset[str] = frozenset()
     cost: float = 0.5
     aliases: tuple[str, ...] = ()
+    live_args: str | None = None
+    live_preset: str | None = None
+    changes_bitrate: ClassVar[bool] = False
 
     @property
     def has_trials(self) -> bool:

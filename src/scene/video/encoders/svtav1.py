@@ -88,6 +88,8 @@ class SvtAv1(Encoder):
     fit = EncoderFit(step=0.25, strength=0.5, temporal=False)
     unheld_by = frozenset({"mov", "mpegts"})
     keeps_captions = False
+    live_args = "pred-struct=1:lookahead=0"
+    live_preset = "10"
     signals_aspect = False
     measured_crfs = (20, 27, 34, 41, 48, 55, 63)
     measured_from = 1

@@ -108,6 +108,9 @@ class X264(X26x):
     measuring_args = "threads=1:keyint={gop}"
     version_pattern = rb"x264 - core (\d+(?: r\d+)?)"
     raw_muxer = "h264"
+    live_args = "tune=zerolatency"
+    live_preset = "veryfast"
+    changes_bitrate = True
     refused_args: Mapping[str, str] = {
         **X26x.refused_args,
         "log": "use `log_format`",

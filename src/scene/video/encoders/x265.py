@@ -43,6 +43,8 @@ class X265(X26x):
     measuring_args = "pools=1:frame-threads=1:keyint={gop}"
     version_pattern = rb"x265 \(build \d+\) - ([^:\s]+)"
     raw_muxer = "hevc"
+    live_args = "tune=zerolatency"
+    live_preset = "superfast"
     refused_args: Mapping[str, str] = {
         **X26x.refused_args,
         "log-level": "use `log_format`",

@@ -135,7 +135,7 @@ def open_source(
         InputError: it cannot be read, or holds no video that can be taken.
     """
     if path == STANDARD_STREAM:
-        yield _open_pipe(_standard_input(), "standard input", halt, tolerant=tolerant)
+        yield _open_pipe(standard_input(), "standard input", halt, tolerant=tolerant)
     elif path.is_fifo():  # also /dev/stdin, and /dev/fd/63 of a shell's <(...)
         with path.open("rb", buffering=0) as pipe:
             yield _open_pipe(pipe.fileno(), str(path), halt, tolerant=tolerant)
@@ -163,7 +163,8 @@ def _open_pipe(descriptor: int, name: str, halt: threading.Event, *, tolerant: b
             raise
 
 
-def _standard_input() -> int:
+def standard_input() -> int:
+    """The descriptor of standard input. Raises UsageError where that is closed or a terminal."""
     _require_stream(0, sys.stdin, "standard input", "send video to it (ffmpeg ... - | scene filter - ...)")
     return 0
 

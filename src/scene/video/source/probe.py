@@ -8,12 +8,13 @@ import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import av
 from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
 from av.filter import Graph
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from scene.errors import InputError
@@ -39,14 +40,21 @@ def read_chroma_location(container: InputContainer, stream: VideoStream) -> Chro
 
     Reads the stream's first packet from where the container stands.
     """
+    try:
+        for packet in container.demux(stream):
+            return packet_chroma_location(packet, stream)
+    except (av.FFmpegError, ValueError):
+        pass
+    return None
+
+
+def packet_chroma_location(packet: Packet[Any], stream: VideoStream) -> ChromaLocation | None:
+    """As `read_chroma_location`, from the stream's first packet."""
     if stream.codec_context.name not in _DECLARED_IN_HEADERS:
         return None
     try:
         with ffmpeg_log(av.logging.INFO) as lines:
-            trace = BitStreamFilterContext("trace_headers", stream)
-            for packet in container.demux(stream):
-                trace.filter(packet)
-                break
+            BitStreamFilterContext("trace_headers", stream).filter(packet)
     except (av.FFmpegError, ValueError):
         return None
     for text in lines:
@@ -185,48 +193,68 @@ def probe(path: Path, video: int | None = None, *, deinterlace: bool = False, ne
     with open_input(path, network=network) as container:
         stream = video_stream(container, path, video)
         frame = _first_frame(container, stream, path)
-        fmt = source_format(frame, path, interlaced=deinterlace)
-        location = location or frame_chroma_location(frame, stream)
-        if location is not None:
-            fmt = replace(fmt, chroma_location=location)
-        crop = declared_crop(container, stream)
-        if crop is not None:
-            if crop.hides_all(fmt.width, fmt.height):
-                raise InputError(f"{path}: its container hides all of its {fmt.width}x{fmt.height} pictures.")
-            if crop.between_chroma(fmt):
-                log.warning("%s: its crop begins within a sample of chroma, which is interpolated.", path)
-            fmt = crop.shown(fmt)
-        _warn_of_losses(container, stream, frame, fmt, path)
         rate = nominal_rate(stream)
         if container.format.name == "yuv4mpegpipe" and not _says_rate(path):
             log.warning("%s says no frame rate; it is taken for %g frames/s.", path, rate)
-        if stream.time_base is None:
-            raise InputError(f"{path}: its video stream has no clock.")
-        return SourceInfo(
-            path=path,
-            stream_index=stream.index,
-            codec=stream.codec_context.name,
-            format=fmt,
-            pixel_format=frame.format.name,
-            colour=ColourTags(
-                primaries=_declared(frame.color_primaries, stream.codec_context.color_primaries),
-                transfer=_declared(frame.color_trc, stream.codec_context.color_trc),
-                matrix=_declared_matrix(stream, frame, fmt),
-                range=FULL_RANGE if fmt.full_range else int(frame.color_range),
-            ),
-            chroma_location=location if fmt.chroma == "420" else None,
-            hdr=read_hdr(frame),
-            sample_aspect_ratio=stream.sample_aspect_ratio,
-            display_matrix=_display_matrix(frame),
-            time_base=stream.time_base,
-            rate=rate,
-            frames=_frame_count(container, stream, rate),
-            network=network,
-            crop=crop,
-            deinterlace=deinterlace,
-            captions="A53_CC" in side_data(frame),
-            projections=tuple(sorted(_PROJECTIONS[name] for name in side_data(frame) if name in _PROJECTIONS)),
-        )
+        return describe(container, stream, frame, path, location, deinterlace=deinterlace, network=network)
+
+
+def describe(
+    container: InputContainer,
+    stream: VideoStream,
+    frame: av.VideoFrame,
+    path: Path,
+    location: ChromaLocation | None,
+    *,
+    deinterlace: bool = False,
+    network: bool = False,
+) -> SourceInfo:
+    """What an open source holds, as its first decoded frame and its container say; as `probe`.
+
+    Args:
+        path: of the source, which messages name.
+        location: of `read_chroma_location`.
+    """
+    fmt = source_format(frame, path, interlaced=deinterlace)
+    location = location or frame_chroma_location(frame, stream)
+    if location is not None:
+        fmt = replace(fmt, chroma_location=location)
+    crop = declared_crop(container, stream)
+    if crop is not None:
+        if crop.hides_all(fmt.width, fmt.height):
+            raise InputError(f"{path}: its container hides all of its {fmt.width}x{fmt.height} pictures.")
+        if crop.between_chroma(fmt):
+            log.warning("%s: its crop begins within a sample of chroma, which is interpolated.", path)
+        fmt = crop.shown(fmt)
+    _warn_of_losses(container, stream, frame, fmt, path)
+    rate = nominal_rate(stream)
+    if stream.time_base is None:
+        raise InputError(f"{path}: its video stream has no clock.")
+    return SourceInfo(
+        path=path,
+        stream_index=stream.index,
+        codec=stream.codec_context.name,
+        format=fmt,
+        pixel_format=frame.format.name,
+        colour=ColourTags(
+            primaries=_declared(frame.color_primaries, stream.codec_context.color_primaries),
+            transfer=_declared(frame.color_trc, stream.codec_context.color_trc),
+            matrix=_declared_matrix(stream, frame, fmt),
+            range=FULL_RANGE if fmt.full_range else int(frame.color_range),
+        ),
+        chroma_location=location if fmt.chroma == "420" else None,
+        hdr=read_hdr(frame),
+        sample_aspect_ratio=stream.sample_aspect_ratio,
+        display_matrix=_display_matrix(frame),
+        time_base=stream.time_base,
+        rate=rate,
+        frames=_frame_count(container, stream, rate),
+        network=network,
+        crop=crop,
+        deinterlace=deinterlace,
+        captions="A53_CC" in side_data(frame),
+        projections=tuple(sorted(_PROJECTIONS[name] for name in side_data(frame) if name in _PROJECTIONS)),
+    )
 
 
 def _says_rate(path: Path) -> bool:

@@ -1,0 +1,1 @@
+"""What takes the packets of a live run."""
