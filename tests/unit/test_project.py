@@ -57,6 +57,7 @@ ARROWS = {
     "jobs.prepare": BELOW_JOBS | {"jobs", "jobs.samples"},
     "jobs.batch": BELOW_JOBS | {"jobs", "jobs.prepare"},
     "jobs.chunks": BELOW_JOBS | {"jobs", "jobs.samples", "jobs.prepare"},
+    "jobs.chunks.runners": BELOW_JOBS | {"jobs", "jobs.chunks"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -73,7 +74,7 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks"}
+    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks", "jobs.chunks.runners"}
     | {"mapping", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.
