@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from scene.jobs.batch.run import BatchRequest, BatchResult, batch
     from scene.jobs.chunks.join import join_job
     from scene.jobs.chunks.journal import JobPlan
-    from scene.jobs.chunks.parallel import ChunkedEncodeRequest, encode_in_chunks
     from scene.jobs.chunks.plan import JobRequest, plan_job
     from scene.jobs.chunks.quality import ChunkQuality
-    from scene.jobs.chunks.remote import run_on_cluster
     from scene.jobs.chunks.run import ChunkResult, run_chunk, run_job
+    from scene.jobs.chunks.runners.parallel import ChunkedEncodeRequest, encode_in_chunks
+    from scene.jobs.chunks.runners.remote import run_on_cluster
     from scene.jobs.chunks.status import JobStatus, job_status
     from scene.jobs.encode import EncodeRequest, EncodeResult, encode
     from scene.jobs.filter import FilterRequest, FilterResult, filter
@@ -137,7 +137,7 @@ _HOMES = {
     "calibrate": "scene.calibration.run",
     "ChunkResult": "scene.jobs.chunks.run",
     "ChunkQuality": "scene.jobs.chunks.quality",
-    "ChunkedEncodeRequest": "scene.jobs.chunks.parallel",
+    "ChunkedEncodeRequest": "scene.jobs.chunks.runners.parallel",
     "CompareRequest": "scene.evaluation.requests",
     "CompareResult": "scene.evaluation.compare",
     "DryRun": "scene.jobs.prepare.dry_run",
@@ -171,7 +171,7 @@ _HOMES = {
     "draw_map": "scene.mapping.run",
     "dry_run": "scene.jobs.prepare.dry_run",
     "encode": "scene.jobs.encode",
-    "encode_in_chunks": "scene.jobs.chunks.parallel",
+    "encode_in_chunks": "scene.jobs.chunks.runners.parallel",
     "encode_request": "scene.jobs.search",
     "encode_to_target": "scene.jobs.prepare.target",
     "evaluate": "scene.evaluation.evaluate",
@@ -186,7 +186,7 @@ _HOMES = {
     "plan_job": "scene.jobs.chunks.plan",
     "run_chunk": "scene.jobs.chunks.run",
     "run_job": "scene.jobs.chunks.run",
-    "run_on_cluster": "scene.jobs.chunks.remote",
+    "run_on_cluster": "scene.jobs.chunks.runners.remote",
     "search": "scene.jobs.search",
 }
 

@@ -1,4 +1,4 @@
-"""In the place of `scene.jobs.chunks.worker`: processes that die or hang, where the environment says how often.
+"""In the place of `scene.jobs.chunks.runners.worker`: processes that die or hang, where the environment says how often.
 
 `FAILING` names a folder. Its file `times` says how many requests of each chunk fail, its file `how` in which way.
 """

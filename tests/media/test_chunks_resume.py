@@ -21,8 +21,9 @@ import scene
 from scene import ChunkedEncodeRequest, EncodeRequest, EncoderSettings, EnhanceOptions, JobRequest
 from scene.cli import run
 from scene.errors import InputError, MissingError, SceneError, UsageError, VerificationError
-from scene.jobs.chunks import journal, parallel
+from scene.jobs.chunks import journal
 from scene.jobs.chunks.folder import BusyError, WorkFolder
+from scene.jobs.chunks.runners import parallel
 
 SCENE = [sys.executable, "-m", "scene"]
 OPTIONS = ["--model", "none", "--preset", "veryfast"]

@@ -63,6 +63,7 @@ ARROWS = {
     "jobs.chunks": BELOW_JOBS | {"jobs", "jobs.samples", "jobs.prepare"},
     "jobs.ladder": BELOW_JOBS | PACKAGING | {"jobs", "jobs.samples", "jobs.chunks"},
     "jobs.live": BELOW_JOBS | {"jobs", "video.live", "video.live.outputs"},
+    "jobs.chunks.runners": BELOW_JOBS | {"jobs", "jobs.chunks"},
     "training.data": BELOW_JOBS,
     "training.config": BELOW_JOBS | {"training.data"},
     "training": BELOW_JOBS | {"training.config", "training.data"},
@@ -79,7 +80,8 @@ ARROWS = {
     "cli": BELOW_JOBS
     | TRAINING
     | EVALUATION
-    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks", "jobs.ladder", "jobs.live"}
+    | {"jobs", "jobs.samples", "jobs.prepare", "jobs.batch", "jobs.chunks", "jobs.chunks.runners"}
+    | {"jobs.ladder", "jobs.live"}
     | {"mapping", "calibration", "exporting", "benchmarks", "benchmarks.gpu"},
 }
 # One small file a command.

@@ -13,7 +13,7 @@ from scene.metrics.gain_sentence import HONEST, gain_sentence
 from scene.metrics.targets import score_text, title
 
 if TYPE_CHECKING:
-    from scene.jobs.chunks.parallel import ChunkedEncodeRequest
+    from scene.jobs.chunks.runners.parallel import ChunkedEncodeRequest
     from scene.jobs.encode import EncodeRequest, EncodeResult
     from scene.jobs.gain import Gain
     from scene.jobs.guard import GuardReport

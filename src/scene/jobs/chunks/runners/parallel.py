@@ -26,7 +26,7 @@ from scene.video.python_process import PythonProcess
 
 log = logging.getLogger(__name__)
 
-_WORKER = "scene.jobs.chunks.worker"
+_WORKER = "scene.jobs.chunks.runners.worker"
 ATTEMPTS = 3
 _POLL_S = 1.0
 # Of no frame encoded.

@@ -1,4 +1,4 @@
-"""The process that encodes chunks for `scene.jobs.chunks.parallel`."""
+"""The process that encodes chunks for `scene.jobs.chunks.runners.parallel`."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from scene.cluster import LOCAL, cluster_address, connect
 from scene.errors import SceneError
 from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.journal import JobPlan, load_plan
-from scene.jobs.chunks.parallel import ATTEMPTS, raise_answer
 from scene.jobs.chunks.run import finished_chunk, run_chunk
-from scene.jobs.chunks.staging import Staging, run_staged
+from scene.jobs.chunks.runners.parallel import ATTEMPTS, raise_answer
+from scene.jobs.chunks.runners.staging import Staging, run_staged
 from scene.progress import OnProgress, Progress, silent
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,8 @@ class _Driver:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             # The machine or its process is gone, or there is an error in the code that runs there.
-            self._failed(index, f"a worker was lost: {str(error).strip().partition(chr(10))[0]}")
+            cause = getattr(error, "cause", None) or error
+            self._failed(index, f"a worker was lost: {str(cause).strip().partition(chr(10))[0]}")
             return
         if "done" in answer:
             if self._staging is not None:
@@ -144,7 +145,7 @@ class _Driver:
 
 
 def _run(work: str, index: int, *staged: Any) -> dict[str, Any]:
-    """Runs on a machine of the cluster, and answers as `scene.jobs.chunks.worker` does."""
+    """Runs on a machine of the cluster, and answers as `scene.jobs.chunks.runners.worker` does."""
     try:
         if staged:
             frames, content = run_staged(index, *staged)

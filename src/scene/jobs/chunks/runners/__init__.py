@@ -1,0 +1,1 @@
+"""Who runs the chunks of a job: processes on this machine, or the machines of a cluster."""
