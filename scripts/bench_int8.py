@@ -1,4 +1,4 @@
-"""The full network with weights and features in 8 bits: how long it takes, and how far it is from float32.
+"""The full network with weights and features in 8 bits: what processor time it takes, and how far it is from float32.
 
     python scripts/bench_int8.py PHOTOS FRAMES
 
@@ -8,7 +8,7 @@ that a network with those of one picture, whatever it is given, stands beside th
 its own float32.
 
 Ranges of the features are those of PHOTOS; differences are those of FRAMES, and of squares of black and white.
-Nothing else should run.
+Times are processor time, the best of ten turns.
 """
 
 from __future__ import annotations
@@ -261,11 +261,11 @@ def main() -> None:
     # By turns, and each by its best: other work on the machine comes and goes.
     for _ in range(TURNS):
         for name, (compute, _) in ways.items():
-            began = time.perf_counter()
+            began = time.process_time()
             compute(*timed)
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(time.process_time() - began)
     print(f"{network.identity}, {SIZE[0]}x{SIZE[1]}, {torch.get_num_threads()} threads; {len(frames)} frames")
-    print(f"{'':32}  ms    furthest  mean  squares, furthest")
+    print(f"{'':32}   ms  furthest   mean  squares, furthest")
     for name, (compute, reference) in ways.items():
         most, mean = apart(compute, reference, frames)
         hard, _ = apart(compute, reference, [squares(frames[0][1])])
