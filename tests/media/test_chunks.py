@@ -17,6 +17,7 @@ from test_encode_semantics import model, student  # noqa: F401 - fixtures
 import scene
 from scene import EncodeRequest, EncoderSettings, EnhanceOptions, JobRequest, UsageError
 from scene.errors import InputError, VerificationError
+from scene.jobs import encode as encode_module
 from scene.jobs import guard, model_choice
 from scene.metrics.rate_saving import Saving
 from scene.options import FocusOptions
@@ -149,6 +150,35 @@ def test_a_guard_passes_through_what_it_does_in_one_encode(tmp_path, monkeypatch
         assert a.metadata == b.metadata and str(a.metadata).count("; guard") == 1
 
 
+@pytest.mark.parametrize("lengths", [(23, 5, 17, 40), (85,)], ids=["shots", "one shot"])
+@pytest.mark.parametrize("focus_map", ["auto", "centre"])
+def test_maps_of_what_matters_are_those_of_one_encode(tmp_path, monkeypatch, lengths, focus_map):
+    """What the encoder is told of each frame, and the pictures that are smoothed by it, bit for bit."""
+    maps = {}
+
+    def noted(session, frame, whole=CodecSession.encode):
+        if frame.importance is not None:
+            maps.setdefault(frame.pts, []).append((frame.importance.copy(), frame.picture().planes[0].copy()))
+        return whole(session, frame)
+
+    monkeypatch.setattr(CodecSession, "encode", noted)
+    source = make_shots(tmp_path / "in.mkv", lengths=lengths)
+    focus = FocusOptions(0.7, focus_map, "both")
+    settings = EncoderSettings("x264", crf=28, preset="veryfast")
+    for name in ("none", "scene-lite"):
+        folder = tmp_path / name
+        folder.mkdir()
+        maps.clear()
+        request = EncodeRequest(source, folder / "out.mkv", settings, EnhanceOptions(model=name), focus=focus)
+        one, chunks = both(request, folder)
+        assert len(maps) == FRAMES
+        for pts, (whole, *parts) in maps.items():
+            # Some are given to the encoder before or behind another chunk too.
+            assert any(all((a == b).all() for a, b in zip(whole, part, strict=True)) for part in parts), pts
+        with av.open(str(one)) as a, av.open(str(chunks)) as b:
+            assert a.metadata == b.metadata and "; focus 0.7" in str(a.metadata)
+
+
 def test_a_guard_reports_on_all_chunks(tmp_path):
     """With real probes."""
     source = make_clip(tmp_path / "in.mkv", data.chelsea(), GRADIENT, data.astronaut(), frames=14)
@@ -264,11 +294,12 @@ def test_all_chunks_have_the_model_that_the_plan_chose(tmp_path, clip, monkeypat
         ),
         ({"settings": EncoderSettings("x265", encoder_args="zones=0,9,q=30")}, "zones is about the whole video"),
         ({"allow_network": True}, "`allow_network`"),
-        ({"focus": FocusOptions(0.5)}, "`focus` follows the whole video"),
+        ({"focus": FocusOptions(0.5, "masks.mkv")}, "`focus_map` of your own"),
     ],
 )
-def test_what_needs_the_whole_video_is_refused(tmp_path, clip, options, said):
+def test_what_needs_the_whole_video_is_refused(tmp_path, clip, options, said, monkeypatch):
     request = EncodeRequest(clip, tmp_path / "out.mkv", **options)
+    monkeypatch.setattr(encode_module, "check_focus", lambda *_: None)
     with pytest.raises(UsageError, match=said):
         scene.plan_job(JobRequest(request, tmp_path / "work"))
     assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from scene.cli.console import LogFormat
-from scene.options import EnhanceOptions
+from scene.options import EnhanceOptions, FocusOptions
 from scene.video.encoders.settings import EncoderSettings
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def plan(
     work: Path | None = None,
     chunk_seconds: float = 10.0,
     settings: Annotated[EncoderSettings, Parameter(name="*")] = EncoderSettings(),  # noqa: B008
+    focusing: Annotated[FocusOptions, Parameter(name="*")] = FocusOptions(),  # noqa: B008
     enhancement: Annotated[EnhanceOptions, Parameter(name="*")] = EnhanceOptions(),  # noqa: B008
     target: Annotated[tuple[str, ...], Parameter(negative="", consume_multiple=False)] = (),
     samples: int | None = None,
@@ -80,6 +81,7 @@ def plan(
         source=source,
         destination=destination,
         settings=settings,
+        focus=focusing,
         enhancement=enhancement,
         guard=guard,
         overwrite=overwrite,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import cast
 
 import cv2
@@ -13,7 +13,7 @@ import torch
 from scene.errors import UsageError
 from scene.picture import Plane
 from scene.temporal.motion import MotionEstimator, serves
-from scene.temporal.shots import ShotDetector
+from scene.temporal.shots import KnownShots, ShotDetector, Shots
 
 Floats = npt.NDArray[np.float32]
 # Pictures this wide say well enough where a map of some dozen places goes, in a millisecond or two.
@@ -38,11 +38,15 @@ class ImportanceTracker:
         if interval < 0:
             raise UsageError(f"an interval of {interval} makes no sense; give frames, or 0 for one map a shot.")
         self._interval = interval
-        self._shots = ShotDetector()
+        self._shots: Shots = ShotDetector()
         self._motion = MotionEstimator()
         self._before: npt.NDArray[np.uint8] | None = None
         self._map: Floats | None = None
         self._age = 0
+
+    def follow(self, shots: Iterable[bool]) -> None:
+        """The next frames are from the middle of a video: of each, whether it is the first of a shot."""
+        self._shots = KnownShots(shots)
 
     def next(self, luma: npt.NDArray[np.uint8], look: Callable[[], Floats]) -> Plane:
         """The map of the next frame, (h, w) of a small picture's size, from 0 to 255.
@@ -55,7 +59,7 @@ class ImportanceTracker:
                 due.
         """
         small = _small(luma)
-        begins = self._shots.begins(torch.from_numpy(small)[None, None] / _WHITE)
+        begins = self._shots.begins(_for_shots(small))
         if begins or self._map is None or self._before is None:
             self._map, self._age = _fitted(look(), small), 1
         elif not np.array_equal(small, self._before):
@@ -73,6 +77,15 @@ class ImportanceTracker:
             return self._map
         halved = [self._motion.halved(picture) for picture in (small, self._before)]
         return self._motion.estimate(*halved).warp(self._map, sharp=False)
+
+
+def luma_for_shots(luma: npt.NDArray[np.uint8]) -> torch.Tensor:
+    """What an `ImportanceTracker` looks at to find shots, of luma (H, W) in 8 bit."""
+    return _for_shots(_small(luma))
+
+
+def _for_shots(small: npt.NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(small)[None, None] / _WHITE
 
 
 def _small(luma: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

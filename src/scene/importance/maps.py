@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -54,6 +55,10 @@ class ImportanceMaps:
         self._encoder = encoder
         self._device = device
         self._tracker = ImportanceTracker(interval)
+
+    def follow(self, shots: Iterable[bool]) -> None:
+        """See `ImportanceTracker.follow`."""
+        self._tracker.follow(shots)
 
     def next(self, picture: Picture) -> Plane:
         """The map of the next picture, (h, w) of a small picture's size, from 0 to 255; see `with_prior`."""

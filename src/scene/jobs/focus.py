@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -58,7 +58,7 @@ def focused(
     waiting: deque[Plane] = deque()
 
     def told() -> Iterator[Unit]:
-        look = _open_map(request)
+        look = open_map(request)
         for unit in units():
             if unit.frame is not None:
                 unit.frame.importance = look(unit.frame)
@@ -73,13 +73,19 @@ def focused(
     return told, PictureFocus(focus.smoothed, lambda picture: waiting.popleft())
 
 
-def _open_map(request: EncodeRequest) -> Callable[[DecodedFrame], Plane]:
-    """Gives the map of each frame in turn."""
+def open_map(request: EncodeRequest, shots: Iterable[bool] | None = None) -> Callable[[DecodedFrame], Plane]:
+    """Gives the map of each frame in turn.
+
+    Args:
+        shots: where these are from the middle of a video, of each whether it is the first of a shot.
+    """
     where = request.focus.focus_map
     if where == FOUND:
         from scene.importance.maps import open_importance
 
         maps = open_importance(device=request.enhancement.device, interval=request.focus.focus_interval)
+        if shots is not None:
+            maps.follow(shots)
         return lambda frame: maps.next(frame.picture())
     if where == CENTRE:
         return lambda frame: centre_map(frame.av_frame.width, frame.av_frame.height)

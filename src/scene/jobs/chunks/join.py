@@ -17,7 +17,6 @@ from scene.jobs.chunks.journal import JobPlan, identify, load_plan
 from scene.jobs.chunks.run import finished_chunk
 from scene.jobs.encode import EncodeRequest, EncodeResult, check_request
 from scene.jobs.provenance import provenance
-from scene.options import FocusOptions
 from scene.progress import OnProgress, Progress, silent
 from scene.video.container.verify import verify
 from scene.video.container.writer import Writer
@@ -111,7 +110,7 @@ def _write(
     encoding = checked.plan
     tag = provenance(
         *(encoding.encoder, encoding.settings, request.enhancement, plan.model),
-        focus=FocusOptions(),
+        focus=request.focus,
         guard=bool(plan.guard_shots),
         targets=() if plan.quality is None else plan.quality.targets,
         deinterlace=request.deinterlace,

@@ -25,7 +25,7 @@ _END_BYTES = 1 << 20
 # Of a request what the coded video does not depend on.
 _FORMALITIES = ("overwrite", "verify", "compare")
 _FILES = ("source", "destination")
-_LISTS = ("shots", "embedding_shots", "guard_shots", "starts", "made_with")
+_LISTS = ("shots", "embedding_shots", "guard_shots", "focus_shots", "starts", "made_with")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,7 @@ class JobPlan:
         shots: first frames of shots, from 0 on.
         embedding_shots: the same as they are for embeddings, empty where there are none.
         guard_shots: the same as they are for a guard, empty without one.
+        focus_shots: the same as they are for a map of what matters, empty where none is found.
         starts: the first frame of each chunk.
         damage: places of the source that were skipped, see `Decoder`.
         made_with: version of this package, and of PyAV with its encoders.
@@ -67,6 +68,7 @@ class JobPlan:
     shots: tuple[int, ...]
     embedding_shots: tuple[int, ...]
     guard_shots: tuple[int, ...]
+    focus_shots: tuple[int, ...]
     starts: tuple[int, ...]
     damage: int
     made_with: tuple[str, str]
@@ -156,9 +158,7 @@ def load_plan(path: Path) -> JobPlan:
         record = document["job"]
         if document["format"] != _FORMAT or document["checksum"] != hashlib.sha256(_text(record)).hexdigest():
             raise ValueError
-        lists = {
-            name: tuple(record[name]) for name in ("shots", "embedding_shots", "guard_shots", "starts", "made_with")
-        }
+        lists = {name: tuple(record[name]) for name in _LISTS}
         parts = {
             "source": FileIdentity(**record["source"]),
             "table": FrameTable(**record["table"]),

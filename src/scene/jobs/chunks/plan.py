@@ -19,7 +19,7 @@ from scene.jobs.chunks.quality import ChunkQuality, with_quality
 from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, open_enhancer_for, open_guard_for
 from scene.jobs.pipeline import run_pipeline
 from scene.jobs.prepare.rehearsal import rehearse
-from scene.options import AUTO_MODEL, BYPASS
+from scene.options import AUTO_MODEL, BYPASS, CENTRE, FOUND
 from scene.picture import Picture
 from scene.progress import OnProgress, Progress, silent
 from scene.video.encoders.params import WHOLE_VIDEO, joined_items, plain_name
@@ -107,6 +107,7 @@ def plan_job(request: JobRequest, on_progress: OnProgress = silent) -> JobPlan:
                 shots=tuple(seen.shots),
                 embedding_shots=tuple(seen.embedding_shots),
                 guard_shots=tuple(seen.guard_shots),
+                focus_shots=tuple(seen.focus_shots),
                 starts=tuple(chunk_starts(len(seen.stamps), seen.shots, least, interval)),
                 damage=seen.damage,
                 made_with=versions(),
@@ -146,8 +147,8 @@ def check_divisible(request: EncodeRequest, plan: EncodePlan) -> None:
         raise UsageError("a `bitrate` is kept over the whole video; give `crf` to encode it in chunks.")
     if request.allow_network:
         raise UsageError("with `allow_network` a source may not stay the same; encode it in one go.")
-    if request.focus.focus:
-        raise UsageError("`focus` follows the whole video; leave it out to encode in chunks.")
+    if request.focus.focus and request.focus.focus_map not in {FOUND, CENTRE}:
+        raise UsageError("`focus_map` of your own is for the whole video; give auto or centre to encode in chunks.")
     if plan.encoder.is_hardware:
         raise UsageError(f"{plan.encoder.name} keeps its GPU busy by itself; encode in one go.")
     for name, _ in joined_items(request.settings.encoder_args):
@@ -186,6 +187,7 @@ class _Seen:
     shots: list[int]
     embedding_shots: list[int]
     guard_shots: list[int]
+    focus_shots: list[int]
     damage: int = 0
 
 
@@ -193,7 +195,7 @@ def _look_through(
     request: EncodeRequest, plan: EncodePlan, enhancer: Enhancer | None, on_progress: OnProgress, *, guarded: bool
 ) -> _Seen:
     """Decodes the whole source."""
-    seen = _Seen([], [], [], [], [], [])
+    seen = _Seen([], [], [], [], [], [], [])
     started = time.monotonic()
     with Decoder(plan.info, writable=False, tolerant=request.skip_damage) as decoder:
 
@@ -212,23 +214,29 @@ def _look_through(
                 bound = None if plan.info.frames is None else max(plan.info.frames, done)
                 on_progress(Progress(done, bound, {"fps": round(fps, 2)}))
 
-        run_pipeline(pictures, lambda items: _find_shots(items, seen, enhancer, guarded=guarded), note)
+        focused = request.focus.focus > 0 and request.focus.focus_map == FOUND
+
+        def find_shots(items: Iterator[Picture]) -> Iterator[Picture]:
+            return _find_shots(items, seen, enhancer, guarded=guarded, focused=focused)
+
+        run_pipeline(pictures, find_shots, note)
         seen.damage = decoder.damage
     return seen
 
 
 def _find_shots(
-    pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | None, *, guarded: bool
+    pictures: Iterator[Picture], seen: _Seen, enhancer: Enhancer | None, *, guarded: bool, focused: bool
 ) -> Iterator[Picture]:
-    """Notes shots as an encode in one go has them, for the temporal filter, embeddings and a guard; passes pictures on.
+    """Notes shots as an encode in one go has them, and passes pictures on.
 
-    Each of these looks at pictures of its own.
+    The temporal filter, embeddings, a guard and maps of what matters each look at pictures of their own.
     """
     # Loads torch.
     from scene.enhance.colour import studio_luma
+    from scene.importance.follow import luma_for_shots
     from scene.temporal.shots import ShotDetector, eight_bit_luma, thumbnail
 
-    detector, guard = ShotDetector(), ShotDetector() if guarded else None
+    detector, guard, focus = ShotDetector(), ShotDetector(), ShotDetector()
     pictures, filtered = tee(pictures)
     embedding = None if enhancer is None else enhancer.embedding_shots(filtered)
     if embedding is None:
@@ -238,6 +246,8 @@ def _find_shots(
             seen.shots.append(number)
         if embedding is not None and next(embedding):
             seen.embedding_shots.append(number)
-        if guard is not None and guard.begins(studio_luma(picture)):
+        if guarded and guard.begins(studio_luma(picture)):
             seen.guard_shots.append(number)
+        if focused and focus.begins(luma_for_shots(eight_bit_luma(picture))):
+            seen.focus_shots.append(number)
         yield picture

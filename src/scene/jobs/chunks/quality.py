@@ -70,6 +70,8 @@ def with_quality(request: EncodeRequest, plan: EncodePlan, quality: ChunkQuality
     search = quality.search_of(request)
     check_search(search)
     shown = (
+        ("guard", request.guard),
+        ("focus", request.focus.focus > 0),
         ("deinterlace", request.deinterlace),
         ("size", request.size is not None),
         ("autorotate", request.autorotate),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from scene.errors import InputError, SceneError, UsageError
 from scene.files import PendingFile
+from scene.jobs.chunks.focused import FocusedPart
 from scene.jobs.chunks.folder import BusyError, WorkFolder
 from scene.jobs.chunks.guarded import GuardedPart
 from scene.jobs.chunks.journal import JobPlan, identify, load_plan
@@ -128,7 +129,7 @@ def encode_plan(plan: JobPlan, request: EncodeRequest) -> EncodePlan:
     """The job's video, resolved on this machine. Raises UsageError, InputError or MissingError as `scene.encode`."""
     check_settings(request.settings)
     info = probe(request.source, plan.stream, deinterlace=request.deinterlace)
-    return plan_encode(request.settings, presented(info, request))
+    return plan_encode(request.settings, presented(info, request), request.focus.told)
 
 
 def _run(folder: WorkFolder, plan: JobPlan, identity: str, index: int, on_progress: OnProgress) -> ChunkResult:
@@ -214,9 +215,12 @@ class _Passage:
         if self._guard is not None:
             self._end = max(self._end, self._guard.seen_until)
         self._begin, self._stop = self._around(self._first, self._end)
+        self._focus = FocusedPart(plan, self._first, first) if plan.request.focus.focus else None
 
     def prime(self) -> None:
-        """Sees what of the chunk's first shot lies before the chunk, for its embedding and for a guard."""
+        """Sees what of the chunk's first shot lies before the chunk, for its map, its embedding and for a guard."""
+        if self._focus is not None and self._focus.earlier is not None:
+            self._focus.see(self._read(*self._focus.earlier))
         enhancer = self._enhancer
         if enhancer is not None and self._guard is not None and self._guard.earlier is not None:
             first, end = self._guard.earlier
@@ -241,20 +245,28 @@ class _Passage:
     def enhanced(self, frames: Iterator[DecodedFrame]) -> Iterator[DecodedFrame]:
         """The chunk's frames enhanced, of all that `decoded` gives."""
         enhancer = self._enhancer
+        told = (lambda frame: frame) if self._focus is None else self._focus.told
+        smoothing = None if self._focus is None else self._focus.smoothing
         if enhancer is None:
-            yield from frames
+            for frame in map(told, frames):
+                if smoothing is not None:
+                    picture = frame.picture()
+                    frame.replace(smoothing.apply(picture, picture))
+                yield frame
             return
+        enhancer.focus = None if smoothing is None else smoothing.apply
         enhancer.follow(
             self._begins(self._begin, self._stop),
             (number in self._embedding_shots for number in range(self._first, self._end)),
         )
-        own = self._filtered(frames, slice(self._first - self._begin, self._end - self._begin))
+        filtered = self._filtered(frames, slice(self._first - self._begin, self._end - self._begin))
+        own = ((told(frame), picture) for frame, picture in filtered)
         if self._guard is not None:
             yield from self._guard.guarded(self._first, own)
             return
-        own, read = tee(own)
+        waiting, read = tee(own)
         pictures = enhancer.enhance_filtered(picture for _, picture in read)
-        for (frame, _), picture in zip(own, pictures, strict=True):
+        for (frame, _), picture in zip(waiting, pictures, strict=True):
             frame.replace(picture)
             yield frame
 
