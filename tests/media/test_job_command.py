@@ -138,7 +138,7 @@ def test_many_files_in_chunks(clip, tmp_path, capfd):
     [
         (["--workers", "0"], "--workers 0 makes no sense"),
         (["--workers", "-2"], "--workers -2 makes no sense"),
-        (["--resume", "--guard"], "--guard judges whole shots"),
+        (["--resume", "--guard"], "--guard has nothing to decide without a model"),
         (["--workers", "2", "--bitrate", "300"], "a --bitrate is kept over the whole video"),
         (["--resume", "--crf", "99"], "0 to 51"),
     ],
