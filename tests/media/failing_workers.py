@@ -10,8 +10,8 @@ import signal
 import time
 from pathlib import Path
 
-from scene.jobs.chunks import worker
 from scene.jobs.chunks.run import run_chunk
+from scene.jobs.chunks.runners import worker
 
 
 def _failing(work: Path, index: int, on_progress: object) -> object:
