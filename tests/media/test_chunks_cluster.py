@@ -62,6 +62,8 @@ def test_clusters_that_cannot_be_meant(tmp_path, capfd, monkeypatch):
         scene.run_on_cluster(tmp_path / "work", "127.0.0.1:1")
     assert run(["job", "run", str(tmp_path / "work"), "--ray", "auto", "--index", "0"]) == 2
     assert "leave --index out" in capfd.readouterr().err
+    assert run(["job", "run", str(tmp_path / "work"), "--stage", str(tmp_path)]) == 2
+    assert "--stage belongs to --ray" in capfd.readouterr().err
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingError, match="needs Ray: pip install ray"):
         scene.run_on_cluster(tmp_path / "work", "auto")
