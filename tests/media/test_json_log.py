@@ -49,7 +49,7 @@ def test_a_filter_ends_with_its_result(tmp_path, capfd):
     assert run(["filter", str(source), str(tmp_path / "out.y4m"), "--model", "none", "--log-format", "json"]) == 0
     *_, progress, result = events(capfd.readouterr().err)
     assert (progress["task"], progress["unit"], progress["done"]) == ("filter", "frames", 8)
-    assert set(result) == {"v", "event", "message", "frames", "seconds", "model", "damage"}
+    assert set(result) == {"v", "event", "message", "frames", "passed", "seconds", "model", "damage"}
     assert (result["event"], result["frames"], result["model"], result["damage"]) == ("result", 8, "none", 0)
 
 

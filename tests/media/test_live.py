@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,10 @@ from lively import RATE, numbered_clip, runs, segments, watch
 import scene
 from scene.cli import run
 from scene.enhance import Enhancer
+from scene.video.encoding.plan import check_settings, plan_encode
+from scene.video.live.encoder import LiveEncoder, live_settings
+from scene.video.live.timeline import LIVE_CLOCK
+from scene.video.source.probe import probe
 
 AS_IS = scene.EnhanceOptions(model="none")
 FAST = scene.EnhanceOptions(model="scene-fast")
@@ -159,6 +164,19 @@ def test_every_encoder_begins_segments_where_it_should_and_holds_nothing_back(cl
     assert result.figures.delay == 0
     assert len(segments(tmp_path / "live.m3u8")) == 4
     assert watch(runs(tmp_path / "live.m3u8")[0]).numbers == list(range(4 * RATE))
+
+
+@pytest.mark.parametrize("codec", ["x264", "x265", "svtav1"])
+def test_an_encoder_of_another_bitrate_goes_on_with_the_same_headers(clip, codec):
+    info = replace(probe(clip), time_base=LIVE_CLOCK)
+    settings = scene.EncoderSettings(codec, bitrate=500)
+    plan = plan_encode(live_settings(settings, check_settings(settings)), info)
+    encoder = LiveEncoder(plan, "mp4", None)
+    try:
+        for kilobits in (50, 200, 2000):
+            encoder.set_bitrate(kilobits)
+    finally:
+        encoder.close()
 
 
 def test_what_cannot_be_done_is_said_before_it_is_begun(clip, tmp_path, capsys):

@@ -101,7 +101,6 @@ class LiveRun:
         )
         self._enhancer: Enhancer | None = None
         self._encoder: LiveEncoder | None = None
-        self._new_bitrate: int | None = None
         # When the frames that are in the encoder or the output were read.
         self._arrived: dict[int, float] = {}
         self._began: float | None = None
@@ -139,12 +138,13 @@ class LiveRun:
         self._enhancer.strength = self.figures.strength = strength
 
     def set_bitrate(self, kilobits: int) -> None:
-        """From the next frame on. Raises UsageError where it makes no sense, or the encoder does not take it."""
+        """From the next key frame on. Raises UsageError where it makes no sense, or see `LiveEncoder.set_bitrate`."""
         if not 1 <= kilobits <= 1_000_000:
             raise UsageError(f"bitrate {kilobits} makes no sense; give kbit/s, such as 2500.")
-        if self._encoder is None or not self._encoder.can_change_bitrate:
-            raise UsageError("the bitrate can be changed only where a run began with one, and not by every encoder.")
-        self._new_bitrate = kilobits
+        if self._encoder is None:
+            raise UsageError("there is no encoder yet.")
+        self._encoder.set_bitrate(kilobits)
+        self.figures.bitrate = kilobits
 
     def _wait(self, worker: threading.Thread) -> None:
         """Waits for the worker; a signal ends the source, and then the worker ends by itself."""
@@ -311,9 +311,6 @@ class LiveRun:
                 continue
             if next_key is None or frame.pts >= next_key:
                 frame.begins, next_key = True, frame.pts + segment
-            if self._new_bitrate is not None:
-                encoder.set_bitrate(self._new_bitrate)
-                self.figures.bitrate, self._new_bitrate = self._new_bitrate, None
             durations[frame.pts] = frame.av_frame.duration
             self._arrived[frame.pts] = unit.arrived
             for packet in encoder.encode(frame):

@@ -116,7 +116,7 @@ class Encoder:
         aliases: names by which users know it beside FFmpeg's, such as that of its format.
         live_args, live_preset: own parameters with which it holds no frame back, and a preset that keeps up; None where
             it cannot encode live.
-        changes_bitrate: whether a bitrate can be changed between two frames.
+        live_rate_args: own parameters that such an encode needs beside these where it has a bitrate.
     """
 
     name: str
@@ -181,7 +181,7 @@ class Encoder:
     aliases: tuple[str, ...] = ()
     live_args: str | None = None
     live_preset: str | None = None
-    changes_bitrate: ClassVar[bool] = False
+    live_rate_args: str = ""
 
     @property
     def has_trials(self) -> bool:
@@ -385,6 +385,10 @@ class Encoder:
     def spliced(self, packet: bytes) -> bytes:
         """The first packet of a part of a video, a key frame, as decoders want it behind another encoder's last."""
         return packet
+
+    def header_args(self, parameter_sets: bytes) -> str:
+        """Own parameters by which an encode of another rate has parameter sets like these."""
+        return ""
 
     def without_messages(self, packet: bytes) -> bytes:
         """A packet without its supplemental messages; x264 and x265 write as much of them as a small picture has."""

@@ -26,7 +26,6 @@ class Nvenc(Encoder):
     signals_hdr10 = False
     live_args = "tune=ll:delay=0:bf=0:forced-idr=1"
     live_preset = "p3"
-    changes_bitrate = True
     refused_args: Mapping[str, str] = {
         **dict.fromkeys(("cq", "crf", "qp"), "use `crf`"),
         **dict.fromkeys(("rc", "cbr"), "use `crf` or `bitrate`"),

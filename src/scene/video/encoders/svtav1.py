@@ -90,6 +90,8 @@ class SvtAv1(Encoder):
     keeps_captions = False
     live_args = "pred-struct=1:lookahead=0"
     live_preset = "10"
+    # Of its rate controls only the constant rate goes without frames to come.
+    live_rate_args = "rc=2"
     signals_aspect = False
     measured_crfs = (20, 27, 34, 41, 48, 55, 63)
     measured_from = 1

@@ -21,7 +21,7 @@ WRITES = "it writes a file, and DST is the only one that is written"
 _RGB = "libx264rgb"
 # With macroblock trees and a quantiser compression of 0.6, by so much a CRF's frames lie above it.
 _TREE_QPS = 13.5
-_MESSAGE = 6
+_MESSAGE, _SEQUENCE = 6, 7
 _START_CODE = re.compile(rb"(\x00*\x00\x00\x01)")
 # What x264 finds on a processor with AVX2, in its own names.
 _UP_TO_AVX2 = "MMX2,SSE2Fast,SSSE3,SSE4.2,AVX,FMA3,BMI2,AVX2,LZCNT"
@@ -110,7 +110,6 @@ class X264(X26x):
     raw_muxer = "h264"
     live_args = "tune=zerolatency"
     live_preset = "veryfast"
-    changes_bitrate = True
     refused_args: Mapping[str, str] = {
         **X26x.refused_args,
         "log": "use `log_format`",
@@ -142,6 +141,11 @@ class X264(X26x):
     def quantiser_offset(self, bit_depth: int) -> int:
         """x264 counts QPs of deeper samples from 6 lower for each bit, unlike its CRFs; the other encoders do not."""
         return 6 * (bit_depth - 8)
+
+    def header_args(self, parameter_sets: bytes) -> str:
+        """As `Encoder` has it: the level follows the rate."""
+        sets = [unit for _, unit in split_units(parameter_sets) if unit[0] & 31 == _SEQUENCE]
+        return f"level={sets[0][3]}" if sets else ""
 
     def is_message(self, unit: bytes) -> bool:
         """As `X26x` has it."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 # Of the network abstraction layer: prefix and suffix messages.
 _MESSAGES = (39, 40)
+_SEQUENCE = 33
+_LEVEL_AT = 14
+_EMULATED, _ZEROS = b"\0\0\3", b"\0\0"
 # Key frames that pictures before may follow, and those without such pictures, at which decoding begins anew.
 _CRA, _BLA_N_LP = 21, 18
 
@@ -80,6 +83,11 @@ class X265(X26x):
         """
         units = split_units(packet)
         return b"".join(code + (_as_bla(unit) if unit[0] >> 1 & 63 == _CRA else unit) for code, unit in units)
+
+    def header_args(self, parameter_sets: bytes) -> str:
+        """As `Encoder` has it: the level follows the rate. It stands behind the profile (ITU-T H.265, 7.3.3)."""
+        sets = [unit for _, unit in split_units(parameter_sets) if unit[0] >> 1 & 63 == _SEQUENCE]
+        return f"level-idc={sets[0].replace(_EMULATED, _ZEROS)[_LEVEL_AT] // 3}" if sets else ""
 
     def is_message(self, unit: bytes) -> bool:
         """As `X26x` has it."""
