@@ -16,6 +16,7 @@ from itertools import pairwise
 import av
 import pytest
 from lively import RATE, Receiver, call, free_port, numbered_clip, runs, watch
+from prometheus_client.parser import text_string_to_metric_families
 
 import scene
 from scene.cli import run
@@ -157,9 +158,11 @@ def test_figures_and_changes_by_http(tmp_path):
     assert "<title>" in get("/")
     figures = json.loads(get("/figures"))
     assert figures["enhanced"] > RATE and figures["strength"] == 1 and figures["bitrate"] == 900
-    samples = dict(line.rsplit(" ", 1) for line in get("/metrics").splitlines() if not line.startswith("#"))
-    assert float(samples['scene_live_frames_total{done="enhanced"}']) > RATE
-    assert samples['scene_live_latency_seconds_bucket{le="+Inf"}'] == samples["scene_live_latency_seconds_count"]
+    families = text_string_to_metric_families(get("/metrics"))
+    samples = {(s.name, *s.labels.values()): s.value for family in families for s in family.samples}
+    assert samples["scene_live_frames_total", "enhanced"] > RATE
+    latencies = "scene_live_latency_seconds"
+    assert samples[f"{latencies}_bucket", "+Inf"] == samples[f"{latencies}_count",] > RATE
     with pytest.raises(urllib.error.HTTPError, match="404") as missing:
         get("/secrets")
     missing.value.close()

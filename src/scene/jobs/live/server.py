@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from scene.errors import SceneError, UsageError
 from scene.jobs.live.figures import Figures
-from scene.jobs.live.prometheus import exposition
+from scene.jobs.live.prometheus import CONTENT_TYPE, exposition
 from scene.jobs.live.request import LiveRequest
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,6 @@ log = logging.getLogger(__name__)
 _LOOPBACK = "127.0.0.1"
 _MOST_BYTES = 1024
 _TIMEOUT_S = 5.0
-_METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Controlled(Protocol):
@@ -105,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
         pages: dict[str, Callable[[], None]] = {
             "/": self._page,
             "/figures": lambda: self._json(200, asdict(self.controlled.figures.reading())),
-            "/metrics": lambda: self._answer(200, _METRICS_TYPE, exposition(self.controlled.figures)),
+            "/metrics": lambda: self._answer(200, CONTENT_TYPE, exposition(self.controlled.figures)),
             "/health": lambda: self._json(200, {"health": "ok"}),
             "/ready": self._ready,
         }
