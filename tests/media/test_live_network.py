@@ -22,6 +22,7 @@ import scene
 from scene.cli import run
 from scene.errors import InputError
 from scene.jobs.live.run import LiveRun
+from scene.video.ffmpeg import find_ffmpeg
 
 AS_IS = scene.EnhanceOptions(model="none")
 IN_STEP_S = 0.04
@@ -222,8 +223,35 @@ def test_keys_are_in_no_message_and_no_list_of_processes(tmp_path):
     assert key not in said and key not in listed
 
 
-def test_a_passphrase_is_refused_since_it_would_show(tmp_path, capsys):
-    source = "srt://127.0.0.1:9?passphrase=the-secret-key"
-    assert run(["live", source, str(tmp_path / "x.ts")]) == 2
+def test_a_passphrase_of_a_destination_is_refused_since_it_would_show(tmp_path, capsys):
+    clip = numbered_clip(tmp_path / "clip.mp4", 1)
+    assert run(["live", str(clip), "srt://127.0.0.1:9?passphrase=the-secret-key", "--model", "none"]) == 2
     said = capsys.readouterr().err
     assert "list of processes" in said and "the-secret-key" not in said
+
+
+def test_srt_with_a_passphrase_that_nobody_sees(tmp_path):
+    """From one ffmpeg, to another; the relays are ffmpeg too."""
+    clip = numbered_clip(tmp_path / "clip.mp4", 6)
+    key, port, out = "the-secret-key", free_port(), free_port()
+    made = tmp_path / "out.ts"
+    program = [str(find_ffmpeg().path), "-v", "error", "-nostdin", "-y"]
+    heard = subprocess.Popen([*program, "-i", f"srt://127.0.0.1:{out}?mode=listener", "-c", "copy", str(made)])
+    # Its own arguments show the key, so that it is called otherwise.
+    sent = f"srt://127.0.0.1:{port}?mode=listener&passphrase={key}"
+    sender = subprocess.Popen([*program, "-re", "-i", str(clip), "-c", "copy", "-f", "mpegts", sent])
+    words = [sys.executable, "-m", "scene", "live", "env:SOURCE", f"srt://127.0.0.1:{out}", "--model", "none"]
+    environment = {**os.environ, "SOURCE": f"srt://127.0.0.1:{port}?passphrase={key}"}
+    process = subprocess.Popen([*words, "--timeout", "3"], env=environment, stderr=subprocess.PIPE, text=True)
+    shown = []
+    while sender.poll() is None:
+        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+        shown += [line for line in listed.splitlines() if key in line and int(line.split()[0]) != sender.pid]
+        time.sleep(0.5)
+    said = process.communicate(timeout=60)[1]
+    heard.terminate()
+    heard.wait(30)
+    assert process.returncode == 3 and "nothing came for 3 s" in said and key not in said
+    assert not shown
+    numbers = watch(made).numbers
+    assert len(numbers) > RATE and numbers == list(range(numbers[0], numbers[0] + len(numbers)))

@@ -40,7 +40,7 @@ def live(
     A source that goes away is opened again. Ctrl-C ends the source, delivers what was read, and ends the output.
 
     Args:
-        source: A file, - for standard input, or an address: udp, rtp, tcp, http, rtmp or srt. env:NAME for an address
+        source: A file, - for standard input, or an address: udp, tcp, http, rtmp or srt. env:NAME for an address
             in an environment variable, where it shows in no list of processes.
         destination: A folder or .m3u8 for HLS, .mpd for DASH with low latency, .ts or - for a transport stream, or an
             address: rtmp, srt, udp or tcp; or env:NAME. An HLS playlist that is there is gone on with.

@@ -17,7 +17,7 @@ class LiveRequest:
     """One source that is enhanced and encoded while it comes in.
 
     Attributes:
-        source: a file, "-" for standard input, an address (udp, rtp, tcp, http, rtmp, srt), or "env:NAME" for one that
+        source: a file, "-" for standard input, an address (udp, tcp, http, rtmp, srt), or "env:NAME" for one that
             an environment variable holds.
         destination: a folder or .m3u8 for HLS, .mpd for DASH, .ts or "-" for a transport stream, or an address (rtmp,
             srt, udp, tcp), or "env:NAME".

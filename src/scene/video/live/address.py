@@ -13,11 +13,10 @@ from scene.errors import UsageError
 Kind = Literal["file", "pipe", "network", "srt", "hls", "dash"]
 
 _VARIABLE = "env:"
-_SOURCES = ("udp", "rtp", "tcp", "http", "https", "rtmp", "rtmps", "srt")
+_SOURCES = ("udp", "tcp", "http", "https", "rtmp", "rtmps", "srt")
 _DESTINATIONS = ("udp", "tcp", "rtmp", "rtmps", "srt")
 # What FFmpeg needs below each of them.
 _LAYERS = {"http": "http,tcp", "https": "https,http,tls,tcp", "rtmp": "rtmp,tcp", "rtmps": "rtmps,rtmp,tls,tcp"}
-_LAYERS |= {"rtp": "rtp,udp"}
 # The only ones whose server FFmpeg's option opens, rather than a part of the address.
 _LISTENING = frozenset({"rtmp", "http"})
 _PLAYLIST = "live.m3u8"

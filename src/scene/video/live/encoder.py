@@ -113,7 +113,9 @@ class LiveEncoder:
         if following.parameter_sets != self._first.parameter_sets:
             following.close()
             raise UsageError(f"{self._plan.encoder.name} would need other headers for another bitrate.")
-        self._next = following
+        replaced, self._next = self._next, following
+        if replaced is not None:
+            replaced.close()
 
     def close(self) -> None:
         """Leaves nothing behind."""

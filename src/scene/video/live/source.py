@@ -17,6 +17,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from scene.errors import InputError
+from scene.video.container.digest import codec_name
 from scene.video.live.aac import audio_config, has_headers, without_header
 from scene.video.live.address import Address
 from scene.video.live.connect import GoneError, connect, why
@@ -79,6 +80,7 @@ class LiveSource:
     ) -> None:
         self.audio: Stream | None = None
         self.audio_config = b""
+        self._audio_codec = ""
         self.connections = self.damage = 0
         self.waiting_since: float | None = time.monotonic()
         self.timeline = Timeline()
@@ -121,6 +123,8 @@ class LiveSource:
             self._arrivals = dict.fromkeys(self._arrivals, now)
             yield replace(self.first, arrived=now)
         yield from self._steps
+        for ready in () if self._deinterlacer is None else self._deinterlacer.flush():
+            yield LiveUnit(time.monotonic(), [], self._own(ready))
 
     def close(self) -> None:
         """Leaves the connection; not beside `units`."""
@@ -182,8 +186,10 @@ class LiveSource:
         # Threads that take a frame each would hold as many back.
         video.thread_type = "SLICE"
         audio = container.streams.best("audio")
-        if self._known and (self.audio is None) != (audio is None):
-            log.warning("%s: the sender is back with other streams of sound.", self._address.shown)
+        codec = "" if audio is None else codec_name(audio)
+        if self._known and codec != self._audio_codec:
+            log.warning("%s: the sender is back with other sound, which is left out.", self._address.shown)
+            audio = None
         self._arrivals.clear()
         clocks: dict[int, int] = {}
         sound: list[Packet[Any]] = []
@@ -215,7 +221,7 @@ class LiveSource:
             if first is None:
                 first = packet
                 if not self._known:
-                    self.audio = audio
+                    self.audio, self._audio_codec = audio, codec
             for unit in self._decoded(container, video, packet, first, sound):
                 if not self.audio_config and audio is not None and headed:
                     self.audio_config = audio_config(audio, example)

@@ -42,7 +42,6 @@ class DashOutput:
             **{"window_size": str(listed), "extra_window_size": "5", "adaptation_sets": _sets(streams)},
             "init_seg_name": f"{path.stem}-$RepresentationID$-init.mp4",
             "media_seg_name": f"{path.stem}-$RepresentationID$-$Number%06d$.m4s",
-            "utc_timing_url": "",
             "target_latency": f"{seconds:g}",
             "frag_type": "every_frame",
         }
