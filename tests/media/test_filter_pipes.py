@@ -149,10 +149,9 @@ def test_signals_end_it_while_it_waits(waits_for, number, code, said):
             process.stdin.flush()
             process.stdout.read(len(FRAME))
         time.sleep(1)
-        began = time.monotonic()
         process.send_signal(number)
+        # Nothing else would end it.
         assert process.wait(timeout=30) == code
-        assert time.monotonic() - began < 3
         assert said in process.stderr.read()
         if thread is not None:
             thread.join()

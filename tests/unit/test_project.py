@@ -7,7 +7,6 @@ import graphlib
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
@@ -254,10 +253,7 @@ def test_help_loads_no_torch(arguments: list[str]) -> None:
         f"code = run({arguments!r})\n"
         "assert code == 0 and not {'torch', 'av', 'numpy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)\n"
     )
-    began = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
-    # Half a second on a quiet machine; the modules above are the real check.
-    assert time.monotonic() - began < 10
 
 
 def test_exit_codes_are_the_documented_ones() -> None:
