@@ -194,6 +194,14 @@ def test_what_cannot_be_done_is_said_before_it_is_begun(clip, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_is_made_in_one_that_is_there(clip, tmp_path, capsys):
+    quick = ("--no-pace", "--model", "none")
+    assert run(["live", str(clip), f"{tmp_path}/channel/", *quick]) == 0
+    assert watch(runs(tmp_path / "channel" / "live.m3u8")[0]).numbers == list(range(4 * RATE))
+    assert run(["live", str(clip), f"{tmp_path}/nowhere/channel/", *quick]) == 2
+    assert f"the folder {tmp_path}/nowhere does not exist" in capsys.readouterr().err
+
+
 def test_dash(clip, tmp_path):
     manifest = tmp_path / "x.mpd"
     request = scene.LiveRequest(str(clip), str(manifest), enhancement=AS_IS, segment=1, window=0, paced=False)

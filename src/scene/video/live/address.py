@@ -81,8 +81,10 @@ def destination_address(text: str) -> Address:
             f"{text}: live video goes to a folder, to .m3u8, .mpd or .ts, to - or to an address "
             f"({', '.join(_DESTINATIONS)})."
         )
-    if not path.parent.is_dir():
-        raise UsageError(f"the folder {path.parent} does not exist.")
+    # A folder that is named as one is made, in one that is there.
+    there = path.parent.parent if text.endswith("/") else path.parent
+    if not there.is_dir():
+        raise UsageError(f"the folder {there} does not exist.")
     return Address(kind, "", str(path), str(path), path)
 
 

@@ -140,6 +140,10 @@ class HlsOutput:
     def __init__(
         self, path: Path, streams: Sequence[Stream], clock: Fraction, seconds: float, window: float, done: Done
     ) -> None:
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise SceneError(f"{path.parent} cannot be made: {error.strerror}.") from None
         self._path = path
         self._done = done
         self._clock = clock
