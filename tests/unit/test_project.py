@@ -24,7 +24,7 @@ PACKAGE = ROOT / "src" / "scene"
 
 # docs/architecture.md: what each room may import, beside itself and the leaves. A room is a folder of files; below
 # `scene` a room's name has dots, and a room knows its sub-rooms no more than others do.
-LEAVES = {"cluster", "errors", "files", "options", "picture", "progress", "signals"}
+LEAVES = {"cluster", "errors", "files", "options", "pages", "picture", "progress", "signals"}
 NETWORK = {"model", "model.semantics"}
 VIDEO = {"video", "video.source", "video.encoders", "video.encoding", "video.container", "video.rawvideo"}
 PACKAGING = {"video.packaging"}

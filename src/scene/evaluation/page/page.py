@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from itertools import product, zip_longest
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from scene.evaluation.report.looks import COLOURS, looks
@@ -35,6 +32,7 @@ from scene.evaluation.report.verdict import verdicts
 from scene.evaluation.visuals.side_by_side import Moving, SideBySide
 from scene.metrics.gain_sentence import HONEST
 from scene.metrics.scores import METRICS, REGION_METRICS
+from scene.pages import page_part, page_templates, policy_hash
 
 # In this order they are one module.
 _SCRIPTS = (
@@ -83,17 +81,17 @@ def page_html(
     """
     document = dict(results)
     style = _style()
-    script = "\n".join(_read(name) for name in _SCRIPTS)
+    script = "\n".join(page_part(__package__, name) for name in _SCRIPTS)
     comparison = is_comparison(document)
     return (
-        _templates()
+        page_templates(__package__, {"shown": _number, "tint": _tint, "json": json.dumps, "minus": _minus})
         .get_template("page.html")
         .render(
             # Both hold what the project wrote itself, and the policy names their very bytes.
             style=Markup(style),
-            style_hash=_hash(style),
+            style_hash=policy_hash(style),
             script=Markup(script),
-            script_hash=_hash(script),
+            script_hash=policy_hash(script),
             title=_headline(document),
             verdicts=verdicts(document),
             said=spoken(document) if comparison else [],
@@ -117,14 +115,6 @@ def page_html(
             ),
         )
     )
-
-
-def _templates() -> Environment:
-    templates = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    templates.filters |= {"shown": _number, "tint": _tint, "json": json.dumps, "minus": _minus}
-    return templates
 
 
 def _number(cell: Cell) -> str:
@@ -242,17 +232,10 @@ def _join(words: Sequence[str]) -> str:
 def _style() -> str:
     """The style, with the colours of methods that plots in files have too."""
     return re.sub(
-        r"light-dark\(look(\d)\)", lambda m: f"light-dark({', '.join(COLOURS[int(m[1])])})", _read("page.css")
+        r"light-dark\(look(\d)\)",
+        lambda m: f"light-dark({', '.join(COLOURS[int(m[1])])})",
+        page_part(__package__, "page.css"),
     )
-
-
-def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """As a content security policy names an inline script or style."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _json(value: Any) -> Markup:

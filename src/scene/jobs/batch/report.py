@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 import scene
@@ -20,6 +17,7 @@ from scene.jobs.batch.run import BatchResult
 from scene.jobs.prepare.target import TargetEncodeRequest
 from scene.measure.names import display_name
 from scene.metrics.targets import score_text, title
+from scene.pages import page_part, page_templates, policy_hash
 from scene.video.encoders import find_encoder
 
 FORMAT = 1
@@ -100,16 +98,16 @@ def _file(result: FileResult) -> dict[str, Any]:
 
 def batch_page(result: BatchResult, command: str) -> str:
     """The same as an HTML document that loads nothing. No name of a file can become markup."""
-    style = _read("page.css")
+    style = page_part(__package__, "page.css")
     largest = max((one.encoded.source_bytes for one in result.files if one.encoded is not None), default=0)
     sums = totals(result)
     return (
-        _templates()
+        page_templates(__package__, _FILTERS)
         .get_template("page.html")
         .render(
             # The project's own, and the policy names its very bytes.
             style=Markup(style),
-            style_hash=f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",
+            style_hash=policy_hash(style),
             totals=sums,
             seconds=result.seconds,
             workers=result.workers,
@@ -174,13 +172,9 @@ def _duration(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _templates() -> Environment:
-    templates = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    templates.filters.update({"size": _size, "duration": _duration, "signed": _signed, "shown": display_name})
-    return templates
-
-
-def _read(name: str) -> str:
-    return (resources.files("scene.jobs.batch") / name).read_text(encoding="utf-8")
+_FILTERS: dict[str, Callable[..., str]] = {
+    "size": _size,
+    "duration": _duration,
+    "signed": _signed,
+    "shown": display_name,
+}

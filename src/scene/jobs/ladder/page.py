@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from scene.jobs.ladder.hull import Hull, LadderPlan
 from scene.measure.names import display_name
+from scene.pages import page_part, page_templates, policy_hash
 
 # Of the picture, in its own units, and where its axes lie.
 _WIDTH, _HEIGHT = 920, 500
@@ -92,15 +89,15 @@ def hull_page(plan: LadderPlan, *, name: str, model: str, codec: str, command: s
         model: that enhanced it.
         command: that made the ladder.
     """
-    style = _read("page.css")
+    style = page_part(__package__, "page.css")
     plain = [rung.plain_kbps for rung in plan.rungs]
     return (
-        _templates()
+        page_templates(__package__, {"change": _change})
         .get_template("page.html")
         .render(
             # The project's own, and the policy names its very bytes.
             style=Markup(style),
-            style_hash=f"sha256-{base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()}",
+            style_hash=policy_hash(style),
             name=display_name(name),
             model=model,
             codec=codec,
@@ -117,15 +114,3 @@ def hull_page(plan: LadderPlan, *, name: str, model: str, codec: str, command: s
 
 def _change(percent: float) -> str:
     return f"{percent:+.1f} %".replace("-", "\u2212")
-
-
-def _templates() -> Environment:
-    templates = Environment(
-        loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    templates.filters["change"] = _change
-    return templates
-
-
-def _read(name: str) -> str:
-    return (resources.files("scene.jobs.ladder") / name).read_text(encoding="utf-8")
