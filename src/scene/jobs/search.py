@@ -185,6 +185,19 @@ def check_search(request: SearchRequest) -> Encoder:
     return codec
 
 
+def check_as_it_is(request: EncodeRequest) -> None:
+    """Raises UsageError for what a quality that is found on samples of the file does not go with."""
+    for name, on in (
+        ("guard", request.guard),
+        ("focus", request.focus.focus > 0),
+        ("deinterlace", request.deinterlace),
+        ("size", request.size is not None),
+        ("autorotate", request.autorotate),
+    ):
+        if on:
+            raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
+
+
 def check_pictures(info: SourceInfo, metrics: Sequence[str]) -> None:
     """Raises InputError for pictures that cannot be measured."""
     if info.format.matrix == "rgb":

@@ -7,11 +7,18 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
-from scene.errors import TargetError, UsageError
+from scene.errors import TargetError
 from scene.jobs.encode import EncodeRequest
 from scene.jobs.samples.quality_search import FAR, Constraints, QualitySearch
 from scene.jobs.samples.sample_encode import CrfScores, open_samples
-from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, check_pictures, check_search, load_enhancer
+from scene.jobs.search import (
+    DEFAULT_SAMPLE_SECONDS,
+    SearchRequest,
+    check_as_it_is,
+    check_pictures,
+    check_search,
+    load_enhancer,
+)
 from scene.measure.score import require_ffmpeg
 from scene.metrics.targets import Target
 from scene.video.encoders.params import joined_items
@@ -69,16 +76,7 @@ def with_quality(request: EncodeRequest, plan: EncodePlan, quality: ChunkQuality
     """
     search = quality.search_of(request)
     check_search(search)
-    shown = (
-        ("guard", request.guard),
-        ("focus", request.focus.focus > 0),
-        ("deinterlace", request.deinterlace),
-        ("size", request.size is not None),
-        ("autorotate", request.autorotate),
-    )
-    for name, on in shown:
-        if on:
-            raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
+    check_as_it_is(request)
     metrics = quality.metrics
     check_pictures(plan.info, metrics)
     require_ffmpeg(metrics, "measuring")

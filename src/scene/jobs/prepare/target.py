@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 from scene.errors import UsageError
 from scene.jobs.encode import CheckedRequest, EncodeRequest, EncodeResult, check_request, choose_model_for, encode
 from scene.jobs.prepare.rehearsal import rehearse, without_warnings
-from scene.jobs.search import DEFAULT_SAMPLE_SECONDS, SearchRequest, SearchResult, check_search, encode_request, search
+from scene.jobs.search import (
+    DEFAULT_SAMPLE_SECONDS,
+    SearchRequest,
+    SearchResult,
+    check_as_it_is,
+    check_search,
+    encode_request,
+    search,
+)
 from scene.metrics.targets import Target
 from scene.progress import StageProgress, silent_stages
 from scene.video.source.open import open_input
@@ -87,16 +95,9 @@ def check_target_settings(request: TargetEncodeRequest) -> None:
     if wanted.settings.crf is not None or wanted.settings.bitrate is not None:
         name = "crf" if wanted.settings.crf is not None else "bitrate"
         raise UsageError(f"`{name}` and `targets` exclude each other; give one of them.")
-    for name, on in (
-        ("guard", wanted.guard),
-        ("deinterlace", wanted.deinterlace),
-        ("size", wanted.size is not None),
-        ("autorotate", wanted.autorotate),
-        ("allow_network", wanted.allow_network),
-        ("focus", wanted.focus.focus > 0),
-    ):
-        if on:
-            raise UsageError(f"`targets` is found on samples of the file as it is; leave `{name}` out.")
+    check_as_it_is(wanted)
+    if wanted.allow_network:
+        raise UsageError("`targets` is found on samples of the file as it is; leave `allow_network` out.")
     check_search(request.search)
 
 
