@@ -14,7 +14,7 @@ from pathlib import Path
 from scene.errors import SceneError, UsageError, VerificationError
 from scene.files import write_atomically
 from scene.jobs.chunks.journal import FileIdentity, identify, request_record, versions
-from scene.jobs.encode import EncodeRequest, check_request, choose_model_for, encode
+from scene.jobs.encode import EncodeRequest, check_request, encode
 from scene.jobs.ladder.hull import LadderPlan, plan_ladder
 from scene.jobs.ladder.page import hull_page
 from scene.jobs.ladder.rungs import Rung, parse_rungs
@@ -306,9 +306,8 @@ def _encoded(rung: Rung, wanted: EncodeRequest, stages: StageProgress) -> CodedV
     if wanted.destination.exists():
         log.info("%s: it is there from an earlier run.", rung.name)
     else:
-        chosen = choose_model_for(wanted, check_request(wanted).plan)
         with stages(rung.name, "frames") as on_progress:
-            result = encode(chosen, on_progress)
+            result = encode(wanted, on_progress)
         log.info("%s: %d frames in %.1f s, model %s", rung.name, result.frames, result.seconds, result.model)
     return read_coded_video(wanted.destination)
 
